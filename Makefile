@@ -1,0 +1,79 @@
+# Every target brings its own set-up: a machine needs only make and Python 3.11 or newer.
+#   make test ARGS="-k minhash"            passes ARGS on to pytest
+#   make test PYTHON=/opt/python3.12/bin/python3   makes .venv with another Python
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+SCHEMA := configs/curate.schema.json
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint type docs bench schema clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(DEV) ## install everything for development into .venv
+
+demo: $(RUNTIME) ## gather text from this machine, curate it, write a report to demo/
+	$(BIN)/curate demo $(ARGS)
+
+test: $(DEV) ## run all tests and doctests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## style, formatting, import layers, types, and the schema is up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/curate schema | diff $(SCHEMA) - || { echo "$(SCHEMA) is out of date: run make schema" >&2; exit 1; }
+
+type: $(DEV) ## types alone
+	$(BIN)/pyright
+
+docs: $(DEV) ## run the examples of the docstrings and of the documentation
+	$(BIN)/python -m pytest curate tests/test_docs.py $(ARGS)
+
+bench: $(DEV) ## run the benchmarks of scripts/
+	@for bench in scripts/bench_*.py; do echo "$$bench"; $(BIN)/python "$$bench" || exit 1; done
+
+schema: $(DEV) ## write the JSON schema that editors check recipes with
+	$(BIN)/curate schema > $(SCHEMA).tmp
+	mv $(SCHEMA).tmp $(SCHEMA)
+
+clean: ## remove .venv, the demo and caches; runs/ and models/ stay
+	rm -rf $(VENV) demo dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up -------------------------------------------------------------------------------------------------------
+
+comma := ,
+
+# $(call install,<requirement>,<stamps>): install, get the language model, say what it took
+define install
+	@start=$$(date +%s) && \
+	$(BIN)/python -m pip install --disable-pip-version-check --no-input --editable "$(1)" && \
+	$(BIN)/curate models fetch lid && \
+	touch $(2) && \
+	echo "set-up of $(1) took $$(($$(date +%s) - start)) s; $(VENV) holds $$(du -sh $(VENV) | cut -f1)"
+endef
+
+$(RUNTIME): pyproject.toml | $(VENV)/.created
+	$(call install,.[langid],$@)
+
+$(DEV): pyproject.toml | $(VENV)/.created
+	$(call install,.[all$(comma)dev],$(RUNTIME) $@)
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no '$(PYTHON)' here. curate needs Python 3.11 or newer: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "'$(PYTHON)' is $$($(PYTHON) --version). curate needs Python 3.11 or newer: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "'$(PYTHON)' lacks its venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@

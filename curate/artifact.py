@@ -1,0 +1,185 @@
+"""Finished stage outputs: a directory, one receipt per task (the commit), one manifest (written last).
+
+``fingerprint = H(stage configuration, stage version, input fingerprints)`` names the directory, so a changed
+configuration makes a new artifact and leaves the old one; resuming is "manifest there: skip; else run the tasks that
+have no receipt".
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from curate import storage
+
+MANIFEST = "_manifest.json"
+RECEIPTS = "_receipts"
+
+
+def fingerprint(payload: Mapping[str, Any]) -> str:
+    """Hash of a canonical JSON payload: 32 hexadecimal digits of its SHA-256.
+
+    Raises
+    ------
+    TypeError
+        A value has no canonical JSON form; a silent ``str(value)`` would give one fingerprint to different things.
+
+    Examples
+    --------
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def file_hash(path: str) -> str:
+    """SHA-256 of a file's content, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    fs, inner = storage.filesystem(path)
+    with fs.open(inner, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)  # type: ignore[arg-type]
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of documents: the unit of work, of resumption and of memory.
+
+    Parameters
+    ----------
+    name
+        Basename shared by the documents and all their sidecars, without suffix.
+    rows, text_bytes
+        Documents, and bytes of their UTF-8 text.
+    source
+        The one source that the shard's documents come from.
+    first_row
+        Number of documents in all shards before this one: ``row = first_row + index`` is dense over the table.
+    id_checksum
+        Hash of the ``id`` column, which guards the positional join with sidecars.
+    """
+
+    name: str
+    rows: int
+    text_bytes: int
+    source: str
+    first_row: int
+    id_checksum: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one task did; written after its data, so that it is the commit.
+
+    `result` holds what the task returned (counts, never text); time and memory are kept apart because they differ
+    from run to run.
+    """
+
+    key: str
+    result: dict[str, Any]
+    seconds: float
+    cpu_seconds: float
+    peak_rss: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A stage's output directory; its manifest is read on demand and cached per process."""
+
+    name: str
+    path: str
+    fingerprint: str
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Content of ``_manifest.json``; raises ``FileNotFoundError`` before the stage has finished."""
+        return _read_manifest(f"{self.path}/{MANIFEST}")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the manifest has been written."""
+        return storage.exists(f"{self.path}/{MANIFEST}")
+
+    def part(self, shard: str) -> str:
+        """Path of the part file that belongs to `shard`."""
+        return f"{self.path}/part-{shard}.parquet"
+
+    def shards(self) -> tuple[Shard, ...]:
+        """Shards of this artifact in row order."""
+        return _shards(f"{self.path}/{MANIFEST}")
+
+    def receipts(self, phase: str = "") -> Iterator[Receipt]:
+        """Receipts of `phase` in the order of their keys."""
+        folder = receipts_folder(self.path, phase)
+        for name in sorted(storage.names_in(folder)):
+            if name.endswith(".json") and not name.startswith("."):
+                receipt = read_receipt(f"{folder}/{name}")
+                if receipt is not None:
+                    yield receipt
+
+    def commit(self, payload: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        """Write the manifest: the artifact is finished."""
+        manifest = {"name": self.name, "fingerprint": self.fingerprint, "payload": payload, **body}
+        storage.write_json(f"{self.path}/{MANIFEST}", manifest)
+        _read_manifest.cache_clear()
+        _shards.cache_clear()
+
+
+def receipts_folder(path: str, phase: str = "") -> str:
+    """Folder of the receipts of one phase of the artifact at `path`."""
+    return f"{path}/{RECEIPTS}/{phase}" if phase else f"{path}/{RECEIPTS}"
+
+
+def write_receipt(folder: str, receipt: Receipt) -> None:
+    """Commit one task."""
+    storage.write_json(f"{folder}/{receipt.key}.json", asdict(receipt), indent=False)
+
+
+def read_receipt(path: str) -> Receipt | None:
+    """The receipt at `path`, or None when it is not there or not whole."""
+    try:
+        return Receipt(**storage.read_json(path))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _read_manifest(path: str) -> dict[str, Any]:
+    return storage.read_json(path)
+
+
+@lru_cache(maxsize=64)
+def _shards(path: str) -> tuple[Shard, ...]:
+    return tuple(Shard(**shard) for shard in _read_manifest(path)["shards"])
+
+
+@dataclass
+class Totals:
+    """Sums of counters over receipts: ``{"rows": ..., "dropped": {"short": ...}}``, nested to any depth."""
+
+    counts: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Add numbers leaf by leaf; anything that is neither a number nor a mapping is left out.
+
+        Examples
+        --------
+        >>> totals = Totals()
+        >>> totals.add({"rows": 2, "dropped": {"short": 1}})
+        >>> totals.add({"rows": 3, "dropped": {"long": 1}})
+        >>> totals.counts
+        {'rows': 5, 'dropped': {'short': 1, 'long': 1}}
+        """
+        _add(self.counts, result)
+
+
+def _add(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping):
+            _add(into.setdefault(key, {}), value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            into[key] = into.get(key, 0) + value

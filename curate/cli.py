@@ -1,0 +1,195 @@
+"""The command line: thin verbs over the library; the only place that prints."""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from curate import __version__
+from curate.errors import ConfigError, RunError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Curate pretraining corpora: read, deduplicate, score, select, mix to budgets, shard, report.",
+)
+models = typer.Typer(no_args_is_help=True, help="Models that others trained.")
+app.add_typer(models, name="models")
+
+FAILED, BAD_CONFIG, INTERRUPTED = 1, 2, 130
+
+ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file of the pipeline.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[STAGE.FIELD=VALUE]...", help="Fields to set, for example minhash.bands=20.")
+]
+RunDirectory = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory.")]
+
+
+@app.command()
+def run(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Run a pipeline; what is finished already is not done again."""
+    _run(config, overrides or [], "the same command")
+
+
+@app.command()
+def plan(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Show the graph of stages: what is cached, what would run and why; reads no data."""
+    from curate.pipeline import Pipeline
+    from curate.plan import plan as steps_of
+    from curate.units import format_bytes
+
+    pipeline = Pipeline.from_yaml(config, overrides or [])
+    steps = steps_of(pipeline)
+    width = max(len(step.name) for step in steps)
+    for step in steps:
+        fused = " (one pass over the text)" if step.fused and step.state != "cached" else ""
+        after = f"  <- {', '.join(step.after)}" if step.after else ""
+        typer.echo(f"{step.name:<{width}}  {step.state:<6}  {step.why}{fused}{after}")
+    estimate = pipeline.estimate
+    if estimate:
+        total = sum(estimate.sources.values())
+        typer.echo(f"\nabout {format_bytes(total)} of text in {estimate.shards} shards:")
+        for source, size in estimate.sources.items():
+            typer.echo(f"  {source}: {format_bytes(size)}")
+
+
+@app.command()
+def status(run: RunDirectory) -> None:
+    """Show how far a run has come."""
+    from curate.plan import status as status_of
+
+    try:
+        rows = list(status_of(run.rstrip("/")))
+    except FileNotFoundError:
+        _stop(f"there is no run in {run}", FAILED)
+    width = max(len(name) for name, _ in rows)
+    for name, state in rows:
+        typer.echo(f"{name:<{width}}  {state}")
+
+
+@app.command()
+def report(run: RunDirectory) -> None:
+    """Build report.html and report.json of a run anew."""
+    from curate.report.build import build
+
+    _need_run(run)
+    build(run.rstrip("/"))
+    _say_where(run.rstrip("/"))
+
+
+@app.command()
+def explain(
+    run: RunDirectory,
+    document: Annotated[str, typer.Argument(metavar="DOC_ID", help="An id (or its beginning), or SOURCE/SOURCE_ID.")],
+) -> None:
+    """Tell all that a run knows of one document: annotations, rules that fired, duplicates, where it landed."""
+    from curate.report.explain import explain as explanation_of
+
+    _need_run(run)
+    typer.echo(explanation_of(run.rstrip("/"), document).render())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration, for editors."""
+    import orjson
+
+    from curate.config import json_schema
+
+    sys.stdout.write(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the demo's text and run go.")] = Path("demo"),
+    overrides: Overrides = None,
+) -> None:
+    """Gather real text from this machine and run every stage over it."""
+    from curate.demo import CONFIG, gather
+
+    data, partial = out / "data", out / "data.partial"
+    if not data.is_dir():
+        gather(partial)
+        partial.rename(data)
+    os.environ["CURATE_DEMO"] = str(out)
+    _run(str(CONFIG), [f"run.root={out / 'run'}", *(overrides or [])], f"curate demo --out {out}")
+
+
+@models.command()
+def fetch(name: Annotated[str, typer.Argument(help="Which model: lid.")]) -> None:
+    """Fetch a published model with a checked hash."""
+    from curate.models.pretrained import PRETRAINED
+    from curate.models.pretrained import fetch as fetch_model
+
+    path = fetch_model(name)
+    typer.echo(f"{path} (licence: {PRETRAINED[name].licence})")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"curate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _settings(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("curate").setLevel(logging.INFO)
+
+
+def _run(config: str, overrides: list[str], again: str) -> None:
+    from curate.pipeline import Pipeline
+    from curate.report.build import build
+
+    pipeline = Pipeline.from_yaml(config, overrides)
+    # A batch system's polite kill ends a run like Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        pipeline.run()
+    except KeyboardInterrupt:
+        _stop(f"stopped; nothing half done was left in {pipeline.root}. To go on, run {again} again", INTERRUPTED)
+    build(pipeline.root)
+    _say_where(pipeline.root)
+
+
+def _need_run(run: str) -> None:
+    if not Path(run, "run.json").is_file() and "://" not in run:
+        _stop(f"there is no run in {run}", FAILED)
+
+
+def _say_where(root: str) -> None:
+    from curate import storage
+
+    stages = storage.read_json(f"{root}/run.json")["stages"]
+    typer.echo(f"report  {root}/report.html")
+    for stage in stages:
+        if stage["stage"] == "shards":
+            typer.echo(f"shards  {root}/{stage['path']}")
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise SystemExit(code)
+
+
+def main() -> None:
+    """Entry point: run a verb; errors meant for people are printed without a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        count = len(error.problems)
+        _stop(f"{error}\n{count} problem{'s' if count > 1 else ''}; nothing was run", BAD_CONFIG)
+    except RunError as error:
+        _stop(f"{error}", FAILED)
+    except KeyboardInterrupt:
+        _stop("stopped", INTERRUPTED)

@@ -1,0 +1,99 @@
+"""One pass over the text for all annotators that are ready: the text is read, cut into words and hashed once."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from curate.artifact import Artifact, Shard, receipts_folder, write_receipt
+from curate.engine.base import Engine, Failed
+from curate.engine.context import Clock, finished, task_error
+from curate.errors import RunError
+from curate.progress import track
+from curate.stage import Annotate, Annotator
+from curate.table import ParquetWriter, Table, as_batch
+
+Member = tuple[Annotator, Artifact]
+"""An annotator and the artifact that it fills."""
+
+_LOADED: dict[tuple[str, str], Annotate] = {}
+
+
+def annotate(members: Sequence[Member], table: Table, engine: Engine) -> list[dict[str, Any]]:
+    """Run all `members` in one pass over each shard of `table`, skipping what has a receipt.
+
+    Returns
+    -------
+    list of dict
+        The manifest body of each member: its flow per source.
+
+    Raises
+    ------
+    RunError
+        A shard failed, or an annotator broke its promise (columns, types or rows).
+    """
+    keys = [shard.name for shard in table.shards]
+    done = [dict(finished(receipts_folder(artifact.path), keys)) for _, artifact in members]
+    items = []
+    for shard in table.shards:
+        lacking = tuple(position for position in range(len(members)) if shard.name not in done[position])
+        if lacking:
+            items.append((shard, lacking))
+    label = " + ".join(artifact.name for _, artifact in members)
+    outcomes = engine.map(partial(_annotate_shard, tuple(members), table), items)
+    for outcome in track(outcomes, len(table.shards), label, done=len(table.shards) - len(items)):
+        if isinstance(outcome, Failed):
+            raise task_error(label, items[outcome.index][0].name, outcome)
+    return [{"flow": _flow(table.shards)} for _ in members]
+
+
+def _flow(shards: Sequence[Shard]) -> dict[str, Any]:
+    flow: dict[str, Any] = {}
+    for shard in shards:
+        entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
+        entry["in"] += shard.rows
+        entry["kept"] += shard.rows
+    return flow
+
+
+def _loaded(stage: Annotator) -> Annotate:
+    """The annotator's function, loaded once per worker process."""
+    key = (stage.stage, stage.model_dump_json())
+    if key not in _LOADED:
+        _LOADED[key] = stage.load()
+    return _LOADED[key]
+
+
+def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, tuple[int, ...]]) -> dict[str, Any]:
+    """Annotate one shard with those of `members` that lack it; each gets a part and then a receipt."""
+    from curate.text.batch import TextBatch
+
+    shard, lacking = item
+    chosen = [members[position] for position in lacking]
+    functions = [_loaded(stage) for stage, _ in chosen]
+    needed = [name for name in dict.fromkeys(n for stage, _ in chosen for n in stage.requires()) if name != "text"]
+    clocks, spent = [Clock() for _ in chosen], [0.0] * len(chosen)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(ParquetWriter(artifact.part(shard.name), stage.columns())) for stage, artifact in chosen
+        ]
+        for batch in table.batches(shard, ["text", *needed]):
+            text = TextBatch(batch.column("text"))
+            for position, ((stage, artifact), function) in enumerate(zip(chosen, functions, strict=True)):
+                start = time.perf_counter()
+                columns = as_batch(pa.table(batch).select([n for n in stage.requires() if n != "text"]))
+                out = function(text, columns)
+                if out.schema != stage.columns() or out.num_rows != len(text):
+                    raise RunError(f"{artifact.name} promised {stage.columns()} for {len(text)} rows, gave {out.schema}")
+                writers[position].write(out)
+                spent[position] += time.perf_counter() - start
+    for (_, artifact), clock, seconds in zip(chosen, clocks, spent, strict=True):
+        receipt = clock.receipt(shard.name, {"rows": shard.rows})
+        # A member's own time; what the pass spent on reading and on the shared segmentation falls to who asked first.
+        receipt = replace(receipt, seconds=round(seconds, 3), cpu_seconds=round(seconds, 3))
+        write_receipt(receipts_folder(artifact.path), receipt)
+    return {"rows": shard.rows}

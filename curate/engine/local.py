@@ -1,0 +1,109 @@
+"""The default engine: processes on this machine."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, cast
+
+from curate.engine.base import Done, Failed, attempt, windowed
+
+# One thread per worker: the workers are the parallelism. Set before polars, Arrow or numba start their pools.
+SINGLE_THREADED = {
+    "POLARS_MAX_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class LocalEngine:
+    """Runs tasks in worker processes, or inline with ``workers=0`` (so that a debugger works).
+
+    Parameters
+    ----------
+    workers
+        Number of processes.
+
+    Examples
+    --------
+    >>> engine = LocalEngine(workers=0)
+    >>> [done.result for done in engine.map(abs, [-1, 2])]
+    [1, 2]
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.slots = max(workers, 1)
+        self._inline = workers == 0
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
+        """Yield one outcome per item; a worker that dies is replaced and its tasks are tried again."""
+        if self._inline:
+            for index, item in enumerate(items):
+                yield attempt(fn, index, item)
+            return
+        yield from windowed(len(items), self.slots, lambda index: self._submit(fn, index, items[index]), self._wait)
+
+    def _submit(self, fn: Callable[[Any], Any], index: int, item: Any) -> Hashable:
+        for _ in range(2):
+            try:
+                future = self._running_pool().submit(attempt, fn, index, item)
+                future.index = index  # type: ignore[attr-defined]
+                return future
+            except BrokenProcessPool:
+                self._discard_pool()
+        raise RuntimeError("worker processes cannot be started")
+
+    def _wait(self, handles: Sequence[Hashable]) -> list[tuple[Hashable, Done | Failed]]:
+        finished, _ = wait(cast(Sequence[Future], handles), return_when=FIRST_COMPLETED)
+        outcomes: list[tuple[Hashable, Done | Failed]] = []
+        for future in finished:
+            try:
+                outcomes.append((future, future.result()))
+            except BrokenProcessPool:
+                self._discard_pool()
+                lost = "a worker process died (killed, or out of memory)"
+                outcomes.append((future, Failed(future.index, lost, "", passing=True)))  # type: ignore[attr-defined]
+        return outcomes
+
+    def _running_pool(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self.slots, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
+            )
+        return self._pool
+
+    def _discard_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def close(self) -> None:
+        """End the workers at once: tasks write atomically, so nothing half done is left."""
+        if self._pool is not None:
+            processes = list((self._pool._processes or {}).values())
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join()
+            self._pool = None
+
+
+def _start_worker(driver: int) -> None:
+    """Leave Ctrl-C to the driver, stay single-threaded, and do not outlive the driver."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(SINGLE_THREADED)
+    threading.Thread(target=_exit_without, args=(driver,), daemon=True).start()
+
+
+def _exit_without(driver: int) -> None:
+    while os.getppid() == driver:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,0 +1,1 @@
+"""Readers: files of any known format in, documents and quarantined rows out."""

@@ -1,0 +1,189 @@
+"""Parquet: rows of a table, whole files or some of their row groups.
+
+Rows take the way of JSON objects, so that one mapping of fields serves every format: structs are objects, and times,
+dates and durations become text (ISO 8601 where there is a form), which keeps nanoseconds and needs no other library.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import storage
+from curate.io.files import InputFile
+from curate.io.records import Batch, BatchBuilder
+from curate.io.streams import BrokenFileError, opened
+from curate.table import ROW_GROUP, ROW_GROUP_BYTES
+
+_BUFFER = 1 << 20  # bytes of a column chunk that are read at a time
+_TEXT = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
+_BINARY = {pa.binary(): pa.string(), pa.large_binary(): pa.large_string()}  # what some writers make of text
+
+
+@contextmanager
+def _table(file: InputFile) -> Iterator[pq.ParquetFile]:
+    with opened(file) as handle:
+        # Local column chunks are read through a buffer each, others a row group at a time in a few large requests.
+        local = storage.is_local(file.path)
+        try:
+            table = pq.ParquetFile(handle, buffer_size=_BUFFER if local else 0, pre_buffer=not local)
+        except (pa.ArrowException, OSError) as error:
+            if not _is_damage(error):
+                raise
+            raise BrokenFileError("corrupt", f"not a Parquet file: {_first_line(error)}") from error
+        with table:
+            yield table
+
+
+def schema(file: InputFile) -> pa.Schema:
+    """Columns of a file; raises `BrokenFileError`."""
+    with _table(file) as table:
+        return table.schema_arrow
+
+
+def row_group_sizes(file: InputFile, text: str) -> list[int]:
+    """Uncompressed bytes of the text column in each row group, or of all columns where there is no such column.
+
+    Parameters
+    ----------
+    file
+        A Parquet file; only its footer is read.
+    text
+        Name or dotted path of the text column.
+
+    Raises
+    ------
+    BrokenFileError
+        The footer cannot be read.
+    """
+    with _table(file) as table:
+        groups = [table.metadata.row_group(index) for index in range(table.num_row_groups)]
+        return [_text_bytes(group, text) or group.total_byte_size for group in groups]
+
+
+def _text_bytes(group: pq.RowGroupMetaData, text: str) -> int:
+    chunks = (group.column(index) for index in range(group.num_columns))
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == text)
+
+
+def text_problem(columns: pa.Schema, text: str) -> tuple[str, str]:
+    """Reason and detail why `text` cannot be read from a table with these columns; empty when it can.
+
+    Examples
+    --------
+    >>> text_problem(pa.schema([("body", pa.string())]), "text")
+    ('missing_column', "no column 'text' among body")
+    >>> text_problem(pa.schema([("text", pa.int64())]), "text")
+    ('wrong_type', "the column 'text' holds int64, not text")
+    """
+    found = _type_of(columns, text)
+    if found is None:
+        return "missing_column", f"no column {text!r} among {', '.join(columns.names[:10])}"
+    if _plain(found) in _TEXT or (_plain(found) in _BINARY and text in columns.names):
+        return "", ""
+    return "wrong_type", f"the column {text!r} holds {found}, not text"
+
+
+def _type_of(columns: pa.Schema, name: str) -> pa.DataType | None:
+    if name in columns.names:
+        return columns.field(columns.names.index(name)).type
+    first, *inner = name.split(".")
+    found = columns.field(first).type if columns.names.count(first) == 1 else None
+    for step in inner:
+        index = found.get_field_index(step) if found is not None and pa.types.is_struct(found) else -1
+        found = found.field(index).type if found is not None and index >= 0 else None
+    return found
+
+
+def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
+    """Read the row groups in ``[start, end)``; None is the end of the file.
+
+    Raises
+    ------
+    BrokenFileError
+        The table lacks the text column, or is damaged; rows before the damage are read.
+    """
+    with _table(file) as table:
+        reason, detail = text_problem(table.schema_arrow, builder.fields.text)
+        if reason:
+            raise BrokenFileError(reason, detail)
+        if table.metadata.num_rows == 0:
+            raise BrokenFileError("empty_file", "no rows")
+        row = sum(table.metadata.row_group(index).num_rows for index in range(start))
+        for index in range(start, table.num_row_groups if end is None else end):
+            for batch in _batches(table, index, row):
+                for position, record in enumerate(_records(_as_text(batch, builder.fields.text))):
+                    builder.records += 1
+                    if isinstance(record, dict):
+                        builder.add(record, file.name, row + position)
+                    else:
+                        builder.reject(*record, file.name, row + position)
+                    if builder.full:
+                        yield builder.take()
+                row += batch.num_rows
+
+
+def _batches(table: pq.ParquetFile, index: int, row: int) -> Iterator[pa.RecordBatch]:
+    group = table.metadata.row_group(index)
+    rows = max(1, min(ROW_GROUP, ROW_GROUP_BYTES * group.num_rows // max(group.total_byte_size, 1)))
+    batches = table.iter_batches(rows, [index], use_threads=False)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            if not _is_damage(error):
+                raise
+            left = group.num_rows
+            raise BrokenFileError("corrupt", f"row group {index} of {left} rows: {_first_line(error)}", row) from error
+        if batch is None:
+            return
+        row += batch.num_rows
+        yield batch
+
+
+def _as_text(batch: pa.RecordBatch, text: str) -> pa.RecordBatch:
+    """Columns of types that Python values and JSON can hold; a binary text column becomes a string column."""
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        plain = _plain(column.type)
+        column = column if column.type == plain else column.cast(plain)
+        columns.append(column.view(_BINARY[plain]) if name == text and plain in _BINARY else column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _records(batch: pa.RecordBatch) -> Sequence[dict[str, Any] | tuple[str, str]]:
+    """Rows as Python values; a row that has none is a reason and a detail."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if batch.num_rows == 1:
+            return [("invalid_utf8", str(error))]
+        return [record for row in range(batch.num_rows) for record in _records(batch.slice(row, 1))]
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """`kind` with text for everything temporal in it, and without dictionaries."""
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_temporal(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_plain(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_plain(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_plain(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_plain(kind.key_type), _plain(kind.item_type))
+    return kind
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether Arrow found the file's content at fault; a disk's or network's own error has a number and may pass."""
+    return isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,395 @@
+"""A validated graph of stages: checks it, plans it, runs it, and goes on where it stopped."""
+
+import fcntl
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from curate import storage
+from curate.artifact import Artifact, fingerprint
+from curate.config import Config, from_mapping, load
+from curate.engine.base import Engine
+from curate.engine.context import Context
+from curate.engine.fused import annotate
+from curate.errors import ConfigError, Problem, RunError, nearest
+from curate.stage import Annotator, Estimate, Known, Stage
+from curate.table import DOCUMENT, Table
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage in its place in the graph.
+
+    Parameters
+    ----------
+    stage
+        The stage.
+    table
+        Name of the stage that made the documents it reads; None for one that reads raw input.
+    sidecars
+        Names of the stages whose columns it reads.
+    payload
+        What its fingerprint is made of.
+    artifact
+        Where it writes.
+    """
+
+    stage: Stage
+    table: str | None
+    sidecars: tuple[str, ...]
+    payload: dict[str, Any]
+    artifact: Artifact
+
+
+class Pipeline:
+    """The graph of stages of one configuration, checked as far as it can be without reading data.
+
+    Parameters
+    ----------
+    config
+        A loaded configuration.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.root = config.run.root.rstrip("/")
+        self.problems: list[Problem] = []
+        self.nodes: dict[str, Node] = {}
+        self.estimate: Estimate | None = None
+        stages = self._ordered(dict(config.stages))
+        if not self.problems:
+            self._link(stages)
+        if self.problems:
+            raise ConfigError([config.placed(problem) for problem in self.problems])
+
+    @classmethod
+    def from_yaml(cls, path: str, overrides: Sequence[str] = ()) -> "Pipeline":
+        """The pipeline of a YAML file, with dotted overrides such as ``minhash.bands=20``."""
+        return cls(load(path, overrides))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Pipeline":
+        """The pipeline of a mapping shaped like the YAML file."""
+        return cls(from_mapping(mapping))
+
+    # -- graph ---------------------------------------------------------------------------------------------------------
+
+    def _ordered(self, stages: dict[str, Stage]) -> list[tuple[Stage, set[str]]]:
+        """Stages in an order that respects ``after``, each with the names of all stages before it."""
+        names = list(stages)
+        parents: dict[str, list[str]] = {}
+        for position, (name, stage) in enumerate(stages.items()):
+            parents[name] = list(names[:position] if stage.after is None else stage.after)
+            for parent in parents[name]:
+                if parent not in stages:
+                    where = ("stages", name, "after")
+                    self.problems.append(Problem(where, f"there is no stage {parent!r}", nearest(parent, names)))
+        if self.problems:
+            return []
+        ordered: list[tuple[Stage, set[str]]] = []
+        before: dict[str, set[str]] = {}
+        while len(before) < len(stages):
+            ready = next((n for n in names if n not in before and all(p in before for p in parents[n])), None)
+            if ready is None:
+                waiting = [name for name in names if name not in before]
+                circle = _cycle(waiting, parents)
+                where = ("stages", circle[0], "after")
+                self.problems.append(Problem(where, "stages wait for one another: " + " -> ".join([*circle, circle[0]])))
+                return []
+            before[ready] = set(parents[ready]).union(*(before[parent] for parent in parents[ready]))
+            ordered.append((stages[ready], before[ready]))
+        return ordered
+
+    def _link(self, ordered: Sequence[tuple[Stage, set[str]]]) -> None:
+        """Find each stage's table, sidecars and artifact, and collect the problems of all stages."""
+        seen: dict[str, set[str]] = {}  # per stage: itself, its helpers, and all that was visible to it
+        for stage, before in ordered:
+            visible = set().union(*(seen[name] for name in before))
+            for helper in stage.upstream():
+                helper = helper.model_copy(update={"name": helper.name or f"{stage.name}_{helper.stage}"})
+                found = self._same(helper, visible)
+                if found is None:
+                    self._add(helper, visible)
+                visible.add(found or helper.name)
+            self._add(stage, visible)
+            seen[stage.name] = visible | {stage.name}
+
+    def _same(self, stage: Stage, visible: set[str]) -> str | None:
+        """Name of a visible node with the same configuration."""
+        config = stage.model_dump(exclude={"name", "after"})
+        for name in visible:
+            if self.nodes[name].stage.model_dump(exclude={"name", "after"}) == config:
+                return name
+        return None
+
+    def _add(self, stage: Stage, visible: set[str]) -> None:
+        where = ("stages", stage.name)
+        table = next((n for n in reversed(self.nodes) if n in visible and self.nodes[n].stage.makes_table), None)
+        if table is None and not stage.makes_table:
+            self.problems.append(Problem(where, "no stage before it makes documents", "begin with a `read` stage"))
+            return
+        owners = self._owners(visible, table)
+        problems = self._unknown_columns(stage, owners) + self._clashes(stage, owners) + _missing_files(stage)
+        unknown = [name for name in stage.references() if name not in visible]
+        problems += [Problem(where, f"needs the stage {name!r} before it") for name in unknown]
+        if stage.makes_table:
+            known = Known(pa.schema([]), {}, {}, self.config.run.seed)
+        else:
+            known = self._known(visible, owners)
+        relative = [replace(problem, where=(*where, *problem.where)) for problem in stage.check(known)]
+        if problems or relative:
+            self.problems += problems + relative
+        sidecars = tuple(
+            dict.fromkeys(owners[column] for column in stage.requires() if owners.get(column, table) != table)
+        )
+        broken = bool(problems or relative)
+        inputs = {} if broken else {n: self.nodes[n].artifact.fingerprint for n in _inputs(table, sidecars, stage)}
+        payload = {} if broken else stage.payload(self.config.run.seed, inputs)
+        digest = fingerprint(payload)
+        artifact = Artifact(stage.name, f"{self.root}/{stage.name}-{digest[:8]}", digest)
+        self.nodes[stage.name] = Node(stage, table, sidecars, payload, artifact)
+        if stage.makes_table and not broken:
+            self.estimate = stage.estimate() or self.estimate
+
+    def _owners(self, visible: set[str], table: str | None) -> dict[str, str]:
+        """The node that promises each visible column; documents' own columns belong to the table."""
+        owners = dict.fromkeys(DOCUMENT.names, table) if table else {}
+        for name, node in self.nodes.items():
+            if name in visible and node.table == table:
+                owners.update(dict.fromkeys(node.stage.columns().names, name))
+        return owners  # type: ignore[return-value]
+
+    def _known(self, visible: set[str], owners: Mapping[str, str]) -> Known:
+        fields = {field.name: field for field in DOCUMENT}
+        for name in visible:
+            fields.update({field.name: field for field in self.nodes[name].stage.columns()})
+        columns = pa.schema([fields[name] for name in owners if name in fields])
+        stages = {name: self.nodes[name].stage for name in self.nodes if name in visible}
+        return Known(columns, self.estimate.sources if self.estimate else {}, stages, self.config.run.seed)
+
+    def _unknown_columns(self, stage: Stage, owners: Mapping[str, str]) -> list[Problem]:
+        return [
+            Problem(
+                ("stages", stage.name, *stage.place(column)),
+                f"no stage before it promises the column {column!r}",
+                nearest(column, owners),
+            )
+            for column in stage.requires()
+            if column not in owners
+        ]
+
+    def _clashes(self, stage: Stage, owners: Mapping[str, str]) -> list[Problem]:
+        return [
+            Problem(("stages", stage.name), f"promises the column {column!r}, which {owners[column]!r} promises already")
+            for column in stage.columns().names
+            if column in owners
+        ]
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def run(self, engine: Engine | None = None) -> None:
+        """Run every stage whose artifact is not finished, then build the report.
+
+        Raises
+        ------
+        RunError
+            A task failed, or the run directory is in use; running again goes on where it stopped.
+        """
+        with _locked(self.root):
+            self._describe()
+            own = engine or self.start_engine()
+            try:
+                self._run_all(own)
+            finally:
+                own.close()
+
+    def start_engine(self) -> Engine:
+        """The engine that the configuration asks for."""
+        settings = self.config.engine
+        if settings.kind == "ray":
+            from curate.engine.ray import RayEngine
+
+            return RayEngine(settings.workers, settings.address)
+        from curate.engine.local import LocalEngine
+
+        return LocalEngine(settings.workers)
+
+    def _run_all(self, engine: Engine) -> None:
+        pending = {name: node for name, node in self.nodes.items() if not node.artifact.finished}
+        for name in self.nodes.keys() - pending.keys():
+            self._event("cached", name)
+        while pending:
+            ready = [name for name, node in pending.items() if not _waits(node, pending)]
+            group = self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
+            names = [node.stage.name for node in group]
+            self._event("start", *names)
+            start = time.monotonic()
+            try:
+                self._run_group(group, engine)
+            except BaseException as error:
+                self._event("stopped", *names, error=str(error)[:2000] or type(error).__name__)
+                raise
+            self._event("done", *names, seconds=round(time.monotonic() - start, 3))
+            for name in names:
+                del pending[name]
+
+    def _fusible(self, ready: Sequence[Node]) -> list[Node]:
+        """Annotators among the ready nodes that read the same documents as the first of them."""
+        annotators = [node for node in ready if isinstance(node.stage, Annotator)]
+        return [node for node in annotators if node.table == annotators[0].table]
+
+    def _run_group(self, group: Sequence[Node], engine: Engine) -> None:
+        first = group[0]
+        if isinstance(first.stage, Annotator):
+            sidecars = tuple(dict.fromkeys(name for node in group for name in node.sidecars))
+            members = [(node.stage, node.artifact) for node in group if isinstance(node.stage, Annotator)]
+            table = self._table(first.table, sidecars)
+            for node, body in zip(group, annotate(members, table, engine), strict=True):
+                finish(node.stage, node.artifact, table, body, node.payload)
+        else:
+            inputs = {name: self.nodes[name].artifact for name in first.stage.references()}
+            table = self._table(first.table, first.sidecars)
+            execute(first.stage, Context(first.artifact, table, engine, inputs, self.config.run.seed), first.payload)
+
+    def _table(self, documents: str | None, sidecars: Sequence[str]) -> Table:
+        if documents is None:
+            return Table(Artifact("", "", ""))
+        table = Table(self.nodes[documents].artifact, tuple(self.nodes[name].artifact for name in sidecars))
+        table.check()
+        return table
+
+    def _describe(self) -> None:
+        """Write run.yaml (the resolved configuration) and run.json (what ran, where, with which versions)."""
+        with storage.replacing(f"{self.root}/run.yaml") as file:
+            file.write(self.config.to_yaml().encode())
+        stages = [
+            {
+                "name": name,
+                "stage": node.stage.stage,
+                "path": node.artifact.path.removeprefix(self.root + "/"),
+                "fingerprint": node.artifact.fingerprint,
+            }
+            for name, node in self.nodes.items()
+        ]
+        description = {
+            "run": self.config.run.model_dump(mode="json"),
+            "seed": self.config.run.seed,
+            "config_hash": fingerprint({name: node.payload for name, node in self.nodes.items()}),
+            "versions": _versions(),
+            "host": {"name": socket.gethostname(), "platform": platform.platform(), "cores": os.cpu_count()},
+            "argv": sys.argv,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "stages": stages,
+        }
+        storage.write_json(f"{self.root}/run.json", description)
+
+    def _event(self, what: str, *stages: str, **details: Any) -> None:
+        """Append to events.jsonl; on storage that cannot append, events are left out."""
+        if storage.is_local(self.root):
+            event = {"time": round(time.time(), 3), "event": what, "stages": stages, **details}
+            with open(f"{self.root.removeprefix('file://')}/events.jsonl", "ab") as file:
+                file.write(orjson.dumps(event) + b"\n")
+
+
+def execute(stage: Stage, ctx: Context, payload: Mapping[str, Any]) -> None:
+    """Run one stage to its manifest."""
+    body = annotate([(stage, ctx.artifact)], ctx.table, ctx.engine)[0] if isinstance(stage, Annotator) else stage.run(ctx)
+    finish(stage, ctx.artifact, ctx.table, body, payload)
+
+
+def finish(
+    stage: Stage, artifact: Artifact, table: Table, body: Mapping[str, Any], payload: Mapping[str, Any]
+) -> None:
+    """Assert that every document is accounted for, then commit the artifact."""
+    balance(artifact.name, body.get("flow", {}))
+    own: dict[str, Any] = {"columns": stage.columns().names}
+    if stage.makes_table:
+        own["columns"] = DOCUMENT.names
+    elif len(stage.columns()):
+        own["shards"] = table.documents.manifest["shards"]
+    artifact.commit(payload, own | dict(body))
+
+
+def balance(name: str, flow: Mapping[str, Any]) -> None:
+    """Raise ``RunError`` unless ``in = kept + dropped by reason + quarantined`` holds for every source."""
+    for source, counts in flow.items():
+        out = counts["kept"] + sum(counts["dropped"].values()) + sum(counts["quarantined"].values())
+        if counts["in"] != out:
+            raise RunError(
+                f"{name} lost count of {source}: {counts['in']} documents in, but kept {counts['kept']}, "
+                f"dropped {counts['dropped']}, quarantined {counts['quarantined']}"
+            )
+
+
+def inputs_of(node: Node) -> tuple[str, ...]:
+    """Names of the nodes whose artifacts `node` reads."""
+    return _inputs(node.table, node.sidecars, node.stage)
+
+
+def _waits(node: Node, pending: Mapping[str, Node]) -> bool:
+    return any(name in pending for name in inputs_of(node))
+
+
+def _inputs(table: str | None, sidecars: Sequence[str], stage: Stage) -> tuple[str, ...]:
+    """Names of the nodes whose artifacts a stage reads."""
+    return tuple(dict.fromkeys([*([table] if table else []), *sidecars, *stage.references()]))
+
+
+def _cycle(waiting: Sequence[str], parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """A circle among stages none of which can start."""
+    path = [waiting[0]]
+    while True:
+        following = next(parent for parent in parents[path[-1]] if parent in waiting)
+        if following in path:
+            return path[path.index(following) :]
+        path.append(following)
+
+
+def _missing_files(stage: Stage) -> list[Problem]:
+    return [
+        Problem(("stages", stage.name, field), f"there is no file {path!r}")
+        for field, path in stage.files().items()
+        if not storage.exists(path)
+    ]
+
+
+def _versions() -> dict[str, str]:
+    names = ("curate", "pyarrow", "polars", "numpy", "numba", "tokenizers", "zstandard", "fasttext-numpy2", "ray")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def _locked(root: str) -> Iterator[None]:
+    """Keep a second driver out of a local run directory; the lock goes with the process, however it ends."""
+    if not storage.is_local(root):
+        yield
+        return
+    root = root.removeprefix("file://")
+    os.makedirs(root, exist_ok=True)
+    with open(f"{root}/.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another run is at work in {root}; wait for it or choose another run.root") from None
+        yield

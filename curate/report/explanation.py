@@ -1,0 +1,203 @@
+"""What `explain` finds out, as values and as text for a terminal."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from curate.report.page import plural
+
+_SHOWN = 6  # values of a list that are shown
+
+
+@dataclass(frozen=True)
+class FiredRule:
+    """A rule of the stage `stage` that is true of the document; the first of a stage is the reason it gives."""
+
+    stage: str
+    name: str
+    when: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Documents that are copies of one another.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage that found them.
+    size
+        Number of documents.
+    keeper
+        Id of the one that is kept.
+    members
+        Id, source and the source's own id of some of them.
+    """
+
+    stage: str
+    size: int
+    keeper: str
+    members: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A copy of the document in an output file (relative to the run's directory)."""
+
+    file: str
+    row: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where `mix` put a document.
+
+    Parameters
+    ----------
+    split
+        ``train``, ``validation``, or None where it is in neither.
+    rung
+        Name of the first rung that holds it.
+    epochs
+        Copies in the largest rung.
+    landings
+        The copies in the output files, if these are written.
+    """
+
+    split: str | None
+    rung: str | None
+    epochs: int | None
+    landings: tuple[Landing, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What became of one document.
+
+    Parameters
+    ----------
+    id
+        32 hexadecimal digits.
+    source, source_id, url, date
+        As read.
+    file, row
+        The part file that the document was read into, relative to the run's directory, and its row there, from 0.
+    snippet
+        The beginning of its text.
+    annotations
+        Values of all columns beside the document, by stage.
+    keep
+        What `select` decided; None when no such stage has finished.
+    rules
+        Rules that are true of it.
+    clusters
+        Its copies, for each stage that found some.
+    destination
+        Where it landed; None when no `mix` has finished.
+    difference
+        How its words differ from those of the copy that is kept; empty when it is that copy or has none.
+    """
+
+    id: str
+    source: str
+    source_id: str
+    url: str | None
+    date: datetime | None
+    file: str
+    row: int
+    snippet: str
+    annotations: dict[str, dict[str, Any]]
+    keep: bool | None
+    rules: tuple[FiredRule, ...]
+    clusters: tuple[Cluster, ...]
+    destination: Destination | None
+    difference: tuple[str, ...]
+
+    def render(self) -> str:
+        """The explanation as text."""
+        head = {
+            "document": self.id,
+            "source": f"{self.source}/{self.source_id}",
+            "url": self.url,
+            "date": self.date and self.date.isoformat(),
+            "read into": f"{self.file}, row {self.row}",
+            "text": self.snippet,
+        }
+        parts = [
+            [f"{name:<9}  {value}" for name, value in head.items() if value],
+            self._decision(),
+            self._copies(),
+            self._landed(),
+            self._columns(),
+        ]
+        return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+    def _decision(self) -> list[str]:
+        if self.keep is None:
+            return []
+        if self.keep:
+            return ["kept: no rule is true of it"]
+        width = max(len(rule.name) for rule in self.rules)
+        return [
+            f"dropped for {self.rules[0].name!r}; the rules that are true of it, in their order:",
+            *(f"  {rule.name:<{width}}  {rule.when}" for rule in self.rules),
+        ]
+
+    def _copies(self) -> list[str]:
+        lines = []
+        for cluster in self.clusters:
+            kept = "this one" if cluster.keeper == self.id else cluster.keeper
+            lines.append(f"{cluster.stage}: one of {plural(cluster.size, 'copy')}, of which it keeps {kept}")
+            for member, source, source_id in cluster.members:
+                mark = "this" if member == self.id else "kept" if member == cluster.keeper else ""
+                lines.append(f"  {member}  {mark:<4}  {source}/{source_id}")
+            if cluster.size > len(cluster.members):
+                lines.append(f"  and {cluster.size - len(cluster.members)} more")
+        if self.difference:
+            lines.append("words in which it differs from the copy that is kept, [-here-] and {+there+}:")
+            lines += [f"  {change}" for change in self.difference]
+        return lines
+
+    def _landed(self) -> list[str]:
+        to = self.destination
+        if to is None:
+            return []
+        if to.split is None:
+            return ["in no rung: over the budget of its source" if self.keep else "in no rung"]
+        line = f"{to.split}: {plural(to.epochs, 'epoch')}, from {to.rung} on" if to.epochs else to.split
+        return [line, *(f"  {found.file}, row {found.row}, epoch {found.epoch}" for found in to.landings)]
+
+    def _columns(self) -> list[str]:
+        width = max((len(name) for values in self.annotations.values() for name in values), default=0)
+        return [
+            line
+            for stage, values in self.annotations.items()
+            for line in [stage, *(f"  {name:<{width}}  {_shown(value)}" for name, value in values.items())]
+        ]
+
+
+@dataclass(frozen=True)
+class QuarantinedRow:
+    """A record that never became a document: where it stands, and why it could not be used."""
+
+    source: str
+    file: str
+    line: int | None
+    offset: int | None
+    reason: str
+    detail: str
+
+    def render(self) -> str:
+        """The entry as text."""
+        place = f"line {self.line}" if self.line is not None else f"at {self.offset}"
+        return f"quarantined when {self.source} was read, for {self.reason}\n{self.file}, {place}: {self.detail}"
+
+
+def _shown(value: Any) -> str:
+    """A column's value on one line."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list) and len(value) > _SHOWN:
+        return f"[{', '.join(map(_shown, value[:_SHOWN]))}, ... {len(value)} values]"
+    return f"{value:.6g}" if isinstance(value, float) else "null" if value is None else str(value)

@@ -1,0 +1,168 @@
+"""A stage: one frozen pydantic model whose fields are its configuration, the columns it needs and those it promises."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+from pydantic import BaseModel, Field
+
+from curate.artifact import file_hash
+from curate.errors import Problem
+
+if TYPE_CHECKING:
+    from curate.engine.context import Context
+    from curate.text.batch import TextBatch
+
+Annotate = Callable[["TextBatch", pa.RecordBatch], pa.RecordBatch]
+"""Texts and the required columns of a batch in; the promised columns of the same rows out."""
+
+STAGES: dict[str, type["Stage"]] = {}
+"""Stage classes by the literal value of their ``stage`` field, filled as their modules are imported."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a pipeline before any data is read; what a stage's `check` may rely on.
+
+    Parameters
+    ----------
+    columns
+        Columns that the stages before this one promise, with their types.
+    sources
+        Estimated bytes of text per source.
+    stages
+        The stages before this one, by name.
+    seed
+        The run's seed.
+    """
+
+    columns: pa.Schema
+    sources: Mapping[str, int]
+    stages: Mapping[str, "Stage"]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a table-making stage expects to produce, from the sizes of its inputs alone.
+
+    Parameters
+    ----------
+    sources
+        Bytes of text per source.
+    shards
+        Number of shards.
+    """
+
+    sources: Mapping[str, int]
+    shards: int
+
+
+class Stage(BaseModel, extra="forbid", frozen=True):
+    """One node of the pipeline: what it reads, what it promises, and how to produce it.
+
+    A subclass names itself with ``stage: Literal["..."] = "..."``, which registers it, and overrides `run`
+    (or, as an `Annotator`, `columns` and `load`).
+    """
+
+    version: ClassVar[int] = 1
+    """Raised when the same configuration gives different bytes; part of the fingerprint."""
+    seeded: ClassVar[bool] = False
+    """Whether the run's seed changes the output; if so it is part of the fingerprint."""
+    makes_table: ClassVar[bool] = False
+    """Whether the output is a table of documents (`read`, `extract`, `clean`) and not a sidecar of one."""
+
+    stage: str = Field(description="which kind of stage this is; the key of the stanza unless given")
+    name: str = Field(default="", description="the node's name in the pipeline: the key of its stanza")
+    after: tuple[str, ...] | None = Field(
+        default=None, description="stages that come before this one; unless given, all stanzas above it"
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Register the class under the default of its ``stage`` field."""
+        kind = cls.model_fields["stage"].default
+        if isinstance(kind, str):
+            STAGES[kind] = cls
+
+    def requires(self) -> tuple[str, ...]:
+        """Columns that this stage reads; documents' own columns included."""
+        return ()
+
+    def place(self, column: str) -> tuple[str | int, ...]:
+        """Where in the stanza the required `column` is named, so that an unknown one can be pointed at."""
+        return ()
+
+    def references(self) -> tuple[str, ...]:
+        """Names of stages whose artifacts (not columns) this stage reads."""
+        return ()
+
+    def columns(self) -> pa.Schema:
+        """Sidecar columns that this stage promises, in order; empty for a stage that writes no sidecar."""
+        return pa.schema([])
+
+    def upstream(self) -> tuple["Stage", ...]:
+        """Stages that the pipeline inserts right before this one, such as the signatures that MinHash compares."""
+        return ()
+
+    def files(self) -> dict[str, str]:
+        """Paths of files that the stage reads beside the table, by the field that names them.
+
+        They enter the fingerprint by content hash, never by path, and must exist before the run starts.
+        """
+        return {}
+
+    def estimate(self) -> Estimate | None:
+        """What comes out, judged before any data is read; None for a stage that makes no table."""
+        return None
+
+    def check(self, known: Known) -> Iterable[Problem]:
+        """Problems that can be seen before any data is read; paths relative to the stage's stanza.
+
+        Unknown columns of `requires`, unknown `references` and missing `files` are reported by the pipeline.
+        """
+        return ()
+
+    def run(self, ctx: "Context") -> dict[str, Any]:
+        """Produce the artifact at ``ctx.path``; what is returned goes into its manifest.
+
+        The result's ``flow`` accounts for every document per source,
+        ``{source: {"in": n, "kept": n, "dropped": {reason: n}, "quarantined": {reason: n}}}``, and the pipeline
+        asserts that ``in = kept + dropped + quarantined``.
+        """
+        raise TypeError(f"stage {self.stage!r} does not say how to run")
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration as it enters the fingerprint: files by their content, not by their path."""
+        config = self.model_dump(mode="json", exclude={"name", "after"})
+        return config | {field: file_hash(path) for field, path in self.files().items()}
+
+    def payload(self, seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
+        """What the fingerprint is made of.
+
+        Parameters
+        ----------
+        seed
+            The run's seed, which enters where `seeded` is set.
+        inputs
+            Fingerprints of the artifacts read, by stage name.
+        """
+        config = {field: _ordered(value) for field, value in self.identity().items()}
+        payload = {"config": config, "version": self.version, "inputs": dict(inputs)}
+        return payload | ({"seed": seed} if self.seeded else {})
+
+
+class Annotator(Stage):
+    """Adds columns; never drops, adds or reorders rows. Consecutive annotators are fused into one pass over the text."""
+
+    def load(self) -> Annotate:
+        """The annotating function; called once per worker process, so this is where models load and kernels import."""
+        raise TypeError(f"annotator {self.stage!r} does not say how to annotate")
+
+
+def _ordered(value: Any) -> Any:
+    """Mappings as lists of pairs: the order of rules and of sources counts, and canonical JSON sorts keys."""
+    if isinstance(value, Mapping):
+        return [[key, _ordered(inner)] for key, inner in value.items()]
+    return [_ordered(inner) for inner in value] if isinstance(value, list) else value

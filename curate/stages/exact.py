@@ -1,0 +1,158 @@
+"""Exact duplicates: documents whose words (or bytes) are equal, found by an exchange of 128-bit hashes."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from pydantic import Field
+
+from curate import storage, survivors
+from curate.artifact import Artifact, Shard
+from curate.engine.context import EXCHANGE
+from curate.errors import Problem
+from curate.stage import STAGES, Annotate, Annotator, Known, Stage
+from curate.survivors import KEY, Keep, Policy, Priority, Within
+from curate.table import ParquetWriter, Table
+
+if TYPE_CHECKING:
+    from curate.engine.context import Context
+
+
+class TextHash(Annotator):
+    """128-bit hash of each text; equal hashes stand for equal texts.
+
+    Examples
+    --------
+    >>> TextHash().columns().names, TextHash(by="raw").columns().names
+    (['text_hash'], ['raw_hash'])
+    """
+
+    stage: Literal["text_hash"] = "text_hash"
+    version: ClassVar[int] = 1
+
+    by: Literal["normalized", "raw"] = Field(
+        default="normalized",
+        description="what is equal in equal documents: their lower-cased words (normalized), or every byte (raw)",
+    )
+
+    @property
+    def column(self) -> str:
+        """Name of the column: ``text_hash``, or ``raw_hash`` of the bytes."""
+        return "raw_hash" if self.by == "raw" else "text_hash"
+
+    def requires(self) -> tuple[str, ...]:
+        """The text."""
+        return ("text",)
+
+    def columns(self) -> pa.Schema:
+        """16 bytes, the high half of the hash first."""
+        return pa.schema([pa.field(self.column, pa.binary(16), nullable=False)])
+
+    def load(self) -> Annotate:
+        """Hashes of words that the pass over the text has found, or of the bytes."""
+        from curate.text.hashing import normalized_hash, raw_hash
+
+        schema, raw = self.columns(), self.by == "raw"
+
+        def annotate(text, columns):  # noqa: ARG001
+            hashes = raw_hash(text.data, text.offsets) if raw else normalized_hash(text.data, text.offsets, text.words)
+            buffer = pa.py_buffer(hashes.astype(">u8").tobytes())
+            return pa.RecordBatch.from_arrays(
+                [pa.Array.from_buffers(pa.binary(16), len(text), [None, buffer])], schema=schema
+            )
+
+        return annotate
+
+
+class Exact(Stage):
+    """Find documents with equal text, and keep one of each group.
+
+    Writes, under the stage's name, ``exact_keep``; ``exact_keeper``, the id of the copy that is kept, null for a
+    document without copies; ``exact_count``, the number of copies, itself included. Nothing is dropped: `select` does
+    that, with a rule such as ``NOT exact_keep``.
+
+    Examples
+    --------
+    >>> stage = Exact(keep=("longest", "date asc"), priority=("books",))
+    >>> stage.requires()
+    ('text_hash', 'text_bytes', 'id', 'date')
+    >>> stage.columns().names
+    ['exact_keep', 'exact_keeper', 'exact_count']
+    """
+
+    stage: Literal["exact"] = "exact"
+    name: str = "exact"
+    version: ClassVar[int] = 1
+
+    by: Literal["normalized", "raw"] = Field(
+        default="normalized",
+        description="what is equal in equal documents: their lower-cased words (normalized), or every byte (raw)",
+    )
+    within: Within = "all"
+    keep: Keep = ()
+    priority: Priority = ()
+
+    @property
+    def policy(self) -> Policy:
+        """Who survives."""
+        return Policy(self.keep, self.priority)
+
+    @property
+    def _hash(self) -> TextHash:
+        return TextHash(by=self.by)
+
+    def upstream(self) -> tuple[Stage, ...]:
+        """The hashes, and lengths for counts in bytes."""
+        return (self._hash, STAGES["size"]())
+
+    def requires(self) -> tuple[str, ...]:
+        """The hash, the length, and what `keep` names."""
+        return tuple(dict.fromkeys([self._hash.column, "text_bytes", *self.policy.columns]))
+
+    def place(self, column: str) -> tuple[str | int, ...]:
+        """The preference that names `column`."""
+        return self.policy.place(column)
+
+    def columns(self) -> pa.Schema:
+        """``_keep``, ``_keeper`` and ``_count`` after the stage's name."""
+        return pa.schema(
+            [
+                pa.field(f"{self.name}_keep", pa.bool_(), nullable=False),
+                pa.field(f"{self.name}_keeper", pa.binary(16)),
+                pa.field(f"{self.name}_count", pa.int32(), nullable=False),
+            ]
+        )
+
+    def check(self, known: Known) -> Iterable[Problem]:
+        """The policy fits the columns, the sources and the policies of earlier stages."""
+        return self.policy.problems(known)
+
+    def run(self, ctx: "Context") -> dict[str, Any]:
+        """Bring equal hashes together, choose, and write what became of each document."""
+        groups = partial(_by_hash, self._hash.column, self.within)
+        election = survivors.elect(ctx, self.policy, groups, ctx.table.rows)
+        tallies = ctx.map_shards(partial(_write, ctx.table, ctx.artifact, self.columns(), groups, election.paths))
+        storage.remove_tree(f"{ctx.path}/{EXCHANGE}")
+        return survivors.account(ctx.table.shards, tallies) | {"cluster_sizes": election.sizes}
+
+
+def _by_hash(column: str, within: str, table: Table, shard: Shard) -> pa.Table:
+    """Hashes as keys; within a source, every bit is turned that is set in the hash of its name."""
+    hashes = table.read(shard, [column]).column(column).combine_chunks()
+    halves = np.frombuffer(hashes.buffers()[1] or b"", ">u8", 2 * len(hashes), 16 * hashes.offset)
+    halves = halves.astype(np.uint64).reshape(-1, 2)
+    if within == "source":
+        halves ^= np.frombuffer(xxhash.xxh3_128_digest(shard.source.encode()), ">u8").astype(np.uint64)
+    return pa.table(dict(zip(KEY, halves.T, strict=True)))
+
+
+def _write(
+    table: Table, artifact: Artifact, schema: pa.Schema, groups: survivors.Groups, paths: Sequence[str], shard: Shard
+) -> dict[str, int]:
+    verdict = survivors.verdicts(table, groups, paths, shard)
+    with ParquetWriter(artifact.part(shard.name), schema) as writer:
+        writer.write(verdict.rename_columns(schema.names))
+    return survivors.tally(table, shard, verdict)

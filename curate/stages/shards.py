@@ -1,0 +1,395 @@
+"""Write the mixture: nested training rungs and held-out documents as Parquet, shuffled, with a manifest and a card.
+
+Rung k consists of the files of the increments 0 to k, in order, so nothing is on disk twice and every rung is a prefix
+of the next. Within an increment copies are ordered by a hash that has nothing to do with the one that chose them, so
+every prefix of the files carries the mixture. Text goes from input to output shards through the exchange, once.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+from curate import storage
+from curate.artifact import Shard, Totals, file_hash
+from curate.engine.exchange import MAX_PARTITIONS, partition_of
+from curate.errors import Problem, RunError
+from curate.stage import Known, Stage
+from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, ParquetWriter, Table, as_batch
+from curate.units import BYTE_FORMS, COUNT_FORMS, parse_bytes, parse_count
+
+if TYPE_CHECKING:
+    from curate.engine.context import Context
+    from curate.models.budget import Reach
+
+TOKENIZER = "tokenizer.json"
+LANGUAGE = "lang_code"
+ORDER = "_order"  # column of the hash that orders rows, while they travel
+
+ROW = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("tokens", pa.int32(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("date", DOCUMENT.field("date").type),
+        pa.field("meta", pa.string()),
+    ]
+)
+_READ = ("id", "source", "source_id", "text", "tokens", "url", "date", "meta", "mix_split")
+_HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint8).reshape(256, 2)
+
+
+def _amount(value: object, info: ValidationInfo) -> int:
+    return (parse_count if info.data.get("shard_unit") == "tokens" else parse_bytes)(value)
+
+
+class Group(NamedTuple):
+    """Output files that share a folder: an increment of the ladder, or the held-out documents of one source.
+
+    Attributes
+    ----------
+    folder
+        Relative to the stage's directory.
+    first, files
+        Number of the first file among all output files, and number of files.
+    """
+
+    folder: str
+    first: int
+    files: int
+
+    def path(self, file: int) -> str:
+        """Relative path of a file by its number among all output files."""
+        return f"{self.folder}/part-{file - self.first:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which row goes to which file.
+
+    Parameters
+    ----------
+    groups
+        All output files, the increments of the ladder first.
+    reaches
+        How far each source goes in each rung.
+    seed
+        The run's seed.
+    """
+
+    groups: tuple[Group, ...]
+    reaches: Mapping[str, Sequence["Reach"]]
+    seed: int
+
+    @property
+    def files(self) -> int:
+        """Number of output files."""
+        return self.groups[-1].first + self.groups[-1].files
+
+    def path(self, file: int) -> str:
+        """Relative path of a file by its number."""
+        return next(group for group in self.groups if group.first <= file < group.first + group.files).path(file)
+
+
+class Shards(Stage, frozen=True, serialize_by_alias=True):
+    """Write rungs as ``train/rung-00/part-00000.parquet`` and so on, held-out documents as ``validation/<source>/...``.
+
+    Rows have the columns of `ROW` and those named in `columns`. The manifest lists all files with rows, tokens, bytes
+    and SHA-256, the increments of the ladder first, so that a rung is the first so many of them; ``README.md`` is a
+    dataset card from which ``datasets.load_dataset(folder, "rung-00")`` finds each rung.
+
+    Examples
+    --------
+    >>> Shards(shard_size="64M", shard_unit="tokens", columns=["lang_code"]).requires()[-2:]
+    ('mix_split', 'lang_code')
+    """
+
+    stage: Literal["shards"] = "shards"
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+
+    shard_unit: Literal["bytes", "tokens"] = Field(default="bytes", description="what `shard_size` counts")
+    shard_size: Annotated[
+        int,
+        BeforeValidator(_amount),
+        Field(ge=1),
+        WithJsonSchema(
+            {
+                "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}],
+                "description": f"in bytes {BYTE_FORMS}, in tokens {COUNT_FORMS}",
+            }
+        ),
+    ] = Field(default=256_000_000, description="text of an output file")
+    carry: tuple[str, ...] = Field(
+        default=(), alias="columns", description="columns of other stages that go into the files too"
+    )
+    mix: str = Field(default="mix", description="name of the `mix` stage")
+    tokens: str = Field(default="tokens", description="name of the `tokens` stage, whose tokenizer goes with the files")
+
+    def requires(self) -> tuple[str, ...]:
+        """Documents, their tokens and split, and the columns carried along."""
+        return tuple(dict.fromkeys([*_READ, *self.carry]))
+
+    def place(self, column: str) -> tuple[str | int, ...]:
+        """Where `column` is named."""
+        return ("columns", self.carry.index(column)) if column in self.carry else ()
+
+    def references(self) -> tuple[str, ...]:
+        """The plan and the tokenizer."""
+        return (self.mix, self.tokens)
+
+    def check(self, known: Known) -> Iterable[Problem]:
+        """References name stages of the right kind, and no column is there twice."""
+        for field, name in (("mix", self.mix), ("tokens", self.tokens)):
+            stage = known.stages.get(name)
+            if stage is not None and stage.stage != field:
+                yield Problem((field,), f"{name!r} is a `{stage.stage}` stage, not a `{field}` stage")
+        for position, column in enumerate(self.carry):
+            if column in ROW.names or column in self.carry[:position]:
+                yield Problem(("columns", position), f"the files have a column {column!r} already")
+
+    def run(self, ctx: "Context") -> dict[str, Any]:
+        """Shuffle the text to its output files, check them against the plan, and describe them."""
+        from curate.models.budget import Reach
+        from curate.models.card import dataset_card
+
+        plan = ctx.inputs[self.mix].manifest["plan"]
+        reaches = {
+            source: [Reach.from_json(rung["reach"]) for rung in entry["rungs"]]
+            for source, entry in plan["sources"].items()
+        }
+        layout = Layout(_groups(plan, self.shard_size, self.shard_unit), reaches, ctx.seed)
+        schema = self._schema(ctx.table)
+        results = []
+        for first in range(0, layout.files, MAX_PARTITIONS):
+            files = range(first, min(first + MAX_PARTITIONS, layout.files))
+            scatter = partial(_scatter, ctx.table, layout, schema, files)
+            write = partial(_write, layout, schema, ctx.path, files)
+            results += ctx.exchange(f"text-{first:05d}", scatter, write, len(files))
+        _verify(plan, layout, results)
+        fs, inner = storage.filesystem(f"{ctx.inputs[self.tokens].path}/{TOKENIZER}")
+        tokenizer = fs.cat_file(inner)
+        body = {
+            "flow": _flow(ctx.table.shards, results),
+            "rungs": _rungs(plan, layout, results),
+            "validation": plan["validation"],
+            "files": [
+                {key: result[key] for key in ("path", "rows", "tokens", "bytes", "sha256")} for result in results
+            ],
+            "schema": {field.name: str(field.type) for field in schema},
+            "tokenizer": {"path": TOKENIZER, "sha256": hashlib.sha256(tokenizer).hexdigest()},
+        }
+        languages = Totals()
+        for result in results:
+            languages.add(result["languages"])
+        card = dataset_card(ctx.artifact.name, plan, body, languages.counts).encode()
+        for name, content in ((TOKENIZER, tokenizer), ("README.md", card), ("dataset_card.md", card)):
+            with storage.replacing(f"{ctx.path}/{name}") as file:
+                file.write(content)
+        return body
+
+    def _schema(self, table: Table) -> pa.Schema:
+        """Columns of the output files; dictionaries become plain values, which every reader knows."""
+        carried = table.read(table.shards[0], self.carry).schema if self.carry else ()
+        return pa.schema([*ROW, *(pa.field(field.name, _plain(field.type)) for field in carried)])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+# -- layout ------------------------------------------------------------------------------------------------------------
+
+
+def _groups(plan: Mapping[str, Any], shard_size: int, unit: str) -> tuple[Group, ...]:
+    """The output files that a plan comes to; an increment has at least one file, empty or not."""
+    totals = [0, *(rung[unit] for rung in plan["rungs"])]
+    wanted = {
+        f"train/{rung['name']}": max(after - before, 1)
+        for rung, (before, after) in zip(plan["rungs"], pairwise(totals), strict=True)
+    }
+    for source, entry in plan["sources"].items():
+        if entry["validation"]["documents"]:
+            wanted[f"validation/{quote(source, safe='')}"] = max(entry["validation"][unit], 1)
+    files = [-(-size // shard_size) for size in wanted.values()]
+    firsts = accumulate(files, initial=0)
+    return tuple(Group(folder, first, count) for folder, first, count in zip(wanted, firsts, files, strict=False))
+
+
+def _rungs(plan: Mapping[str, Any], layout: Layout, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rungs with the number of files that make them up, counted from the first, and the hash chain over these."""
+    rungs, chain = [], ""
+    for rung, group in zip(plan["rungs"], layout.groups, strict=False):
+        digests = [result["sha256"] for result in results[group.first : group.first + group.files]]
+        chain = hashlib.sha256("".join([chain, *digests]).encode()).hexdigest()
+        rungs.append({**rung, "files": group.first + group.files, "nesting": chain})
+    return rungs
+
+
+# -- shuffle -----------------------------------------------------------------------------------------------------------
+
+
+def _scatter(table: Table, layout: Layout, schema: pa.Schema, files: range, shard: Shard, path: str) -> dict[str, Any]:
+    """Write what one input shard gives to each of `files`: batch p is for file number p of them.
+
+    Batches are taken out of the shard one at a time, so that many epochs of a document cost no memory.
+    """
+    from curate.models.budget import id_bytes
+
+    names = [name for name in schema.names if name != "epoch"]
+    columns = table.read(shard, [*names, "mix_split"])
+    ids = id_bytes(columns.column("id"))
+    row, epoch, order, file = _copies(layout, shard.source, columns.column("mix_split"), ids)
+    columns = columns.set_column(0, "id", pa.chunked_array([_hex(ids)]))
+    travelling = pa.schema([*schema, pa.field(ORDER, pa.uint64())])
+    inside = np.flatnonzero((file >= files.start) & (file < files.stop))
+    inside = inside[np.argsort(file[inside], kind="stable")]
+    bounds = np.searchsorted(file[inside], np.arange(files.start, files.stop + 1))
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with storage.replacing(path) as sink, pa.ipc.new_file(sink, travelling, options=options) as writer:
+        for first, last in pairwise(bounds.tolist()):
+            chosen = inside[first:last]
+            part = columns.take(pa.array(row[chosen]))
+            part = part.append_column("epoch", pa.array(epoch[chosen])).append_column(ORDER, pa.array(order[chosen]))
+            writer.write_batch(as_batch(part.select(travelling.names).cast(travelling)))
+    return {"copies": len(inside)}
+
+
+def _copies(
+    layout: Layout, source: str, split: pa.ChunkedArray, ids: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64], NDArray[np.int64]]:
+    """Row, epoch, order hash and file of every copy that a shard of `source` gives."""
+    from curate.models.budget import copies
+    from curate.text.hashing import hash64
+
+    found = []
+    train = np.flatnonzero(pc.equal(split, "train").fill_null(False))
+    held = copies(layout.seed, ids[train], layout.reaches[source])
+    before = np.zeros(len(train), np.int32)
+    for rung in range(held.shape[1]):
+        after = held[:, rung]
+        found += [
+            (train[(before <= epoch) & (epoch < after)], epoch, layout.groups[rung])
+            for epoch in range(int(before.min(initial=0)), int(after.max(initial=0)))
+        ]
+        before = after
+    validation = np.flatnonzero(pc.equal(split, "validation").fill_null(False))
+    folder = f"validation/{quote(source, safe='')}"
+    found += [(validation, 0, group) for group in layout.groups if group.folder == folder]
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint64), np.empty(0, np.int64))]
+    for rows, epoch, group in found:
+        order = hash64(layout.seed, f"order/{epoch}", ids[rows])
+        parts.append((rows, np.full(len(rows), epoch, np.int32), order, group.first + partition_of(order, group.files)))
+    row, epochs, orders, places = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return row, epochs, orders, places
+
+
+def _write(layout: Layout, schema: pa.Schema, folder: str, files: range, number: int, rows: pa.Table) -> dict[str, Any]:
+    """Write one output file, ordered by hash, then id and epoch; row groups of 1024 rows or 32 MB."""
+    path = layout.path(files[number])
+    keys = [(ORDER, "ascending"), ("id", "ascending"), ("epoch", "ascending")]
+    order = pc.sort_indices(rows.select([key for key, _ in keys]), sort_keys=keys)
+    sizes = pc.binary_length(rows.column("text")).to_numpy()
+    with ParquetWriter(f"{folder}/{path}", schema) as writer:
+        for first, last in pairwise(_row_groups(sizes[order])):
+            writer.write(rows.take(order[first:last]).select(schema.names))
+    return {
+        "path": path,
+        "rows": rows.num_rows,
+        "tokens": pc.sum(rows.column("tokens")).as_py() or 0,
+        "bytes": int(sizes.sum()),
+        "sha256": file_hash(f"{folder}/{path}"),
+        "sources": _counts(rows, sizes),
+        "languages": _languages(rows),
+    }
+
+
+def _row_groups(sizes: NDArray[np.int64]) -> list[int]:
+    """Bounds of row groups."""
+    rows, ends = np.arange(len(sizes)), np.cumsum(sizes)
+    starts = (np.diff(rows // ROW_GROUP) != 0) | (np.diff(ends // ROW_GROUP_BYTES) != 0)
+    return [0, *(np.flatnonzero(starts) + 1).tolist(), len(sizes)]
+
+
+def _counts(rows: pa.Table, sizes: NDArray[np.int64]) -> dict[str, dict[str, int]]:
+    """Rows, first copies, tokens and bytes by source."""
+    table = pa.table(
+        {
+            "source": rows.column("source"),
+            "copies": pa.array(np.ones(rows.num_rows, np.int64)),
+            "documents": pc.equal(rows.column("epoch"), 0).cast(pa.int64()),
+            "tokens": rows.column("tokens").cast(pa.int64()),
+            "bytes": pa.array(sizes.astype(np.int64)),
+        }
+    )
+    names = [name for name in table.column_names if name != "source"]
+    totals = table.group_by("source", use_threads=False).aggregate([(name, "sum") for name in names])
+    return {row["source"]: {name: row[f"{name}_sum"] for name in names} for row in totals.to_pylist()}
+
+
+def _languages(rows: pa.Table) -> dict[str, int]:
+    """Documents by language, where that column is carried along."""
+    if LANGUAGE not in rows.column_names:
+        return {}
+    found = rows.filter(pc.equal(rows.column("epoch"), 0)).column(LANGUAGE).drop_null().value_counts()
+    return {entry["values"]: entry["counts"] for entry in found.to_pylist()}
+
+
+def _hex(ids: NDArray[np.uint8]) -> pa.Array:
+    """Ids as 32 hexadecimal digits: readers downstream do not know binary of fixed size."""
+    digits = pa.py_buffer(_HEX[ids].tobytes())
+    offsets = pa.py_buffer((np.arange(len(ids) + 1, dtype=np.int32) * 32).tobytes())
+    return pa.Array.from_buffers(pa.string(), len(ids), [None, offsets, digits])
+
+
+# -- accounts ----------------------------------------------------------------------------------------------------------
+
+
+def _verify(plan: Mapping[str, Any], layout: Layout, results: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``RunError`` unless what was written is what was planned: copies, tokens and bytes by source and rung."""
+    for position, group in enumerate(layout.groups):
+        written = Totals()
+        for result in results[group.first : group.first + group.files]:
+            written.add(result["sources"])
+        for source, entry in plan["sources"].items():
+            planned = _planned(
+                entry, position, len(plan["rungs"]), group.folder == f"validation/{quote(source, safe='')}"
+            )
+            found = {key: written.counts.get(source, {}).get(key, 0) for key in planned}
+            if found != planned:
+                raise RunError(f"{group.folder} should hold {planned} of {source}, but holds {found}")
+
+
+def _planned(entry: Mapping[str, Any], position: int, rungs: int, *, own: bool) -> dict[str, int]:
+    """What a source gives to the group at `position`."""
+    if position >= rungs:
+        return {key: entry["validation"][key] if own else 0 for key in ("documents", "tokens", "bytes")}
+    before = entry["rungs"][position - 1] if position else {}
+    return {key: entry["rungs"][position][key] - before.get(key, 0) for key in ("copies", "tokens", "bytes")}
+
+
+def _flow(shards: Sequence[Shard], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Documents written at least once, by source; the others are not in the mixture."""
+    rows, written = Totals(), Totals()
+    for shard in shards:
+        rows.add({shard.source: shard.rows})
+    for result in results:
+        written.add({source: counts["documents"] for source, counts in result["sources"].items()})
+    flow = {}
+    for source, count in rows.counts.items():
+        kept = written.counts.get(source, 0)
+        flow[source] = {"in": count, "kept": kept, "dropped": {"not_in_mix": count - kept}, "quarantined": {}}
+    return flow

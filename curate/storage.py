@@ -1,0 +1,104 @@
+"""Files that appear whole or not at all, on local disks and on whatever else fsspec reaches."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, cast
+
+import orjson
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+_SPOOL_BYTES = 64_000_000  # a remote file up to this size is assembled in memory, a larger one on disk
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` lies in a file system that this process reaches through plain ``open``."""
+    return "://" not in path or path.startswith("file://")
+
+
+def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
+    """The fsspec file system of `path`, and the path inside it."""
+    fs, inner = url_to_fs(path)
+    return fs, inner
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A binary file that replaces `path` when the block ends well, and leaves no trace when it does not.
+
+    Local files are written under a temporary name and renamed; elsewhere one PUT of the finished bytes serves.
+    """
+    if is_local(path):
+        path = path.removeprefix("file://")
+        folder, name = os.path.split(path)
+        os.makedirs(folder or ".", exist_ok=True)
+        temporary = os.path.join(folder, f".tmp-{uuid.uuid4().hex}-{name}")
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+            os.replace(temporary, path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+    else:
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+            yield cast(BinaryIO, spool)
+            spool.seek(0)
+            fs, inner = url_to_fs(path)
+            with fs.open(inner, "wb") as file:
+                shutil.copyfileobj(spool, file, 1 << 20)
+
+
+def open_input(path: str) -> Any:
+    """What Arrow's readers take for `path`: the path itself when it is local (memory mapped), else an open file."""
+    return path.removeprefix("file://") if is_local(path) else _open_remote(path)
+
+
+def _open_remote(path: str) -> Any:
+    fs, inner = url_to_fs(path)
+    return fs.open(inner, "rb")
+
+
+def exists(path: str) -> bool:
+    """Whether a file or folder is at `path`."""
+    fs, inner = url_to_fs(path)
+    return fs.exists(inner)
+
+
+def names_in(folder: str) -> set[str]:
+    """Names of the files directly in `folder`, empty when there is no such folder."""
+    if is_local(folder):
+        folder = folder.removeprefix("file://")
+        return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+    fs, inner = url_to_fs(folder)
+    if not fs.exists(inner):
+        return set()
+    return {entry.rstrip("/").rpartition("/")[2] for entry in fs.ls(inner, detail=False)}
+
+
+def remove_tree(folder: str) -> None:
+    """Remove `folder` and all in it; nothing happens when it is not there."""
+    fs, inner = url_to_fs(folder)
+    if fs.exists(inner):
+        fs.rm(inner, recursive=True)
+
+
+def write_json(path: str, value: object, *, indent: bool = True) -> None:
+    """Write `value` as JSON with sorted keys, atomically."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+    with replacing(path) as file:
+        file.write(orjson.dumps(value, option=options | (orjson.OPT_INDENT_2 if indent else 0)))
+
+
+def read_json(path: str) -> Any:
+    """The JSON value at `path`; raises ``FileNotFoundError`` and ``ValueError`` (not JSON)."""
+    if is_local(path):
+        with open(path.removeprefix("file://"), "rb") as file:
+            return orjson.loads(file.read())
+    fs, inner = url_to_fs(path)
+    return orjson.loads(fs.cat_file(inner))

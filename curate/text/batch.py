@@ -1,0 +1,52 @@
+"""A batch of documents as kernels see it: one flat run of UTF-8 bytes and the offsets that cut it into documents."""
+
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.text.words import Words, segment
+
+
+class TextBatch:
+    """Documents of one record batch, with the views that annotators share computed at most once.
+
+    Parameters
+    ----------
+    text
+        Document texts, without nulls; ``string`` arrays are cast to ``large_string``.
+
+    Examples
+    --------
+    >>> batch = TextBatch(pa.array(["to be", "or not"], pa.large_string()))
+    >>> len(batch), batch.offsets.tolist(), bytes(batch.data[:5])
+    (2, [0, 5, 11], b'to be')
+    """
+
+    def __init__(self, text: pa.Array) -> None:
+        if text.null_count:
+            raise ValueError("a text batch has no null documents: the reader quarantines them")
+        self.text = text.cast(pa.large_string())
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Byte offsets into `data`, shape (documents + 1,): document i is ``data[offsets[i]:offsets[i + 1]]``."""
+        buffer = self.text.buffers()[1]
+        if buffer is None or len(self.text) == 0:
+            return np.zeros(1, dtype=np.int64)
+        return np.frombuffer(buffer, dtype=np.int64)[self.text.offset : self.text.offset + len(self.text) + 1]
+
+    @cached_property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes of all documents, end to end; offsets are absolute in this array."""
+        buffer = self.text.buffers()[2]
+        return np.empty(0, np.uint8) if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
+
+    @cached_property
+    def words(self) -> Words:
+        """Shared word segmentation (see `curate.text.words`)."""
+        return segment(self.data, self.offsets)

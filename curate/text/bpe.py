@@ -1,0 +1,342 @@
+"""Counting the tokens of byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909, in the form of GPT-2) on UTF-8.
+
+A text is cut into pieces by the pattern of its tokenizer, and in each piece the leftmost pair of the lowest rank is
+merged until no pair has a rank. Only the number of tokens is wanted, so no id is kept, and the counts of pieces of up
+to 15 bytes are remembered: such a piece and its length are two words, which are compared whole, so that a remembered
+count is never another piece's.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.text.unicode import decode
+
+OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
+"""Classes of characters that patterns tell apart."""
+
+SHORT = 15  # bytes; a piece and its length then fill two words
+LONG = 512  # bytes; quadratic merging takes 0.1 ms here
+_MEMORY = 1 << 20  # slots, 17 MB; filled to one half at most
+
+_LOW = np.uint64(2**32 - 1)
+_EMPTY = np.uint64(2**64 - 1)
+_UNRANKED = np.uint64(2**31 - 1) << np.uint64(32)
+_NONE = np.int32(2**31 - 1)
+
+
+class Bpe(NamedTuple):
+    """What is known of one tokenizer, and the pieces that were counted with it.
+
+    Attributes
+    ----------
+    digits
+        0 for the pattern of GPT-2; for the family of Llama 3 and Qwen 2, the most digits of a piece (3 and 1).
+    classes
+        `OTHER`, `LETTER`, `NUMBER` or `SPACE` by code point; what lies beyond the table is `OTHER`.
+    symbols
+        Token id of each byte, shape (256,).
+    pairs
+        From `pair_table`.
+    memory, sizes, free
+        Pieces as two words, shape (slots, 2); their tokens, 0 for a free slot, shape (slots,); slots yet to fill.
+    """
+
+    digits: int
+    classes: NDArray[np.uint8]
+    symbols: NDArray[np.int32]
+    pairs: NDArray[np.uint64]
+    memory: NDArray[np.uint64]
+    sizes: NDArray[np.uint8]
+    free: NDArray[np.int64]
+
+
+def bpe(
+    digits: int,
+    classes: NDArray[np.uint8],
+    symbols: NDArray[np.int32],
+    ranks: Mapping[tuple[int, int], tuple[int, int]],
+) -> Bpe:
+    """A tokenizer with nothing counted yet.
+
+    Parameters
+    ----------
+    digits, classes, symbols
+        See `Bpe`.
+    ranks
+        Rank and merged id of each pair of ids that merges; ids are below 2^31.
+    """
+    pairs = np.full((1 << (2 * len(ranks)).bit_length(), 2), _EMPTY)
+    pairs[:, 1] = _UNRANKED
+    keys = np.array([left << 32 | right for left, right in ranks], np.uint64)
+    values = np.array([rank << 32 | merged for rank, merged in ranks.values()], np.uint64)
+    _fill_pairs(keys, values, pairs)
+    memory, sizes = np.zeros((_MEMORY, 2), np.uint64), np.zeros(_MEMORY, np.uint8)
+    return Bpe(digits, classes, symbols, pairs, memory, sizes, np.array([_MEMORY // 2]))
+
+
+def count(
+    known: Bpe, data: NDArray[np.uint8], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Tokens of each document, without those of pieces over `LONG` bytes, which are listed instead.
+
+    Parameters
+    ----------
+    known
+        The tokenizer.
+    data, offsets
+        Document i is ``data[offsets[i]:offsets[i + 1]]``, valid UTF-8.
+
+    Returns
+    -------
+    counts
+        Shape (documents,).
+    deferred
+        Document, start and stop in `data` of each long piece, shape (pieces, 3).
+    """
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    deferred = np.empty((int((np.diff(offsets) // LONG).sum()), 3), np.int64)
+    found = _count(data, offsets, *known, counts, deferred)
+    return counts, deferred[:found]
+
+
+def remember(known: Bpe, tokens: list[bytes]) -> bool:
+    """Make each of `tokens` count as one where it is a whole piece; False when that cannot be guaranteed.
+
+    Tokens of up to `SHORT` bytes are remembered as counted, longer ones must merge to one token by their ranks.
+    """
+    short = [np.frombuffer(token, np.uint8) for token in tokens if len(token) <= SHORT]
+    if len(short) > known.free[0]:
+        return False
+    for data in short:
+        _remember(data, known.memory, known.sizes, known.free)
+    work = np.empty((3, LONG), np.int32)
+    for token in tokens:
+        if len(token) > SHORT and _is_utf8(token):
+            data = np.frombuffer(token, np.uint8)
+            whole = _piece_end(data, 0, len(data), known.classes, known.digits) == len(data)
+            if whole and (len(data) > LONG or _merge(data, 0, len(data), known.symbols, known.pairs, work) != 1):
+                return False
+    return True
+
+
+def _is_utf8(token: bytes) -> bool:
+    try:
+        token.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _slot(key, slots):
+    """First slot of a key in a table of a power of two of slots: high bits of a product (multiplicative hashing)."""
+    return (key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) & np.uint64(slots - 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_pairs(keys, values, pairs):
+    for i in range(len(keys)):
+        slot = _slot(keys[i], len(pairs))
+        while pairs[slot, 0] != _EMPTY:
+            slot = (slot + np.uint64(1)) & np.uint64(len(pairs) - 1)
+        pairs[slot, 0] = keys[i]
+        pairs[slot, 1] = values[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _merging(left, right, pairs):
+    """Rank and merged id of a pair of tokens; the rank is `_NONE` when it does not merge."""
+    key = np.uint64(left) << np.uint64(32) | np.uint64(right)
+    slot = _slot(key, len(pairs))
+    while pairs[slot, 0] != key and pairs[slot, 0] != _EMPTY:
+        slot = (slot + np.uint64(1)) & np.uint64(len(pairs) - 1)
+    return np.int32(pairs[slot, 1] >> np.uint64(32)), np.int32(pairs[slot, 1] & _LOW)
+
+
+@numba.njit(cache=True, nogil=True)
+def _merge(data, start, stop, symbols, pairs, work):  # noqa: C901 - one loop over scratch arrays
+    """Tokens of one piece: merge the leftmost pair of the lowest rank until none is left; `work` is scratch space."""
+    size = stop - start
+    tokens, ranks, ids = work[0], work[1], work[2]  # ranks[i] and ids[i]: of tokens i and i + 1 as a pair
+    tokens[0] = symbols[data[start]]
+    for i in range(1, size):
+        tokens[i] = symbols[data[start + i]]
+        ranks[i - 1], ids[i - 1] = _merging(tokens[i - 1], tokens[i], pairs)
+    while size > 1:
+        lowest = ranks[0]
+        for i in range(1, size - 1):
+            lowest = min(lowest, ranks[i])
+        if lowest == _NONE:
+            break
+        best = 0
+        while ranks[best] != lowest:
+            best += 1
+        tokens[best] = ids[best]
+        size -= 1
+        for i in range(best + 1, size):
+            tokens[i] = tokens[i + 1]
+        for i in range(best + 1, size):
+            ranks[i - 1] = ranks[i]
+        for i in range(best + 1, size):
+            ids[i - 1] = ids[i]
+        if best > 0:
+            ranks[best - 1], ids[best - 1] = _merging(tokens[best - 1], tokens[best], pairs)
+        if best < size - 1:
+            ranks[best], ids[best] = _merging(tokens[best], tokens[best + 1], pairs)
+    return size
+
+
+@numba.njit(cache=True, nogil=True)
+def _class_at(data, at, classes):
+    """Class of the character at byte `at`, and where the next one starts."""
+    if data[at] < 0x80:
+        return classes[data[at]], at + 1
+    code, after = decode(data, at)
+    return (classes[code] if code < len(classes) else np.uint8(OTHER)), after
+
+
+@numba.njit(cache=True, nogil=True)
+def _run_end(data, at, end, classes, kind):
+    """End of the run of characters of one class from `at`."""
+    while at < end:
+        found, after = _class_at(data, at, classes)
+        if found != kind:
+            break
+        at = after
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _contraction_end(data, at, end, any_case):
+    """End of ``'s``, ``'t``, ``'re``, ``'ve``, ``'m``, ``'ll`` or ``'d`` at `at`, or `at` when there is none."""
+    if at + 1 >= end:
+        return at
+    fold = np.uint8(0x20 if any_case else 0)
+    first = data[at + 1] | fold
+    if first == ord("s") or first == ord("t") or first == ord("m") or first == ord("d"):
+        return at + 2
+    if at + 2 < end:
+        second = data[at + 2] | fold
+        if first == second == ord("l") or ((first == ord("r") or first == ord("v")) and second == ord("e")):
+            return at + 3
+        if any_case and data[at + 1] == 0xC5 and data[at + 2] == 0xBF:  # U+017F, the long s, folds to s
+            return at + 3
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _space_end(data, at, end, classes):
+    r"""End of ``\s+(?!\S)|\s+``: a run of white space without its last character, which the next word may take."""
+    stop = _run_end(data, at, end, classes, SPACE)
+    if stop == end:
+        return stop
+    last = stop - 1
+    while data[last] & 0xC0 == 0x80:
+        last -= 1
+    return last if last > at else stop
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_newline(byte):
+    return byte == 0x0A or byte == 0x0D
+
+
+@numba.njit(cache=True, nogil=True)
+def _piece_end(data, at, end, classes, digits):  # noqa: C901 - the alternatives of one pattern, in their order
+    """End of the piece that the tokenizer's pattern matches at `at`."""
+    if data[at] == ord("'"):
+        stop = _contraction_end(data, at, end, digits > 0)
+        if stop > at:
+            return stop
+    kind, after = _class_at(data, at, classes)
+    if kind == LETTER:
+        return _run_end(data, after, end, classes, LETTER)
+    if digits and kind == NUMBER:
+        for _ in range(1, digits):
+            if after < end:
+                kind, further = _class_at(data, after, classes)
+                if kind != NUMBER:
+                    break
+                after = further
+        return after
+    following = _class_at(data, after, classes)[0] if after < end else np.uint8(SPACE)
+    if digits and following == LETTER and not _is_newline(data[at]):
+        return _run_end(data, after, end, classes, LETTER)
+    if data[at] == ord(" ") and following != SPACE and not (digits and following == NUMBER):
+        kind = following
+    if kind != SPACE:
+        stop = _run_end(data, after, end, classes, kind)
+        while digits and stop < end and _is_newline(data[stop]):
+            stop += 1
+        return stop
+    if digits:
+        stop = _run_end(data, at, end, classes, SPACE)
+        while stop > at:
+            stop -= 1
+            if _is_newline(data[stop]):
+                return stop + 1
+    return _space_end(data, at, end, classes)
+
+
+@numba.njit(cache=True, nogil=True)
+def _recall(data, start, stop, memory, sizes):
+    """Slot of a piece of up to 15 bytes, with the two words that stand for it; a free slot has size 0."""
+    low = np.uint64(0)
+    high = np.uint64(stop - start)
+    for i in range(min(stop - start, 8)):
+        low = low << np.uint64(8) | np.uint64(data[start + i])
+    for i in range(8, stop - start):
+        high = high << np.uint64(8) | np.uint64(data[start + i])
+    slot = _slot(low ^ high * np.uint64(0xD1342543DE82EF95), len(sizes))
+    while sizes[slot] and (memory[slot, 0] != low or memory[slot, 1] != high):
+        slot = (slot + np.uint64(1)) & np.uint64(len(sizes) - 1)
+    return slot, low, high
+
+
+@numba.njit(cache=True, nogil=True)
+def _remember(data, memory, sizes, free):
+    """Remember a whole piece as one token."""
+    slot, low, high = _recall(data, 0, len(data), memory, sizes)
+    if sizes[slot] == 0:
+        free[0] -= 1
+    sizes[slot] = 1
+    memory[slot, 0] = low
+    memory[slot, 1] = high
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(data, offsets, digits, classes, symbols, pairs, memory, sizes, free, counts, deferred):
+    """Count the tokens of each document; pieces over `LONG` bytes are listed instead, and their number returned."""
+    found = 0
+    work = np.empty((3, LONG), np.int32)
+    for document in range(len(offsets) - 1):
+        at = offsets[document]
+        end = offsets[document + 1]
+        total = 0
+        while at < end:
+            stop = _piece_end(data, at, end, classes, digits)
+            if stop - at <= SHORT:
+                slot, low, high = _recall(data, at, stop, memory, sizes)
+                size = np.int64(sizes[slot])
+                if size == 0:
+                    size = _merge(data, at, stop, symbols, pairs, work)
+                    if free[0] > 0:
+                        free[0] -= 1
+                        sizes[slot] = size
+                        memory[slot, 0] = low
+                        memory[slot, 1] = high
+                total += size
+            elif stop - at <= LONG:
+                total += _merge(data, at, stop, symbols, pairs, work)
+            else:
+                deferred[found, 0] = document
+                deferred[found, 1] = at
+                deferred[found, 2] = stop
+                found += 1
+            at = stop
+        counts[document] = total
+    return found

@@ -1,0 +1,131 @@
+"""Hashes that identify and sample documents: 128 bits of the bytes, 128 bits of the words, 64 keyed bits of an id.
+
+128 bits are enough to treat equal hashes as equal documents: among 10^12 documents the chance of any accidental match
+is about 10^24 / 2^129, or 1.5e-15. All values depend on their input alone, never on platform, process or batch.
+"""
+
+from itertools import pairwise
+
+import numba
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from curate.text.words import Words, mix64, segment
+
+__all__ = ["hash64", "mix64", "normalized_hash", "raw_hash"]
+
+_WORD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+def raw_hash(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """XXH3-128 of the exact bytes of each document.
+
+    The library is called once per document, which costs 0.2 us and 0.05 us per kB.
+
+    Parameters
+    ----------
+    data, offsets
+        Document i is ``data[offsets[i]:offsets[i + 1]]``.
+
+    Returns
+    -------
+    NDArray[np.uint64]
+        High and low half, shape (documents, 2).
+
+    Examples
+    --------
+    >>> high, low = raw_hash(np.frombuffer(b"to be", np.uint8), np.array([0, 5]))[0]
+    >>> (int(high) << 64 | int(low)) == xxhash.xxh3_128_intdigest(b"to be")
+    True
+    """
+    view = np.ascontiguousarray(data).data
+    digest = xxhash.xxh3_128_digest
+    return _as_words([digest(view[start:end]) for start, end in pairwise(offsets.tolist())])
+
+
+def normalized_hash(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], words: Words | None = None
+) -> NDArray[np.uint64]:
+    """Hash of each document's sequence of lower-cased words: white space, punctuation and case do not matter.
+
+    A document without words is hashed as its bytes without white space instead, so that two pages of symbols are equal
+    only if their symbols are.
+
+    Parameters
+    ----------
+    data, offsets
+        Document i is ``data[offsets[i]:offsets[i + 1]]``: UTF-8 of NFC text.
+    words
+        ``segment(data, offsets)``, if it is at hand.
+
+    Returns
+    -------
+    NDArray[np.uint64]
+        Shape (documents, 2).
+
+    Examples
+    --------
+    >>> def of(text: str) -> list[int]:
+    ...     data = np.frombuffer(text.encode(), np.uint8)
+    ...     return normalized_hash(data, np.array([0, len(data)]))[0].tolist()
+    >>> of("To be, or not to be") == of("to be -- OR NOT TO BE!"), of("to be") == of("be to"), of("***") == of("---")
+    (True, False, False)
+    """
+    words = segment(data, offsets) if words is None else words
+    hashes = np.empty((len(offsets) - 1, 2), np.uint64)
+    _hash_sequences(words.hashes, words.offsets, hashes)
+    wordless = np.flatnonzero(np.diff(words.offsets) == 0)
+    if len(wordless):
+        symbols = ("".join(data[offsets[i] : offsets[i + 1]].tobytes().decode().split()) for i in wordless)
+        hashes[wordless] = _as_words([xxhash.xxh3_128_digest(text.encode()) for text in symbols])
+    return hashes
+
+
+def hash64(seed: int, salt: str | int, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Keyed hash of document ids: the only source of randomness in sampling and ordering.
+
+    Uniform over 64 bits, and for another seed or salt an independent draw. A document is in a sample of rate `p` if its
+    hash is below ``p * 2**64``; samples of growing rate then contain one another.
+
+    Parameters
+    ----------
+    seed, salt
+        The key. Salts ``1`` and ``"1"`` differ.
+    ids
+        128-bit ids, shape (documents, 16).
+
+    Returns
+    -------
+    NDArray[np.uint64]
+        Shape (documents,).
+
+    Examples
+    --------
+    >>> ids = np.arange(32, dtype=np.uint8).reshape(2, 16)
+    >>> bool((hash64(0, "mix", ids) == hash64(1, "mix", ids)).any())
+    False
+    """
+    if ids.ndim != 2 or ids.shape[1] != 16 or ids.dtype != np.uint8:
+        raise ValueError(f"ids are uint8 of shape (documents, 16), not {ids.dtype} of shape {ids.shape}")
+    first_key, second_key = _as_words([xxhash.xxh3_128_digest(f"{seed}/{salt!r}".encode())])[0]
+    halves = np.ascontiguousarray(ids).view("<u8").astype(np.uint64, copy=False)
+    return mix64(mix64(halves[:, 0] ^ first_key) ^ mix64(halves[:, 1] + second_key))
+
+
+def _as_words(digests: list[bytes]) -> NDArray[np.uint64]:
+    """128-bit big-endian digests as rows of high and low half."""
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash_sequences(word_hashes, word_offsets, out):
+    # Two chains that meet each word differently (xor, and addition of a multiple) stay independent of each other.
+    for document in range(len(out)):
+        first = np.uint64(1)
+        second = np.uint64(2)
+        for i in range(word_offsets[document], word_offsets[document + 1]):
+            first = mix64(first ^ word_hashes[i])
+            second = mix64(second + word_hashes[i] * _WORD_FACTOR)
+        out[document, 0] = first
+        out[document, 1] = second

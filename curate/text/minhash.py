@@ -1,0 +1,431 @@
+"""MinHash signatures, locality-sensitive hashing and exact Jaccard similarity of documents as sets of word n-grams.
+
+Sources: Broder, "On the resemblance and containment of documents" (1997) for signatures; Leskovec, Rajaraman and
+Ullman, "Mining of Massive Datasets", chapter 3, for bands and rows.
+
+**Hash family.** A shingle has one 64-bit hash with halves ``x`` (low) and ``y`` (high); its value under permutation p
+is ``(a[p] * x + y) mod 2^32``, and the signature keeps the minimum of each permutation over the shingles. For uniform
+``(x, y)`` the values of a shingle under p and q are uniform, and independent but for the lowest t bits, where 2^t is
+the largest power of two in ``a[p] - a[q]``. The estimate of the Jaccard similarity is therefore unbiased, and its
+variance, a matter of pairs of permutations, is the ``J (1 - J) / permutations`` of independent ones. Bands depend on
+more than pairs; there the tests compare the recall with its formula. The arithmetic is one 32-bit multiplication,
+addition and minimum per permutation and shingle, in vector lanes. Signatures are uint32: half the size of 64 bits and
+twice the lanes, and a false match of two minima has a chance of about shingles / 2^32, far below the sampling error.
+
+A document with fewer words than `ngram` is one shingle, and a document without words is its fallback hash: short or
+empty documents match only if they are equal.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from curate.text.words import mix64
+
+_BASE = np.uint64(0x2545F4914F6CDD1D)  # 5 mod 8, so that _BASE^d - 1, the effect of exchanging words, has few factors 2
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_MERSENNE_61 = np.uint64((1 << 61) - 1)
+_MAX_32 = 0xFFFFFFFF
+
+
+class Banding(NamedTuple):
+    """Shape of locality-sensitive hashing: documents are candidates if all `rows` of one of the `bands` agree."""
+
+    bands: int
+    rows: int
+
+
+def signatures(
+    word_hashes: NDArray[np.uint64],
+    word_offsets: NDArray[np.int64],
+    ngram: int,
+    permutations: int,
+    seed: int,
+    fallback: NDArray[np.uint64],
+) -> NDArray[np.uint32]:
+    """MinHash signature of each document's set of word n-grams.
+
+    Parameters
+    ----------
+    word_hashes, word_offsets
+        `hashes` and `offsets` of `curate.text.words.Words`.
+    ngram
+        Words per shingle, at least 1.
+    permutations
+        Length of a signature; a longer signature of the same seed begins with the shorter one.
+    seed
+        Chooses the hash family; signatures of different seeds cannot be compared.
+    fallback
+        Hash of each document that stands for it if it has no words, shape (documents,): for instance one half of
+        `curate.text.hashing.normalized_hash`.
+
+    Returns
+    -------
+    NDArray[np.uint32]
+        Shape (documents, permutations).
+
+    Raises
+    ------
+    ValueError
+        If `ngram` or `permutations` is below 1, or `fallback` has another length than there are documents.
+
+    Examples
+    --------
+    >>> words = np.arange(40, dtype=np.uint64), np.array([0, 20, 40])
+    >>> signatures(*words, ngram=5, permutations=112, seed=1, fallback=np.arange(2, dtype=np.uint64)).shape
+    (2, 112)
+    """
+    if permutations < 1:
+        raise ValueError(f"permutations is at least 1, not {permutations}")
+    _check_shingling(word_offsets, ngram, fallback)
+    key = np.uint64(mix64(np.uint64(seed)))
+    draws = mix64(key + _STEP * np.arange(1, permutations + 1, dtype=np.uint64))
+    multipliers = (draws >> np.uint64(32)).astype(np.uint32)
+    signature = np.full((len(word_offsets) - 1, permutations), _MAX_32, np.uint32)
+    _signatures(word_hashes, word_offsets, fallback, ngram, key, multipliers, signature)
+    return signature
+
+
+def datasketch_signatures(
+    token_hashes: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    permutations: int,
+    seed: int,
+    scheme: Literal["affine32", "legacy"] = "affine32",
+) -> NDArray[np.uint32] | NDArray[np.uint64]:
+    """Signatures bit for bit as ``datasketch.MinHash(num_perm=permutations, seed=seed, scheme=scheme)`` makes them.
+
+    For comparing with, or adding to, signatures that exist. The documentation of datasketch 2.0 defines the schemes:
+    ``affine32`` is ``(a * fmix32(x) + b) mod 2^32`` with odd a; ``legacy``, all there was before 2.0, is
+    ``((a * x + b) mod 2^64 mod (2^61 - 1)) mod 2^32``.
+
+    Parameters
+    ----------
+    token_hashes
+        32-bit hash of each token, for instance `datasketch.hashfunc.sha1_hash32`.
+    offsets
+        Document i has the tokens ``offsets[i]`` up to ``offsets[i + 1]``.
+    permutations, seed
+        As in datasketch.
+    scheme
+        As in datasketch.
+
+    Returns
+    -------
+    NDArray[np.uint32] or NDArray[np.uint64]
+        Shape (documents, permutations); uint64 for ``legacy``, as in datasketch.
+
+    Raises
+    ------
+    ValueError
+        If there is no such scheme.
+
+    Examples
+    --------
+    >>> datasketch_signatures(np.array([1, 2], np.uint32), np.array([0, 2]), permutations=2, seed=1).dtype
+    dtype('uint32')
+    """
+    random = np.random.RandomState(seed)  # the generator of datasketch
+    if scheme == "legacy":
+        prime = int(_MERSENNE_61)
+        draws = [
+            (random.randint(1, prime, dtype=np.uint64), random.randint(0, prime, dtype=np.uint64))
+            for _ in range(permutations)
+        ]
+        a, b = np.array(draws, np.uint64).T
+        signature = np.full((len(offsets) - 1, permutations), _MAX_32, np.uint64)
+        _legacy_minima(token_hashes.astype(np.uint64), offsets, a.copy(), b.copy(), signature)
+    elif scheme == "affine32":
+        a = random.randint(0, 1 << 31, permutations, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+        b = random.randint(0, 1 << 32, permutations, dtype=np.uint32)
+        signature = np.full((len(offsets) - 1, permutations), _MAX_32, np.uint32)
+        _affine_minima(_fmix32(token_hashes.astype(np.uint32)), offsets, a, b, signature)
+    else:
+        raise ValueError(f"scheme is 'affine32' or 'legacy', not {scheme!r}")
+    return signature
+
+
+def band_keys(signature: NDArray[np.unsignedinteger], bands: int, rows: int) -> NDArray[np.uint64]:
+    """64-bit key of each band of each signature; equal keys make two documents candidates.
+
+    The number of the band enters its key, so keys of all bands can share one table.
+
+    Parameters
+    ----------
+    signature
+        Shape (documents, permutations); the first ``bands * rows`` columns are used.
+    bands, rows
+        See `Banding`.
+
+    Returns
+    -------
+    NDArray[np.uint64]
+        Shape (documents, bands).
+
+    Raises
+    ------
+    ValueError
+        If the signature is shorter than ``bands * rows``.
+
+    Examples
+    --------
+    >>> keys = band_keys(np.array([[1, 2, 1, 2]], np.uint32), bands=2, rows=2)
+    >>> keys.shape, bool(keys[0, 0] == keys[0, 1])
+    ((1, 2), False)
+    """
+    if bands < 1 or rows < 1 or bands * rows > signature.shape[1]:
+        raise ValueError(f"{bands} bands of {rows} rows do not fit a signature of {signature.shape[1]} permutations")
+    keys = np.empty((len(signature), bands), np.uint64)
+    _band_keys(signature, rows, keys)
+    return keys
+
+
+def estimate_jaccard(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
+    """Estimated Jaccard similarity of pairs of signatures: the share of permutations that agree.
+
+    Parameters
+    ----------
+    a, b
+        Signatures, shape (pairs, permutations).
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (pairs,), with a standard error of ``sqrt(J * (1 - J) / permutations)``.
+
+    Examples
+    --------
+    >>> estimate_jaccard(np.array([[1, 2, 3, 4]]), np.array([[1, 2, 0, 4]])).tolist()
+    [0.75]
+    """
+    return np.mean(a == b, axis=-1)
+
+
+def collision_probability(jaccard: ArrayLike, bands: int, rows: int) -> NDArray[np.float64]:
+    """Chance that documents of a given similarity become candidates: ``1 - (1 - J^rows)^bands``.
+
+    Examples
+    --------
+    >>> collision_probability([0.7, 0.75, 0.8, 0.85], bands=14, rows=8).round(3).tolist()
+    [0.565, 0.772, 0.924, 0.988]
+    """
+    return 1 - (1 - np.asarray(jaccard, np.float64) ** rows) ** bands
+
+
+def choose_bands(permutations: int, threshold: float, recall: float) -> Banding:
+    """Banding that finds pairs at the threshold with the wanted recall and the fewest candidates below it.
+
+    For each number of rows, the fewest bands that reach the recall have the least false candidates; of these the one
+    is chosen for which the integral of `collision_probability` from 0 to the threshold is smallest.
+
+    Parameters
+    ----------
+    permutations
+        Most permutations to use.
+    threshold
+        Jaccard similarity, above 0 and below 1.
+    recall
+        Least chance, above 0 and below 1, that a pair at the threshold becomes a candidate.
+
+    Returns
+    -------
+    Banding
+        ``bands * rows <= permutations``.
+
+    Raises
+    ------
+    ValueError
+        If no banding of so many permutations reaches the recall.
+
+    Examples
+    --------
+    >>> choose_bands(permutations=112, threshold=0.8, recall=0.9)
+    Banding(bands=13, rows=8)
+    """
+    if not (0 < threshold < 1 and 0 < recall < 1):
+        raise ValueError(f"threshold and recall lie between 0 and 1, not at {threshold} and {recall}")
+    similarity = np.linspace(0, threshold, 1001)
+    best, least = None, math.inf
+    for rows in range(1, permutations + 1):
+        bands = max(1, math.ceil(math.log1p(-recall) / math.log1p(-(threshold**rows)) - 1e-9))
+        false_candidates = float(np.mean(collision_probability(similarity, bands, rows)))
+        if bands * rows <= permutations and false_candidates < least:
+            best, least = Banding(bands, rows), false_candidates
+    if best is None:
+        reached = float(collision_probability(threshold, permutations, 1))
+        raise ValueError(
+            f"{permutations} permutations find a pair of Jaccard {threshold} with recall {reached:.4g} at most, "
+            f"not {recall}: allow more permutations or ask for less recall"
+        )
+    return best
+
+
+def exact_jaccard(
+    word_hashes: NDArray[np.uint64],
+    word_offsets: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+    ngram: int,
+    fallback: NDArray[np.uint64],
+) -> NDArray[np.float64]:
+    """Jaccard similarity of the shingle sets of pairs of documents, with the shingles of `signatures`.
+
+    Parameters
+    ----------
+    word_hashes, word_offsets, ngram, fallback
+        As in `signatures`.
+    pairs
+        Document numbers, shape (pairs, 2).
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (pairs,).
+
+    Raises
+    ------
+    ValueError
+        As in `signatures`.
+
+    Examples
+    --------
+    >>> words = np.array([1, 2, 3, 4, 2, 3, 4, 5], np.uint64), np.array([0, 4, 8])
+    >>> exact_jaccard(*words, np.array([[0, 1]]), ngram=2, fallback=np.zeros(2, np.uint64)).tolist()
+    [0.5]
+    """
+    _check_shingling(word_offsets, ngram, fallback)
+    documents, positions = np.unique(pairs, return_inverse=True)
+    lengths = np.maximum(np.diff(word_offsets)[documents] - ngram + 1, 1)
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    shingles = np.empty(starts[-1], np.uint64)
+    sizes = np.empty(len(documents), np.int64)
+    _shingle_sets(word_hashes, word_offsets, fallback, documents, ngram, starts, shingles, sizes)
+    similarity = np.empty(len(pairs), np.float64)
+    _set_jaccard(shingles, starts, sizes, positions.reshape(-1, 2), similarity)
+    return similarity
+
+
+def _check_shingling(word_offsets: NDArray[np.int64], ngram: int, fallback: NDArray[np.uint64]) -> None:
+    if ngram < 1:
+        raise ValueError(f"ngram is at least 1, not {ngram}")
+    if len(fallback) != len(word_offsets) - 1:
+        raise ValueError(f"fallback has {len(fallback)} hashes for {len(word_offsets) - 1} documents")
+
+
+@numba.njit(cache=True, nogil=True)
+def _shingles(word_hashes, start, end, fallback, ngram, key, out):
+    """Write the shingle hashes of the document with words start to end; the number of shingles, at least 1."""
+    words = end - start
+    rolling = np.uint64(0)  # sum of hash * _BASE^(words that follow in the n-gram), modulo 2^64
+    if words < ngram:
+        for i in range(start, end):
+            rolling = rolling * _BASE + word_hashes[i]
+        if words == 0:
+            rolling = fallback
+        out[0] = mix64(mix64(rolling ^ key) + _STEP * np.uint64(words + 1))
+        return 1
+    leading = np.uint64(1)
+    for _ in range(ngram - 1):
+        leading *= _BASE
+    for i in range(start, start + ngram - 1):
+        rolling = rolling * _BASE + word_hashes[i]
+    for i in range(words - ngram + 1):
+        rolling = rolling * _BASE + word_hashes[start + i + ngram - 1]
+        out[i] = mix64(rolling ^ key)
+        rolling -= leading * word_hashes[start + i]
+    return words - ngram + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _signatures(word_hashes, word_offsets, fallback, ngram, key, multipliers, signature):
+    longest = 1
+    for document in range(len(signature)):
+        longest = max(longest, word_offsets[document + 1] - word_offsets[document])
+    shingles = np.empty(longest + 1, np.uint64)
+    low = np.empty(longest + 1, np.uint32)
+    high = np.empty(longest + 1, np.uint32)
+    for document in range(len(signature)):
+        start, end = word_offsets[document], word_offsets[document + 1]
+        count = _shingles(word_hashes, start, end, fallback[document], ngram, key, shingles)
+        shingles[count] = shingles[count - 1]  # shingles go in pairs, and a repeated one does not change a minimum
+        for i in range(count + 1):
+            low[i] = np.uint32(shingles[i])
+            high[i] = np.uint32(shingles[i] >> np.uint64(32))
+        minima = signature[document]
+        for i in range(0, count, 2):
+            # The halves come from 32-bit arrays, and each product is cut to 32 bits at once: without either, LLVM
+            # computes in 64-bit lanes, at half the speed. Two shingles at a time save a third of the memory traffic.
+            low_0, high_0, low_1, high_1 = low[i], high[i], low[i + 1], high[i + 1]
+            for p in range(len(multipliers)):
+                value_0 = np.uint32(np.uint32(low_0 * multipliers[p]) + high_0)
+                value_1 = np.uint32(np.uint32(low_1 * multipliers[p]) + high_1)
+                minima[p] = min(minima[p], min(value_0, value_1))
+
+
+@numba.njit(cache=True, nogil=True)
+def _legacy_minima(tokens, offsets, a, b, signature):
+    for document in range(len(signature)):
+        minima = signature[document]
+        for i in range(offsets[document], offsets[document + 1]):
+            for p in range(len(a)):
+                minima[p] = min(minima[p], (a[p] * tokens[i] + b[p]) % _MERSENNE_61 & np.uint64(_MAX_32))
+
+
+@numba.njit(cache=True, nogil=True)
+def _affine_minima(tokens, offsets, a, b, signature):
+    for document in range(len(signature)):
+        minima = signature[document]
+        for i in range(offsets[document], offsets[document + 1]):
+            for p in range(len(a)):
+                minima[p] = min(minima[p], np.uint32(np.uint32(a[p] * tokens[i]) + b[p]))
+
+
+def _fmix32(x: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Finalizer of MurmurHash3, 32 bits."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+@numba.njit(cache=True, nogil=True)
+def _band_keys(signature, rows, keys):
+    for document in range(keys.shape[0]):
+        for band in range(keys.shape[1]):
+            key = mix64(np.uint64(band + 1))
+            for row in range(band * rows, (band + 1) * rows):
+                key = mix64(key ^ np.uint64(signature[document, row]))
+            keys[document, band] = key
+
+
+@numba.njit(cache=True, nogil=True)
+def _shingle_sets(word_hashes, word_offsets, fallback, documents, ngram, starts, shingles, sizes):
+    """Sorted distinct shingles of document i, `sizes[i]` of them, from `shingles[starts[i]]` on."""
+    for i in range(len(documents)):
+        document = documents[i]
+        part = shingles[starts[i] : starts[i + 1]]
+        start, end = word_offsets[document], word_offsets[document + 1]
+        _shingles(word_hashes, start, end, fallback[document], ngram, np.uint64(0), part)
+        part.sort()
+        size = 1
+        for j in range(1, len(part)):
+            if part[j] != part[j - 1]:
+                part[size] = part[j]
+                size += 1
+        sizes[i] = size
+
+
+@numba.njit(cache=True, nogil=True)
+def _set_jaccard(shingles, starts, sizes, pairs, similarity):
+    for i in range(len(pairs)):
+        a, a_end = starts[pairs[i, 0]], starts[pairs[i, 0]] + sizes[pairs[i, 0]]
+        b, b_end = starts[pairs[i, 1]], starts[pairs[i, 1]] + sizes[pairs[i, 1]]
+        union = a_end - a + b_end - b
+        shared = 0
+        while a < a_end and b < b_end:
+            left, right = shingles[a], shingles[b]
+            shared += left == right
+            a += left <= right
+            b += right <= left
+        similarity[i] = shared / (union - shared)

@@ -1,0 +1,110 @@
+"""Character classes and case folding as flat tables that numba kernels index by code point.
+
+Python's ``unicodedata`` is the source, so a class means what ``str.isalpha`` and friends mean. The tables are built
+once per process (about 0.1 s) for the planes that hold assigned characters and passed to kernels as arguments: numba
+would freeze a global array into the compiled code.
+"""
+
+import unicodedata
+from functools import cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+LETTER = 1  # general category L*
+DIGIT = 2  # N*: decimal digits, letter numbers, other numbers
+MARK = 4  # M*: combining marks, which continue a word
+SPACE = 8  # str.isspace
+PUNCTUATION = 16  # P*
+UPPER = 32  # Lu, Lt
+UNSPACED = 64  # scripts written without spaces between words: each character is a word of its own
+SYMBOL = 128  # S*
+
+WORD = LETTER | DIGIT | MARK
+
+REPLACEMENT = 0xFFFD
+_LAST_ASSIGNED = 0x323B0  # end of CJK extension H; above it only tags, variation selectors and private use
+_CODE_POINTS = 0x110000
+
+# Han, Hiragana, Katakana, Bopomofo, Thai, Lao, Myanmar, Khmer, Tibetan, Yi, Tai scripts. Korean has spaces.
+_UNSPACED_RANGES = (
+    (0x0E00, 0x0EFF),
+    (0x0F00, 0x0FFF),
+    (0x1000, 0x109F),
+    (0x1780, 0x17FF),
+    (0x1950, 0x19DF),
+    (0x19E0, 0x19FF),
+    (0x1A20, 0x1AAF),
+    (0x2E80, 0x2FDF),
+    (0x3005, 0x3007),
+    (0x3021, 0x312F),
+    (0x31A0, 0x31BF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xA000, 0xA4CF),
+    (0xA9E0, 0xA9FF),
+    (0xAA60, 0xAADF),
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9F),
+    (0x1B000, 0x1B16F),
+    (0x20000, _LAST_ASSIGNED),
+)
+
+
+class Tables(NamedTuple):
+    """Per code point: class bits (uint8) and the simple lower-case mapping (uint32)."""
+
+    classes: NDArray[np.uint8]
+    lower: NDArray[np.uint32]
+
+
+def _class_of(char: str) -> int:
+    category = unicodedata.category(char)
+    bits = {"L": LETTER, "N": DIGIT, "M": MARK, "P": PUNCTUATION, "S": SYMBOL}.get(category[0], 0)
+    if category in ("Lu", "Lt"):
+        bits |= UPPER
+    if char.isspace():
+        bits |= SPACE
+    return bits
+
+
+@cache
+def tables() -> Tables:
+    """The tables of this process.
+
+    Examples
+    --------
+    >>> classes, lower = tables()
+    >>> bool(classes[ord("é")] & LETTER), chr(lower[ord("É")])
+    (True, 'é')
+    """
+    classes = np.zeros(_CODE_POINTS, dtype=np.uint8)
+    lower = np.arange(_CODE_POINTS, dtype=np.uint32)
+    for code in (*range(_LAST_ASSIGNED), *range(0xE0000, 0xE01F0)):
+        char = chr(code)
+        classes[code] = _class_of(char)
+        folded = char.lower()
+        if len(folded) == 1:
+            lower[code] = ord(folded)
+    for first, last in _UNSPACED_RANGES:
+        block = classes[first : last + 1]
+        block[(block & (LETTER | DIGIT)) != 0] |= UNSPACED
+    return Tables(classes, lower)
+
+
+@numba.njit(cache=True, inline="always")
+def decode(data: NDArray[np.uint8], at: int) -> tuple[np.int64, int]:
+    """Code point that starts at byte ``at`` of valid UTF-8 ``data``, and the offset of the next one."""
+    first = data[at]
+    if first < 0x80:
+        return np.int64(first), at + 1
+    if first < 0xE0:
+        return ((np.int64(first) & 0x1F) << 6) | (np.int64(data[at + 1]) & 0x3F), at + 2
+    if first < 0xF0:
+        code = ((np.int64(first) & 0x0F) << 12) | ((np.int64(data[at + 1]) & 0x3F) << 6)
+        return code | (np.int64(data[at + 2]) & 0x3F), at + 3
+    code = ((np.int64(first) & 0x07) << 18) | ((np.int64(data[at + 1]) & 0x3F) << 12)
+    return code | ((np.int64(data[at + 2]) & 0x3F) << 6) | (np.int64(data[at + 3]) & 0x3F), at + 4

@@ -1,0 +1,1 @@
+"""Short readable entry points, also the entry points of cluster jobs."""

@@ -1,0 +1,20 @@
+"""Fixtures shared by all tests."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Kernels compile when they are first called, which is no fault of the example that calls them.
+settings.register_profile("curate", deadline=None)
+settings.load_profile("curate")
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real corpora that lies beside the checkout in CI."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the corpora of ../shared/data, which lie beside the checkout in CI only")
+    return SHARED_DATA
