@@ -317,6 +317,7 @@ def finish(
 ) -> None:
     """Assert that every document is accounted for, then commit the artifact."""
     balance(artifact.name, body.get("flow", {}))
+    storage.remove_temporaries(artifact.path)
     own: dict[str, Any] = {"columns": stage.columns().names}
     if stage.makes_table:
         own["columns"] = DOCUMENT.names

@@ -6,12 +6,14 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import orjson
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
+TEMPORARY = ".tmp-"  # begins the name of a file that is being written
 _SPOOL_BYTES = 64_000_000  # a remote file up to this size is assembled in memory, a larger one on disk
 
 
@@ -36,7 +38,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         path = path.removeprefix("file://")
         folder, name = os.path.split(path)
         os.makedirs(folder or ".", exist_ok=True)
-        temporary = os.path.join(folder, f".tmp-{uuid.uuid4().hex}-{name}")
+        temporary = os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}-{name}")
         try:
             with open(temporary, "wb") as file:
                 yield file
@@ -86,6 +88,13 @@ def remove_tree(folder: str) -> None:
     fs, inner = url_to_fs(folder)
     if fs.exists(inner):
         fs.rm(inner, recursive=True)
+
+
+def remove_temporaries(folder: str) -> None:
+    """Remove what killed writers left anywhere below the local `folder`; elsewhere they leave nothing."""
+    if is_local(folder):
+        for leftover in Path(folder.removeprefix("file://")).rglob(f"{TEMPORARY}*"):
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: str, value: object, *, indent: bool = True) -> None:

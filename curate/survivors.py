@@ -258,7 +258,7 @@ def _best(members: "pl.DataFrame", policy: Policy) -> "pl.DataFrame":
 
     preferences = {f"preference_{i}": order.descending for i, order in enumerate(policy.orders)}
     directions = {**dict.fromkeys([*KEY, "priority"], False), **preferences, "id": False}
-    ordered = members.sort(list(directions), descending=False, nulls_last=True)
+    ordered = members.sort(list(directions), descending=list(directions.values()), nulls_last=True)
     rest = [name for name in members.columns if name not in (*KEY, "size")]
     return ordered.group_by(KEY, maintain_order=True).agg(pl.col("size").sum(), pl.col(rest).first())
 

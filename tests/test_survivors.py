@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -54,6 +54,8 @@ def with_sidecar(table: Table, rows: list[tuple]) -> Table:
 
 @settings(max_examples=40, deadline=None)
 @given(DOCUMENTS, st.permutations(["score desc", "language asc", "language desc", "score asc"]), st.permutations("abc"))
+@example([("a", 0, math.nan, None), ("a", 0, 1.0, None)], ["score desc", "language asc"], ["a", "b"])
+@example([("a", 0, 0.0, None), ("a", 0, 0.0, None), ("a", 0, 1.0, None)], ["score desc", "language asc"], ["a", "b"])
 def test_the_survivor_is_the_first_in_pythons_order(
     documents: list[tuple], keep: list[str], priority: list[str]
 ) -> None:

@@ -36,6 +36,8 @@ def unique_ids(ctx: Context, shards: Sequence[Shard]) -> tuple[list[Shard], int]
     tuple
         The shards with their final checksums, and the number of documents with a new identifier.
     """
+    if not shards:
+        return [], 0
     first_rows = np.array([shard.first_row for shard in shards], np.int64)
     partitions = partition_count(sum(shard.rows for shard in shards))
     keys = [f"{partition:05d}" for partition in range(partitions)]

@@ -1,4 +1,8 @@
-"""JSON lines: one object per line, plain or compressed, whole files or byte ranges of them."""
+"""JSON lines: one object per line, plain or compressed, whole files or byte ranges of them.
+
+Lines are parsed by orjson, which is strict (RFC 8259: no NaN, no half surrogate pairs) and holds numbers in 64 bits:
+larger integers in ``meta`` lose digits.
+"""
 
 import json
 import re

@@ -188,8 +188,9 @@ def lines_of(handle: BinaryIO, file: InputFile, start: int, end: int | None, lim
     if file.compression:
         yield from _lines(content(handle, file.compression), 0, limit)
         return
-    last = file.size if end is None else line_start(handle, end, file.size)
-    first = line_start(handle, start, file.size)
+    size = handle.seek(0, 2)
+    last = size if end is None else line_start(handle, end, size)
+    first = line_start(handle, start, size)
     handle.seek(first)
     yield from _lines(_blocks(handle, last - first), first, limit)
 

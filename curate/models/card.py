@@ -118,5 +118,5 @@ def _source_section(plan: Mapping[str, Any]) -> str:
 
 
 def _column_section(body: Mapping[str, Any]) -> str:
-    rows = [(f"`{name}`", kind) for name, kind in body["schema"].items()]
+    rows = [(f"`{column['name']}`", column["type"]) for column in body["schema"]]
     return f"## Columns\n\n{_table(('column', 'type'), rows)}\n"

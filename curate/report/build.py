@@ -87,7 +87,7 @@ def verdict(facts: dict[str, Any]) -> str:
     )
     failed = [check["stage"] for check in facts["checks"] if not check["holds"]]
     said += f" Documents are unaccounted for in {', '.join(failed)}." if failed else " Every document is accounted for."
-    return said + (f" The run is not finished: {', '.join(waiting)} lack." if waiting else "")
+    return said + (f" The run is not finished: still to come, {', '.join(waiting)}." if waiting else "")
 
 
 def tiles(facts: dict[str, Any]) -> list[Tile]:
@@ -100,10 +100,11 @@ def tiles(facts: dict[str, Any]) -> list[Tile]:
         found.append(Tile("Documents kept", format_count(kept), share, f"{number(kept)} of {number(records)}"))
         share = f"{percent(left, read)} of {format_bytes(read)} read"
         found.append(Tile("Text kept", format_bytes(left), share, f"{number(left)} of {number(read)} bytes"))
-    if "mixture" in facts:
-        largest = facts["mixture"]["rungs"][-1]
-        detail = f"in {plural(len(facts['mixture']['rungs']), 'rung')}; {format_bytes(largest['bytes'])} in the largest"
-        found.append(Tile("Tokens", format_count(largest["tokens"]), detail, number(largest["tokens"])))
+    if "tokens" in facts:
+        counted = facts["tokens"]["total"]["tokens"]
+        largest = facts["mixture"]["rungs"][-1]["tokens"] if "mixture" in facts else None
+        detail = "" if largest is None else f"{format_count(largest)} in the largest rung"
+        found.append(Tile("Tokens kept", format_count(counted), detail, number(counted)))
     failed = sum(not check["holds"] for check in facts["checks"])
     value = f"{failed} of {len(facts['checks'])} fail" if failed else f"all {len(facts['checks'])} hold"
     found.append(Tile("Checks", value, "in = kept + dropped + quarantined", status="fail" if failed else "pass"))

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 WIDE, NARROW = 760, 380  # widths in CSS pixels at scale 1; the page shows one of the two
 FONT = 12  # pixels
 ROW = 24  # pixels per bar
-FRAME = 62  # pixels of a panel beside its bars: title, ticks, axis label
+LINE = 20  # pixels per line of a title, ticks, axis label or legend
 LABEL_CHARS = {WIDE: 28, NARROW: 16}  # longer names are cut in the middle; the tables have them whole
+LEGEND_CHARS = 40
 
 BLUE, SKY, GREEN, YELLOW, ORANGE, RED, PURPLE, GREY, INK = PALETTE = (
     *("#0072b2", "#56b4e9", "#009e73", "#f0e442", "#e69f00", "#d55e00", "#cc79a7"),
@@ -169,7 +170,8 @@ def overlaid(
         for row, note in enumerate(panel.notes):
             axis.text(ends[row] + most * 0.02, row, note, va="center", ha="left")
         axis.set_xlim(0, most)
-        axis.xaxis.set_major_locator(MaxNLocator(3 if width == NARROW or columns > 1 else 5))
+        counts = all(float(end).is_integer() for end in ends)
+        axis.xaxis.set_major_locator(MaxNLocator(3 if width == NARROW or columns > 1 else 5, integer=counts))
         axis.xaxis.set_major_formatter(lambda value, _: format_value(value))
         _finish(axis, panel, width)
     if len(panels[0].series) > 1 or panels[0].targets:
@@ -197,8 +199,8 @@ def _grid(panels: Sequence[Panel], width: int, columns: int) -> tuple["Figure", 
 
     columns = min(columns, len(panels)) if width == WIDE else 1
     lines = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    heights = [ROW * max(len(panel.rows) for panel in line) + FRAME for line in lines]
-    figure = Figure(figsize=(width / 72, (sum(heights) + 2 * ROW) / 72), layout="constrained")
+    heights = [max(ROW * len(panel.rows) + LINE * (3 if panel.title else 2) for panel in line) for line in lines]
+    figure = Figure(figsize=(width / 72, sum(heights) / 72), layout="constrained")
     grid = figure.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
     axes = list(grid.flat)
     for axis in axes[len(panels) :]:
@@ -220,9 +222,12 @@ def _finish(axis: "Axes", panel: Panel, width: int) -> None:
 
 def _legend(figure: "Figure", axis: "Axes", width: int) -> None:
     handles, labels = axis.get_legend_handles_labels()
-    columns = 5 if width == WIDE else 2
-    names = [shorten(label, LABEL_CHARS[width]) for label in labels]
-    figure.legend(handles, names, loc="outside upper left", ncols=min(columns, len(labels)))
+    names = [shorten(label, LEGEND_CHARS) for label in labels]
+    room = width // ((max(map(len, names)) + 5) * FONT * 0.6)  # columns that fit, a letter being 0.6 of its height wide
+    columns = int(min(max(room, 1), len(names)))
+    lines = -(-len(names) // columns)
+    figure.set_figheight(figure.get_figheight() + lines * LINE / 72)
+    figure.legend(handles, names, loc="outside upper left", ncols=columns)
 
 
 def _svg(name: str, kind: str, caption: str, finding: str, plot: Callable[[int], "Figure"]) -> Markup:

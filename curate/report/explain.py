@@ -105,7 +105,8 @@ def _rows_equal(column: pa.ChunkedArray, value: Any) -> list[int]:
     """Rows in which a column has a value."""
     import polars as pl
 
-    return (pl.Series(column) == value).arg_true().to_list()
+    frame = pl.DataFrame({"value": pl.Series(column)})
+    return frame.select(pl.arg_where(pl.col("value") == pl.lit(value))).to_series().to_list()
 
 
 def _quarantined(run: RunRecord, source: str, source_id: str) -> QuarantinedRow | None:
@@ -134,13 +135,14 @@ def _unknown(run: RunRecord, table: StageRecord, document: str, source: str) -> 
         lines.append(
             f"{number(bad)} records of {source} were quarantined: look for SOURCE/FILE#OFFSET, or in report.html"
         )
-    if shards:
-        part = table.artifact.part(shards[0].name)
-        ids = read_part(part, ["id"]).column("id").slice(0, EXAMPLES).to_pylist()
-        lines.append(f"ids look like {', '.join(value.hex() for value in ids)}; list them, for example, with polars:")
-        lines.append(
-            f"pl.scan_parquet({part!r}).select(pl.col('id').bin.encode('hex'), 'source', 'source_id').collect()"
-        )
+    examples = [shard for shard in shards if shard.source == source] or shards
+    if examples:
+        places = [(examples[0], row) for row in range(min(EXAMPLES, examples[0].rows))]
+        lines.append("documents are called, for example:")
+        lines += [f"    {own}  {name}/{source_id}" for own, name, source_id in _names(table, places)]
+        scan = f"pl.scan_parquet({table.artifact.part('*')!r})"
+        lines.append("to list them all:")
+        lines.append(f"    {scan}.select(pl.col('id').bin.encode('hex'), 'source', 'source_id').collect()")
     return "\n    ".join(lines)
 
 

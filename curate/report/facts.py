@@ -27,6 +27,7 @@ def facts(run: RunRecord) -> Facts:
         "drops": drops(run),
         "quarantine": quarantine(run),
         "duplicates": duplicates(run),
+        "tokens": tokens(run),
         "mixture": mixture(run),
         "shards": shards(run),
         "checks": checks(run),
@@ -203,6 +204,18 @@ def duplicates(run: RunRecord) -> list[Facts] | None:
     return found
 
 
+def tokens(run: RunRecord) -> Facts | None:
+    """Documents kept, their tokens and bytes per source, and the tokenizer that counted them."""
+    stages = run.of("tokens")
+    if not stages:
+        return None
+    manifest = stages[-1].manifest
+    total = Totals()
+    for counts in manifest["sources"].values():
+        total.add(counts)
+    return {"total": total.counts, "sources": manifest["sources"], "tokenizer": manifest["tokenizer"]}
+
+
 def mixture(run: RunRecord) -> Facts | None:
     """What the last `mix` was to give and gave: budgets of the rungs, and the share and epochs of each source."""
     stages = run.of("mix")
@@ -246,7 +259,6 @@ def shards(run: RunRecord) -> Facts | None:
         "folders": {folder: totals.counts for folder, totals in folders.items()},
         "rungs": [{key: rung[key] for key in keys} for rung in manifest["rungs"]],
         "columns": manifest["schema"],
-        "tokenizer": manifest["tokenizer"]["sha256"],
     }
 
 

@@ -21,7 +21,9 @@ def funnel(part: Facts, facts: Facts) -> Section:
     total, sources = part["total"], part["sources"]
     records, kept = total["in"]["documents"], total["kept"]["documents"]
     lost = sorted(total["lost"], key=lambda step: -step["documents"])
-    if not kept:
+    if not records:
+        finding = "No record was read"
+    elif not kept:
         finding = "No document was kept"
     elif not lost:
         finding = f"All {plural(records, 'record')} became documents, and all of those were kept"
@@ -41,9 +43,9 @@ def funnel(part: Facts, facts: Facts) -> Section:
     caption = (
         "What became of each source. Of the rules that drop a document, the first counts; at the right, what went in."
     )
-    chart = draw("funnel", caption, finding, partial(stacked, panels))
-    tables = [_funnel_table(rows, facts.get("mixture")), *_lost_table(rows, total["lost"])]
-    return Section("funnel", "Funnel", finding, lead, charts=[chart], tables=tables)
+    charts = [draw("funnel", caption, finding, partial(stacked, panels))] if records else []
+    tables = [_funnel_table(rows, facts.get("tokens"), facts.get("mixture")), *_lost_table(rows, total["lost"])]
+    return Section("funnel", "Funnel", finding, lead, charts=charts, tables=tables)
 
 
 def _funnel_panel(
@@ -73,7 +75,7 @@ def _lost(source: Facts, key: tuple[str, str, str]) -> int:
     return sum(step["documents"] for step in source["lost"] if _key(step) == key)
 
 
-def _funnel_table(rows: Facts, mixture: Facts | None) -> Table:
+def _funnel_table(rows: Facts, tokens: Facts | None, mixture: Facts | None) -> Table:
     def lost(kind: str) -> Callable[[str], str]:
         return lambda name: number(sum(step["documents"] for step in rows[name]["lost"] if step["kind"] == kind))
 
@@ -93,16 +95,23 @@ def _funnel_table(rows: Facts, mixture: Facts | None) -> Table:
         "text kept": size("kept", "bytes", format_bytes),
         "share of text kept": kept("bytes"),
     }
+    if tokens:
+        columns["tokens kept"] = partial(_tokens, tokens)
     if mixture:
-        for place, rung in enumerate(mixture["rungs"]):
-            columns[f"in {rung['name']}"] = partial(_in_rung, mixture, place)
+        names = [rung["name"] for rung in mixture["rungs"]]
+        columns |= {f"in {name}": partial(_in_rung, mixture, place) for place, name in enumerate(names)}
     caption = "Documents and text by source" + (", and documents in each rung" if mixture else "")
     return table(caption, rows, {"source": str}, columns, total=len(rows) > 1)
 
 
+def _tokens(tokens: Facts, source: str) -> str:
+    counts = tokens["total"] if source == ALL else tokens["sources"].get(source, {})
+    return format_count(counts.get("tokens", 0))
+
+
 def _in_rung(mixture: Facts, rung: int, source: str) -> str:
-    whole = mixture if source == ALL else mixture["sources"].get(source)
-    return number(whole["rungs"][rung]["documents"]) if whole else "0"
+    counted = mixture if source == ALL else mixture["sources"].get(source)
+    return number(counted["rungs"][rung]["documents"]) if counted else "0"
 
 
 def _lost_table(rows: Facts, lost: Sequence[Facts]) -> list[Table]:
@@ -165,12 +174,13 @@ def whole(value: float) -> str:
 
 def quarantine(part: Facts, facts: Facts) -> Section:
     """What could not be read, why, and where."""
-    rows, files = part["rows"], part["files"]
+    rows, files = (
+        dict(sorted(part[scope].items(), key=lambda entry: -entry[1]["count"])) for scope in ("rows", "files")
+    )
     bad_rows, bad_files = (sum(entry["count"] for entry in reasons.values()) for reasons in (rows, files))
     said = [plural(count, noun) for count, noun in ((bad_rows, "record"), (bad_files, "file")) if count]
     if said:
-        most = max(rows or files, key=lambda reason: (rows or files)[reason]["count"])
-        finding = f"{' and '.join(said)} could not be used, most often for {most}"
+        finding = f"{' and '.join(said)} could not be used, most often for {next(iter(rows or files))}"
     else:
         finding = "Nothing was quarantined: every record became a document"
     lead = ""

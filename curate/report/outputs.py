@@ -19,13 +19,15 @@ def mixture(part: Facts, _: Facts) -> Section:
     rungs, sources, unit = part["rungs"], part["sources"], part["unit"]
     show = format_count if unit == "tokens" else format_bytes
     worst = max(rungs, key=lambda rung: abs(rung["miss"]))
-    alarms = []
     if abs(worst["miss"]) > MISS:
-        finding = f"{worst['name']} misses its budget of {show(worst['budget'])} {unit} by {_miss(worst['miss'])}"
-        alarms = _short_sources(rungs, sources, show, unit)
+        side = "below" if worst["miss"] < 0 else "above"
+        budget = f"its budget of {show(worst['budget'])} {unit}"
+        finding = f"{worst['name']} is {_miss(abs(worst['miss']))} {side} {budget}"
     else:
         which = "The one rung comes" if len(rungs) == 1 else f"All {len(rungs)} rungs come"
         finding = f"{which} within {_miss(abs(worst['miss']))} of the budget"
+    lead = f"A rung holds whole documents, so each source may be off its {unit} by half a document."
+    alarms = _short_sources(rungs, sources, show, unit)
     charted = range(len(rungs))[-CHARTED_RUNGS:]
     panels = []
     for place in charted:
@@ -38,7 +40,7 @@ def mixture(part: Facts, _: Facts) -> Section:
         caption += f" These are the {len(charted)} largest rungs; the tables have all {len(rungs)}."
     chart = draw("mixture", caption, finding, partial(overlaid, panels, columns=2, format_value=percent))
     tables = [_rungs_table(part, show), _shares_table(part, show)]
-    return Section("mixture", "Mixture", finding, "", alarms, [chart], tables)
+    return Section("mixture", "Mixture", finding, lead, alarms, [chart], tables)
 
 
 def _miss(share: float) -> str:
@@ -61,7 +63,7 @@ def _short_sources(
         for rung, given in zip(rungs, entry["rungs"], strict=True):
             wanted = round(entry["weight"] * rung["budget"])
             if given["target"] < (1 - MISS) * wanted:
-                has = f"has only {show(entry['available'][unit])} for up to {entry['max_epochs']:g} epochs"
+                has = f"has {show(entry['available'][unit])}, with max_epochs at {entry['max_epochs']:g}"
                 found.append(f"{source} was to give {show(wanted)} {unit} to {rung['name']}, but {has}.")
                 break
     return found
@@ -101,7 +103,7 @@ def _shares_table(part: Facts, show: Callable[[int], str]) -> Table:
     return table("Target and realised shares by source and rung", pairs, text, numbers)
 
 
-def shards(part: Facts, _: Facts) -> Section:
+def shards(part: Facts, facts: Facts) -> Section:
     """Which files hold what."""
     folders, rungs = part["folders"], part["rungs"]
     files = sum(folder["files"] for folder in folders.values())
@@ -118,7 +120,7 @@ def shards(part: Facts, _: Facts) -> Section:
     by_rung = table(
         "Rungs: each is the first so many files",
         [{**rung, "rows": rung["copies"]} for rung in rungs],
-        {"rung": itemgetter("name"), "hash of its files": itemgetter("nesting")},
+        {"rung": itemgetter("name"), "hash of its files": lambda rung: rung["nesting"][:16]},
         {"files": lambda rung: number(rung["files"]), **numbers},
         folded=False,
     )
@@ -130,7 +132,11 @@ def shards(part: Facts, _: Facts) -> Section:
     )
     columns = {"column": itemgetter(0), "type": itemgetter(1)}
     tables = [by_rung, by_folder, table("Columns of the files", part["columns"].items(), columns, {})]
-    lead = f"In {part['stage']}, with the tokenizer {part['tokenizer'][:8]} that the tokens were counted by."
+    tokenizer = facts["tokens"]["tokenizer"]
+    lead = (
+        f"Tokens are counted by the tokenizer {tokenizer['sha256'][:8]} of {number(tokenizer['vocab_size'])} tokens"
+        f"{', trained on this corpus' if tokenizer['trained'] else ''}, which lies beside the files."
+    )
     return Section("shards", "Shards", finding, lead, tables=tables)
 
 

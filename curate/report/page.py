@@ -132,11 +132,11 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> duration(0.34), duration(64.2), duration(5400), duration(200_000)
-    ('0.3 s', '1 min 4 s', '1 h 30 min', '55 h 33 min')
+    >>> duration(0.034), duration(3.42), duration(64.2), duration(5400), duration(200_000)
+    ('0.034 s', '3.4 s', '1 min 4 s', '1 h 30 min', '55 h 33 min')
     """
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 

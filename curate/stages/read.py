@@ -172,17 +172,19 @@ class Read(Stage, frozen=True):
             hint = f"mend the input or raise the limit; all that is bad is listed in {path}/{QUARANTINE_FOLDER}"
             raise RunError("\n".join([*complaints, hint]))
 
-    def _complaints(self, path: str, tally: "_Tally") -> Iterator[str]:
+    def _complaints(self, path: str, tally: "_Tally") -> list[str]:
         source, rows, files = f"the source {tally.source!r}", tally.records, tally.listed
         bad_rows, bad_files = tally.rejected, Counter(tally.bad_files.values())
+        complaints = []
         if _past(bad_rows.total(), rows, self.max_bad_rows, TOLERATED_ROWS):
             said = f"{bad_rows.total()} of {rows} rows of {source} cannot be used (max_bad_rows: {self.max_bad_rows:g})"
-            yield said + _examples(path, tally.source, bad_rows)
+            complaints.append(said + _examples(path, tally.source, bad_rows))
         if _past(bad_files.total(), files, self.max_bad_files, TOLERATED_FILES):
             said = f"{bad_files.total()} of {files} files of {source} are bad (max_bad_files: {self.max_bad_files:g})"
-            yield said + _examples(path, tally.source, bad_files)
-        elif not tally.counts["documents"] and min(self.max_bad_rows, self.max_bad_files) < 1:
-            yield f"{source} has no documents" + _examples(path, tally.source, bad_rows + bad_files)
+            complaints.append(said + _examples(path, tally.source, bad_files))
+        if not complaints and not tally.counts["documents"] and min(self.max_bad_rows, self.max_bad_files) < 1:
+            complaints.append(f"{source} has no documents" + _examples(path, tally.source, bad_rows + bad_files))
+        return complaints
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------
@@ -274,8 +276,8 @@ def _examples(path: str, source: str, reasons: Mapping[str, int]) -> str:
     folder = f"{path}/{QUARANTINE_FOLDER}"
     first: dict[str, str] = {}
     for name in sorted(storage.names_in(folder)):
-        if len(first) == len(reasons):
-            break
+        if name.startswith(".") or len(first) == len(reasons):
+            continue
         for row in read_part(f"{folder}/{name}").to_pylist():
             if row["source"] == source and row["reason"] in reasons:
                 first.setdefault(row["reason"], f"{_place(row)}: {row['detail']}")

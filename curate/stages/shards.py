@@ -181,7 +181,7 @@ class Shards(Stage, frozen=True, serialize_by_alias=True):
             results += ctx.exchange(f"text-{first:05d}", scatter, write, len(files))
         _verify(plan, layout, results)
         fs, inner = storage.filesystem(f"{ctx.inputs[self.tokens].path}/{TOKENIZER}")
-        tokenizer = fs.cat_file(inner)
+        tokenizer: Any = fs.cat_file(inner)
         body = {
             "flow": _flow(ctx.table.shards, results),
             "rungs": _rungs(plan, layout, results),
@@ -189,7 +189,7 @@ class Shards(Stage, frozen=True, serialize_by_alias=True):
             "files": [
                 {key: result[key] for key in ("path", "rows", "tokens", "bytes", "sha256")} for result in results
             ],
-            "schema": {field.name: str(field.type) for field in schema},
+            "schema": [{"name": field.name, "type": str(field.type)} for field in schema],
             "tokenizer": {"path": TOKENIZER, "sha256": hashlib.sha256(tokenizer).hexdigest()},
         }
         languages = Totals()
@@ -223,10 +223,15 @@ def _groups(plan: Mapping[str, Any], shard_size: int, unit: str) -> tuple[Group,
     }
     for source, entry in plan["sources"].items():
         if entry["validation"]["documents"]:
-            wanted[f"validation/{quote(source, safe='')}"] = max(entry["validation"][unit], 1)
+            wanted[_validation(source)] = max(entry["validation"][unit], 1)
     files = [-(-size // shard_size) for size in wanted.values()]
     firsts = accumulate(files, initial=0)
     return tuple(Group(folder, first, count) for folder, first, count in zip(wanted, firsts, files, strict=False))
+
+
+def _validation(source: str) -> str:
+    """Folder of the held-out documents of a source, whatever characters are in its name."""
+    return f"validation/{quote(source, safe='')}"
 
 
 def _rungs(plan: Mapping[str, Any], layout: Layout, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -287,8 +292,7 @@ def _copies(
         ]
         before = after
     validation = np.flatnonzero(pc.equal(split, "validation").fill_null(False))
-    folder = f"validation/{quote(source, safe='')}"
-    found += [(validation, 0, group) for group in layout.groups if group.folder == folder]
+    found += [(validation, 0, group) for group in layout.groups if group.folder == _validation(source)]
     parts = [(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint64), np.empty(0, np.int64))]
     for rows, epoch, group in found:
         order = hash64(layout.seed, f"order/{epoch}", ids[rows])
@@ -359,26 +363,25 @@ def _hex(ids: NDArray[np.uint8]) -> pa.Array:
 
 
 def _verify(plan: Mapping[str, Any], layout: Layout, results: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ``RunError`` unless what was written is what was planned: copies, tokens and bytes by source and rung."""
+    """Raise ``RunError`` unless what was written is what was planned: copies, tokens and bytes by source and group."""
     for position, group in enumerate(layout.groups):
         written = Totals()
         for result in results[group.first : group.first + group.files]:
             written.add(result["sources"])
         for source, entry in plan["sources"].items():
-            planned = _planned(
-                entry, position, len(plan["rungs"]), group.folder == f"validation/{quote(source, safe='')}"
-            )
+            planned = _planned(entry, position, _validation(source) == group.folder)
             found = {key: written.counts.get(source, {}).get(key, 0) for key in planned}
             if found != planned:
                 raise RunError(f"{group.folder} should hold {planned} of {source}, but holds {found}")
 
 
-def _planned(entry: Mapping[str, Any], position: int, rungs: int, *, own: bool) -> dict[str, int]:
-    """What a source gives to the group at `position`."""
-    if position >= rungs:
-        return {key: entry["validation"][key] if own else 0 for key in ("documents", "tokens", "bytes")}
-    before = entry["rungs"][position - 1] if position else {}
-    return {key: entry["rungs"][position][key] - before.get(key, 0) for key in ("copies", "tokens", "bytes")}
+def _planned(entry: Mapping[str, Any], position: int, validation: bool) -> dict[str, int]:  # noqa: FBT001
+    """What a source gives to the group at `position`, or to its validation files."""
+    if validation:
+        return {key: entry["validation"][key] for key in ("documents", "tokens", "bytes")}
+    rungs = [dict.fromkeys(("copies", "tokens", "bytes"), 0), *entry["rungs"]]
+    before, after = rungs[position : position + 2] if position < len(entry["rungs"]) else (rungs[0], rungs[0])
+    return {key: after[key] - before[key] for key in rungs[0]}
 
 
 def _flow(shards: Sequence[Shard], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

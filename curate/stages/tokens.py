@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 SAMPLE = "_sample"
-SAMPLED = pa.schema([("priority", pa.float64()), ("id", pa.binary(16)), ("text", pa.large_string())])
+SAMPLED = pa.schema([("priority", pa.float64()), ("chars", pa.int64()), ("text", pa.large_string())])
 COLUMNS = pa.schema([("tokens", pa.int32()), ("kept_bytes", pa.int64())])
 
-WINDOW = 1 << 16  # characters of one document in the sample; a longer one is as many times likelier to be in it
-SURPLUS = 1.25  # drawn over the budget, so that chance and a rough estimate of the total rarely leave it unfilled
+WINDOW = 1 << 16  # characters that a longer document gives to the sample, being as many times likelier to be in it
+SURPLUS = 1.5  # drawn over the rate that the number of kept documents suggests, until their bytes are known
 
 
 class Tokens(Stage, frozen=True):
@@ -49,7 +49,7 @@ class Tokens(Stage, frozen=True):
         default=None, description="path of a Hugging Face tokenizer.json; unless given, a byte-level BPE is trained"
     )
     vocab_size: int = Field(default=16384, ge=257, le=1_000_000, description="tokens of a tokenizer trained here")
-    sample_bytes: Bytes = Field(default=8_000_000, description="text that a tokenizer is trained on")
+    sample_bytes: Bytes = Field(default=8_000_000, description="text that a tokenizer is trained on, about")
 
     def files(self) -> dict[str, str]:
         """The tokenizer, when it is given."""
@@ -101,24 +101,24 @@ class Tokens(Stage, frozen=True):
     def _train(self, ctx: "Context", path: str) -> None:
         """Train on a sample in which every kept character has the same chance to be.
 
-        This is sequential Poisson sampling (Ohlsson 1998, Journal of Official Statistics 14:149): documents in order
-        of a uniform number over their length, up to the budget.
+        This is Poisson sampling with probability proportional to size: a document is drawn if a uniform number lies
+        below the rate times its length in windows, and gives a window, or its share where that is more.
         """
-        folder = f"{ctx.path}/{SAMPLE}"
+        folder, shards = f"{ctx.path}/{SAMPLE}", ctx.table.shards
         kept = ctx.map_shards(partial(_kept_shard, ctx.table), phase="kept")
-        shards = ctx.table.shards
-        text = sum(s.text_bytes * part["kept"] / max(s.rows, 1) for s, part in zip(shards, kept, strict=True))
-        rate = SURPLUS * self.sample_bytes / max(text, 1)
-        ctx.map_shards(partial(_sample_shard, ctx.table, folder, rate), phase="sample")
+        size = sum(s.text_bytes * part["kept"] / max(s.rows, 1) for s, part in zip(shards, kept, strict=True))
+        drawn = SURPLUS * self.sample_bytes / max(size, 1)
+        sampled = ctx.map_shards(partial(_sample_shard, ctx.table, folder, drawn), phase="sample")
+        rate = min(self.sample_bytes / max(sum(part["bytes"] for part in sampled), 1), drawn)
         parts = [f"{folder}/{shard.name}.parquet" for shard in shards]
-        train = partial(_train_tokenizer, parts, path, self.sample_bytes, self.vocab_size)
-        ctx.map(train, [TOKENIZER], phase="train", keys=["train"])
+        ctx.map(partial(_train_tokenizer, path, rate, self.vocab_size), [parts], phase="train", keys=["train"])
         storage.remove_tree(folder)
 
 
 def _read(path: str) -> bytes:
     fs, inner = storage.filesystem(path)
-    return fs.cat_file(inner)
+    content: Any = fs.cat_file(inner)
+    return content
 
 
 @lru_cache(maxsize=1)
@@ -138,30 +138,37 @@ def _sample_shard(table: Table, folder: str, rate: float, shard: Shard) -> dict[
     from curate.models.budget import id_bytes
     from curate.text.hashing import hash64
 
+    size = 0
     with ParquetWriter(f"{folder}/{shard.name}.parquet", SAMPLED) as writer:
         for batch in table.batches(shard, ["id", "text", "keep"]):
-            uniform = hash64(0, "tokenizer", id_bytes(batch.column("id"))) / 2.0**64
-            lengths = pc.utf8_length(batch.column("text")).to_numpy()
-            priority = uniform * WINDOW / np.maximum(lengths, WINDOW)
-            chosen = pa.array(np.flatnonzero((priority < rate) & batch.column("keep").to_numpy(zero_copy_only=False)))
-            text = pc.utf8_slice_codeunits(batch.column("text").take(chosen), 0, WINDOW)
-            columns = [pa.array(priority).take(chosen), batch.column("id").take(chosen), text]
-            writer.write(pa.RecordBatch.from_arrays(columns, schema=SAMPLED))
-    return {"sampled": writer.rows}
+            batch = batch.filter(batch.column("keep"))
+            size += pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0
+            chars = pc.utf8_length(batch.column("text")).to_numpy().astype(np.int64)
+            priority = (
+                hash64(0, "tokenizer", id_bytes(batch.column("id"))) / 2.0**64 * WINDOW / np.maximum(chars, WINDOW)
+            )
+            chosen = np.flatnonzero(priority < rate)
+            texts = batch.column("text").take(pa.array(chosen)).to_pylist()
+            columns = [priority[chosen], chars[chosen], _heads(texts, chars[chosen], rate)]
+            writer.write(pa.table([pa.array(c, f.type) for c, f in zip(columns, SAMPLED, strict=True)], schema=SAMPLED))
+    return {"documents": writer.rows, "bytes": size}
 
 
-def _train_tokenizer(parts: Sequence[str], path: str, sample_bytes: int, vocab_size: int, _: str) -> dict[str, Any]:
-    """Train on the sampled documents of lowest priority that fit into `sample_bytes`."""
+def _heads(texts: Sequence[str], chars: Iterable[int], rate: float) -> list[str]:
+    """What documents of some lengths give to a sample of `rate`."""
+    return [text[: max(WINDOW, int(rate * length))] for text, length in zip(texts, chars, strict=True)]
+
+
+def _train_tokenizer(path: str, rate: float, vocab_size: int, parts: Sequence[str]) -> dict[str, Any]:
+    """Train on the part of the drawn documents that a sample of `rate` has."""
     from curate.models.tokenizer import train
 
     sample = pa.concat_tables([SAMPLED.empty_table(), *(read_part(part) for part in parts)])
-    sample = sample.sort_by([("priority", "ascending"), ("id", "ascending")])
-    sizes = pc.binary_length(sample.column("text")).to_numpy()
-    taken = max(int(np.searchsorted(np.cumsum(sizes), sample_bytes, side="right")), 1)
-    serialized = train(sample.column("text").slice(0, taken).to_pylist(), vocab_size)
+    sample = sample.filter(pc.field("priority") < rate)
+    texts = _heads(sample.column("text").to_pylist(), sample.column("chars").to_pylist(), rate)
     with storage.replacing(path) as file:
-        file.write(serialized.encode())
-    return {"documents": taken, "bytes": int(sizes[:taken].sum())}
+        file.write(train(texts, vocab_size).encode())
+    return {"documents": len(texts), "bytes": sum(len(text.encode()) for text in texts)}
 
 
 def _count_shard(table: Table, artifact: Artifact, shard: Shard) -> dict[str, Any]:

@@ -336,6 +336,8 @@ def test_one_bad_file_is_tolerated_but_not_a_source_without_documents(tmp_path: 
         RunError, match=r"the source 'n' has no documents\n    empty_text: 1, such as none.jsonl, line 1"
     ):
         make(tmp_path / "no", sources={"s": folder, "n": tmp_path / "none.jsonl"})
+    free = {"max_bad_rows": 1, "max_bad_files": 1}
+    assert make(tmp_path / "free", sources={"n": tmp_path / "none.jsonl"}, **free).rows == 0
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,110 @@
+"""The stage around the kernels: promised columns, nulls, batching, configuration."""
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import zstandard
+from pydantic import ValidationError
+
+from curate.stages.heuristics import Heuristics
+from curate.text.batch import TextBatch
+
+TEXTS = [
+    "",
+    "- The first item\n- The second item...\n",
+    "We use cookies. { lorem ipsum }\r\nThis page needs JavaScript, a browser that has it enabled.",
+    "你好。再见。",
+    "This line is long enough for C4. It ends here!",
+]
+
+
+def annotate(texts: pa.Array, **config: int) -> pa.RecordBatch:
+    batch = TextBatch(texts)
+    return Heuristics(**config).load()(batch, pa.record_batch({"text": batch.text}))
+
+
+def test_promised_columns_come_in_order() -> None:
+    found = annotate(pa.array(TEXTS))
+    assert found.schema == Heuristics().columns()
+    assert found.num_rows == len(TEXTS)
+
+
+def test_values() -> None:
+    rows = annotate(pa.array(TEXTS)).to_pylist()
+    assert rows[1] == {
+        "gopher_words": 6,
+        "gopher_mean_word_length": 28 / 6,
+        "gopher_hash_ratio": 0.0,
+        "gopher_ellipsis_ratio": 1 / 8,
+        "gopher_bullet_lines": 1.0,
+        "gopher_ellipsis_lines": 0.5,
+        "gopher_alpha_words": 6 / 8,
+        "gopher_stop_words": 1,
+        "c4_lines": 2,
+        "c4_sentences": 2,
+        "c4_terminal_lines": 0.0,
+        "c4_short_lines": 1.0,
+        "c4_javascript_lines": 0,
+        "c4_policy_lines": 0,
+        "c4_kept_lines": 0.0,
+        "c4_kept_sentences": 0,
+        "c4_max_word_length": 7,
+        "c4_curly_brackets": 0,
+        "c4_lorem_ipsum": False,
+    }
+    assert (rows[2]["c4_policy_lines"], rows[2]["c4_javascript_lines"], rows[2]["c4_lorem_ipsum"]) == (1, 1, True)
+    assert (rows[4]["c4_kept_lines"], rows[4]["c4_kept_sentences"]) == (1.0, 2)
+
+
+def test_a_ratio_of_nothing_is_null_and_a_count_of_nothing_is_zero() -> None:
+    [row] = annotate(pa.array([""])).to_pylist()
+    schema = Heuristics().columns()
+    assert all((value is None) == pa.types.is_floating(schema.field(name).type) for name, value in row.items())
+    assert not any(row.values())
+
+
+def test_values_do_not_depend_on_the_batch() -> None:
+    whole = annotate(pa.array(TEXTS))
+    assert pa.Table.from_batches([annotate(pa.array([text])) for text in TEXTS]).combine_chunks() == (
+        pa.Table.from_batches([whole])
+    )
+    assert annotate(pa.array(["#…\n", *TEXTS, "tail"]).slice(1, len(TEXTS))) == whole
+
+
+def test_no_rows() -> None:
+    assert annotate(pa.array([], pa.large_string())).num_rows == 0
+
+
+def test_limits_of_c4_are_configuration() -> None:
+    line = pa.array(["Three more words. " + "x" * 20 + "."])
+    assert annotate(line)["c4_short_lines"].to_pylist() == [1.0]
+    assert annotate(line, c4_min_line_words=4)["c4_short_lines"].to_pylist() == [0.0]
+    assert annotate(line, c4_min_line_words=4)["c4_kept_sentences"].to_pylist() == [2]
+    assert annotate(line, c4_min_line_words=4, c4_max_word_length=20)["c4_kept_sentences"].to_pylist() == [0]
+
+
+@pytest.mark.parametrize("config", [{"c4_min_line_words": 0}, {"c4_max_word_length": 0}, {"min_words": 5}])
+def test_wrong_configuration_is_refused(config: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(config))):
+        Heuristics(**config)
+
+
+def test_prose_passes_gophers_rules_and_code_does_not(shared_data: Path) -> None:
+    def passing(corpus: str) -> float:
+        path = shared_data / f"{corpus}.jsonl.zst"
+        with io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(path.open("rb")), "utf-8") as rows:
+            texts = [json.loads(row)["text"] for row, _ in zip(rows, range(200), strict=False)]
+        kept = [
+            row["gopher_words"] >= 50
+            and 3 <= row["gopher_mean_word_length"] <= 10
+            and row["gopher_alpha_words"] >= 0.8
+            and row["gopher_stop_words"] >= 2
+            for row in annotate(pa.array(texts)).to_pylist()
+        ]
+        return sum(kept) / len(kept)
+
+    assert passing("bbc_news") > 0.95
+    assert passing("code_functions") < 0.3
