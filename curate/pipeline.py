@@ -211,6 +211,7 @@ class Pipeline:
             A task failed, or the run directory is in use; running again goes on where it stopped.
         """
         with _locked(self.root):
+            storage.remove_temporaries(self.root)
             self._describe()
             own = engine or self.start_engine()
             try:

@@ -1,15 +1,17 @@
 """Small tables that are ready to be mixed: documents with decisions and sizes, without a tokenizer."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from curate.artifact import Artifact, Shard
-from curate.engine.base import Engine
+from curate.engine.base import Done, Engine, Failed
+from curate.engine.local import LocalEngine
 from curate.stages.mix import Mix
 from curate.stages.shards import Shards
 from curate.table import DOCUMENT, ParquetWriter, Table, read_part
@@ -96,6 +98,42 @@ def written(stage: Shards, table: Table, path: Path, engine: Engine | None = Non
     """The files of a mixture made by `mixed`."""
     inputs = {"tokens": table.sidecars[1], "mix": table.sidecars[-1]}
     return run_stage(stage, table, path, inputs, engine, seed)
+
+
+class Stopping(LocalEngine):
+    """Inline, and gives up after a number of tasks in all."""
+
+    def __init__(self, tasks: int) -> None:
+        super().__init__(workers=0)
+        self.left = tasks
+
+    def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
+        for outcome in super().map(fn, items):
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            yield outcome
+
+
+def check_resumes(path: Path, run: Callable[[Path, Engine], Artifact]) -> None:
+    """Stopped after any number of tasks, or when all is done but the manifest, a run goes on to the same files."""
+
+    def files(artifact: Artifact) -> dict[str, bytes]:
+        found = [file for file in Path(artifact.path).rglob("*") if file.is_file() and "_receipts" not in file.parts]
+        return {str(file.relative_to(artifact.path)): file.read_bytes() for file in found}
+
+    whole = Stopping(10**6)
+    expected = files(run(path / "whole", whole))
+    tasks = 10**6 - whole.left
+    assert tasks > 5
+    for after in range(tasks):
+        folder = path / f"stopped-{after}"
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, Stopping(after))
+        assert files(run(folder, Stopping(tasks))) == expected
+    finished = run(path / "whole", Stopping(0))
+    Path(finished.path, "_manifest.json").unlink()
+    assert files(run(path / "whole", Stopping(0))) == expected
 
 
 def rows(table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:

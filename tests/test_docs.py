@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from curate.config import stage_types
 from curate.stage import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -18,11 +19,15 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("curate.stage.STAGES", dict(STAGES))
     namespace: dict[str, object] = {"__name__": "docs"}
-    for language, code in BLOCK.findall(page.read_text()):
-        if language == "python":
-            exec(compile(code, f"{page.name}", "exec"), namespace)
+    registered = dict(stage_types())
+    try:
+        for language, code in BLOCK.findall(page.read_text()):
+            if language == "python":
+                exec(compile(code, page.name, "exec"), namespace)
+    finally:
+        STAGES.clear()
+        STAGES.update(registered)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -37,7 +42,8 @@ def test_commands_of_the_readme_exist() -> None:
     from curate.cli import app
 
     verbs = set(get_command(app).commands)  # type: ignore[attr-defined]
-    named = set(re.findall(r"^(?:\.venv/bin/)?curate (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    shell = "\n".join(code for language, code in BLOCK.findall((ROOT / "README.md").read_text()) if language == "bash")
+    named = set(re.findall(r"^curate (\w+)", shell, re.MULTILINE))
     assert named, "the README shows no command"
     assert named <= verbs
 

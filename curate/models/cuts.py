@@ -4,7 +4,7 @@ One pass over the shards makes histograms, a second one collects the documents o
 ids and sizes are read, and what travels is 32 kB per shard and order, and 40 bytes per document of a boundary bin.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -77,10 +77,13 @@ def find_cuts(
 ) -> dict[tuple[str, Prefix], int]:
     """The cut of each prefix.
 
+    What the passes leave in the folder ``_cuts`` of the stage is not needed again once the cuts are found; it is the
+    stage's to remove.
+
     Parameters
     ----------
     ctx
-        Of the stage; its folder ``_cuts`` is used.
+        Of the stage.
     name
         Of this search within the stage.
     pool
@@ -90,68 +93,90 @@ def find_cuts(
     wanted
         Prefixes by source.
     """
-    folder = f"{ctx.path}/_cuts/{name}"
-    salts = {source: sorted({prefix.salt for prefix in each}) for source, each in wanted.items() if each}
-    ctx.map_shards(partial(_histogram_shard, pool, unit, salts, folder), phase=f"{name}-histogram")
-    ends: dict[str, dict[Prefix, tuple[int, int]]] = {}
-    for source, orders in salts.items():
-        totals = np.zeros((len(orders), BINS), np.int64)
-        for part in _parts(ctx, source, folder, "histogram"):
-            totals += part
-        ends[source] = {p: boundary(totals[orders.index(p.salt)], p.size) for p in wanted[source]}
-    sought = {
-        source: sorted({(prefix.salt, end) for prefix, (end, _) in each.items() if end < BINS})
-        for source, each in ends.items()
+    search = _Search(f"{ctx.path}/_cuts/{name}", pool, unit, {s: tuple(each) for s, each in wanted.items() if each})
+    ctx.map_shards(search.histogram, phase=f"{name}-histogram")
+    sources = sorted(search.wanted)
+    keys = [f"{position:05d}" for position in range(len(sources))]
+    ends = ctx.map(search.ends, sources, phase=f"{name}-ends", keys=keys)
+    boundary_of = {source: [tuple(end) for end in result["ends"]] for source, result in zip(sources, ends, strict=True)}
+    ctx.map_shards(partial(search.boundary, boundary_of), phase=f"{name}-boundary")
+    cuts = ctx.map(partial(search.cuts, boundary_of), sources, phase=f"{name}-cuts", keys=keys)
+    return {
+        (source, prefix): int(cut, 16)
+        for source, result in zip(sources, cuts, strict=True)
+        for prefix, cut in zip(search.wanted[source], result["cuts"], strict=True)
     }
-    ctx.map_shards(partial(_boundary_shard, pool, unit, sought, folder), phase=f"{name}-boundary")
-    cuts = {}
-    for source, each in ends.items():
-        entries = np.concatenate([np.empty((0, 5), np.uint64), *_parts(ctx, source, folder, "boundary")])
-        for prefix, (end, base) in each.items():
-            if end == BINS:
-                cuts[source, prefix] = END
-            else:
-                inside = entries[entries[:, 0] == sought[source].index((prefix.salt, end))]
-                cuts[source, prefix] = nearest_cut(inside[:, 1:4], inside[:, 4].astype(np.int64), prefix.size - base)
-    return cuts
 
 
-def _histogram_shard(
-    pool: Pool, unit: str, salts: Mapping[str, Sequence[str]], folder: str, shard: Shard
-) -> dict[str, Any]:
-    if shard.source in salts:
-        ids, sizes = pool.read(shard)
-        rows = [histogram(pool.keys(salt, ids), sizes[unit]) for salt in salts[shard.source]]
-        _save(f"{folder}/{shard.name}.histogram.npy", np.stack(rows))
-    return {}
+@dataclass(frozen=True)
+class _Search:
+    """The tasks of `find_cuts`.
 
+    Parameters
+    ----------
+    folder
+        Takes one file per shard and pass.
+    pool, unit, wanted
+        See `find_cuts`.
+    """
 
-def _boundary_shard(
-    pool: Pool, unit: str, sought: Mapping[str, Sequence[tuple[str, int]]], folder: str, shard: Shard
-) -> dict[str, Any]:
-    """Rows of position in `sought`, key (3 words) and size, for the documents that lie in a boundary bin."""
-    if shard.source in sought:
-        ids, sizes = pool.read(shard)
-        found = [np.empty((0, 5), np.uint64)]
-        for position, (salt, end) in enumerate(sought[shard.source]):
-            key = pool.keys(salt, ids)
-            inside = bins(key) == end
-            place = np.full(int(inside.sum()), position, np.uint64)
-            found.append(np.column_stack([place, key[inside], sizes[unit][inside].astype(np.uint64)]))
-        _save(f"{folder}/{shard.name}.boundary.npy", np.concatenate(found))
-    return {}
+    folder: str
+    pool: Pool
+    unit: str
+    wanted: Mapping[str, tuple[Prefix, ...]]
 
+    def salts(self, source: str) -> list[str]:
+        """Orders that are needed of a source."""
+        return sorted({prefix.salt for prefix in self.wanted[source]})
 
-def _parts(ctx: Context, source: str, folder: str, kind: str) -> list[NDArray[Any]]:
-    return [_load(f"{folder}/{shard.name}.{kind}.npy") for shard in ctx.table.shards if shard.source == source]
+    def histogram(self, shard: Shard) -> dict[str, Any]:
+        """Write sizes by bin, a row per order."""
+        if shard.source in self.wanted:
+            ids, sizes = self.pool.read(shard)
+            rows = [histogram(self.pool.keys(salt, ids), sizes[self.unit]) for salt in self.salts(shard.source)]
+            self._save(shard, "histogram", np.stack(rows))
+        return {}
 
+    def ends(self, source: str) -> dict[str, Any]:
+        """The bin in which each prefix of a source ends, and the size of those before it."""
+        salts = self.salts(source)
+        totals = np.zeros((len(salts), BINS), np.int64)
+        for part in self._parts(source, "histogram"):
+            totals += part
+        return {"ends": [boundary(totals[salts.index(prefix.salt)], prefix.size) for prefix in self.wanted[source]]}
 
-def _save(path: str, array: NDArray[Any]) -> None:
-    with storage.replacing(path) as file:
-        np.save(file, array)
+    def boundary(self, ends: Mapping[str, Sequence[tuple[int, int]]], shard: Shard) -> dict[str, Any]:
+        """Write number of the prefix, key (3 words) and size of the documents that lie in the bins of `ends`."""
+        if shard.source in self.wanted:
+            ids, sizes = self.pool.read(shard)
+            rows = [np.empty((0, 5), np.uint64)]
+            for position, (prefix, (end, _)) in enumerate(
+                zip(self.wanted[shard.source], ends[shard.source], strict=True)
+            ):
+                key = self.pool.keys(prefix.salt, ids)
+                inside = bins(key) == end
+                number = np.full(int(inside.sum()), position, np.uint64)
+                rows.append(np.column_stack([number, key[inside], sizes[self.unit][inside].astype(np.uint64)]))
+            self._save(shard, "boundary", np.concatenate(rows))
+        return {}
 
+    def cuts(self, ends: Mapping[str, Sequence[tuple[int, int]]], source: str) -> dict[str, Any]:
+        """The cuts of a source, in hexadecimal."""
+        rows = np.concatenate([np.empty((0, 5), np.uint64), *self._parts(source, "boundary")])
+        found = []
+        for position, (prefix, (end, base)) in enumerate(zip(self.wanted[source], ends[source], strict=True)):
+            inside = rows[rows[:, 0] == position]
+            size = inside[:, 4].astype(np.int64)
+            found.append(END if end == BINS else nearest_cut(inside[:, 1:4], size, prefix.size - base))
+        return {"cuts": [f"{cut:x}" for cut in found]}
 
-def _load(path: str) -> NDArray[Any]:
-    fs, inner = storage.filesystem(path)
-    with fs.open(inner, "rb") as file:
-        return np.load(file)  # type: ignore[arg-type]
+    def _parts(self, source: str, kind: str) -> Iterator[NDArray[Any]]:
+        for shard in self.pool.table.shards:
+            if shard.source == source:
+                fs, inner = storage.filesystem(f"{self.folder}/{shard.name}.{kind}.npy")
+                with fs.open(inner, "rb") as file:
+                    yield np.load(file)  # type: ignore[arg-type]
+
+    def _save(self, shard: Shard, kind: str, array: NDArray[Any]) -> None:
+        with storage.replacing(f"{self.folder}/{shard.name}.{kind}.npy") as file:
+            np.save(file, array)

@@ -42,7 +42,7 @@ _DIGITS = {LLAMA3_PATTERN: 3, QWEN2_PATTERN: 1, GPT2_PATTERN: 0}
 _PLANES = 0x40000  # code points above are unassigned, tags or private use: neither letter, number nor space
 _SURROGATES = range(0xD800, 0xE000)
 
-_CALL_BYTES = 1 << 20  # text per call of the tokenizer, whose encodings take some 30 times the memory of the text
+_CALL_BYTES = 1 << 20  # text per call of the tokenizer, whose encodings take 120 times the memory of the text
 
 # Characters whose canonical compositions are younger than Python's Unicode tables lie here: NFC may differ there.
 _RARE_PLANES = "[\U00010000-\U0001efff]"

@@ -223,8 +223,9 @@ def _finish(axis: "Axes", panel: Panel, width: int) -> None:
 def _legend(figure: "Figure", axis: "Axes", width: int) -> None:
     handles, labels = axis.get_legend_handles_labels()
     names = [shorten(label, LEGEND_CHARS) for label in labels]
-    room = width // ((max(map(len, names)) + 5) * FONT * 0.6)  # columns that fit, a letter being 0.6 of its height wide
-    columns = int(min(max(room, 1), len(names)))
+    letters = [len(name) + 5 for name in names]  # with what stands before and after a name
+    room = width / FONT / 0.6  # letters in a line, a letter being 0.6 of its height wide
+    columns = len(names) if sum(letters) <= room else max(int(room / max(letters)), 1)
     lines = -(-len(names) // columns)
     figure.set_figheight(figure.get_figheight() + lines * LINE / 72)
     figure.legend(handles, names, loc="outside upper left", ncols=columns)

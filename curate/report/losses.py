@@ -3,7 +3,7 @@
 A section is made of its part of the facts. It states its finding, draws it, and gives the same numbers as a table.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -44,7 +44,7 @@ def funnel(part: Facts, facts: Facts) -> Section:
         "What became of each source. Of the rules that drop a document, the first counts; at the right, what went in."
     )
     charts = [draw("funnel", caption, finding, partial(stacked, panels))] if records else []
-    tables = [_funnel_table(rows, facts.get("tokens"), facts.get("mixture")), *_lost_table(rows, total["lost"])]
+    tables = [_funnel_table(rows, facts.get("tokens"), facts.get("mixture")), *_lost_table(rows, lost)]
     return Section("funnel", "Funnel", finding, lead, charts=charts, tables=tables)
 
 
@@ -199,7 +199,7 @@ def quarantine(part: Facts, facts: Facts) -> Section:
         "reason": itemgetter(1),
         "what": itemgetter(0),
         "by source": lambda entry: _by_source(entry[2]["sources"]),
-        "first places": lambda entry: "; ".join(map(_place, entry[2]["places"])),
+        "first places": lambda entry: "; ".join(_places(entry[2])),
     }
     tables = [table("Why, and where to look first", entries, text, {"count": lambda entry: number(entry[2]["count"])})]
     return Section("quarantine", "Quarantine", finding, lead, charts=charts, tables=tables if entries else [])
@@ -209,10 +209,14 @@ def _by_source(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{source}: {number(count)}" for source, count in counts.items())
 
 
-def _place(place: Facts) -> str:
-    if place["line"] is not None:
-        return f"{place['file']}, line {place['line']}"
-    return place["file"] if place["offset"] is None else f"{place['file']}, at {number(place['offset'])}"
+def _places(entry: Facts) -> Iterator[str]:
+    """Files with lines, or with offsets where lines are not known; sources where there are several."""
+    for place in entry["places"]:
+        where = f"{place['source']}: {place['file']}" if len(entry["sources"]) > 1 else place["file"]
+        if place["line"] is not None:
+            yield f"{where}, line {place['line']}"
+        else:
+            yield where if place["offset"] is None else f"{where}, at {place['offset']}"
 
 
 def duplicates(part: Sequence[Facts], _: Facts) -> Section:

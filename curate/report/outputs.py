@@ -12,6 +12,7 @@ from curate.units import format_bytes, format_count
 Facts = Mapping[str, Any]
 MISS = 0.01  # a rung further from its budget than this is said aloud
 CHARTED_RUNGS = 6  # the largest ones; the table has them all
+SHORT_SOURCES = 5  # that are named
 
 
 def mixture(part: Facts, _: Facts) -> Section:
@@ -26,7 +27,7 @@ def mixture(part: Facts, _: Facts) -> Section:
     else:
         which = "The one rung comes" if len(rungs) == 1 else f"All {len(rungs)} rungs come"
         finding = f"{which} within {_miss(abs(worst['miss']))} of the budget"
-    lead = f"A rung holds whole documents, so each source may be off its {unit} by half a document."
+    lead = "A rung holds whole documents, so each source may be off by half of one."
     alarms = _short_sources(rungs, sources, show, unit)
     charted = range(len(rungs))[-CHARTED_RUNGS:]
     panels = []
@@ -66,6 +67,8 @@ def _short_sources(
                 has = f"has {show(entry['available'][unit])}, with max_epochs at {entry['max_epochs']:g}"
                 found.append(f"{source} was to give {show(wanted)} {unit} to {rung['name']}, but {has}.")
                 break
+    if len(found) > SHORT_SOURCES:
+        return [*found[:SHORT_SOURCES], f"So it is with {plural(len(found) - SHORT_SOURCES, 'more source')}."]
     return found
 
 
@@ -130,8 +133,8 @@ def shards(part: Facts, facts: Facts) -> Section:
         {"folder": itemgetter("folder")},
         {"files": lambda folder: number(folder["files"]), **numbers},
     )
-    columns = {"column": itemgetter(0), "type": itemgetter(1)}
-    tables = [by_rung, by_folder, table("Columns of the files", part["columns"].items(), columns, {})]
+    columns = {"column": itemgetter("name"), "type": itemgetter("type")}
+    tables = [by_rung, by_folder, table("Columns of the files", part["columns"], columns, {})]
     tokenizer = facts["tokens"]["tokenizer"]
     lead = (
         f"Tokens are counted by the tokenizer {tokenizer['sha256'][:8]} of {number(tokenizer['vocab_size'])} tokens"

@@ -4,7 +4,7 @@ The columns are measurements of one document; what of it is new given others is 
 units and limits are written down in ``docs/signals.md``.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,12 @@ class Information(Annotator):
     zstd_level: int = Field(
         default=3, ge=1, le=19, description="zstd compression level: higher finds more repetition and takes longer"
     )
+
+    def identity(self) -> dict[str, Any]:
+        """The fields, and the compressor's version: another one gives other sizes."""
+        import zstandard
+
+        return super().identity() | {"zstd": ".".join(map(str, zstandard.ZSTD_VERSION))}
 
     def requires(self) -> tuple[str, ...]:
         """The text."""

@@ -1,6 +1,7 @@
 """A batch of documents as kernels see it: one flat run of UTF-8 bytes and the offsets that cut it into documents."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,16 +38,23 @@ class TextBatch:
         """Byte offsets into `data`, shape (documents + 1,): document i is ``data[offsets[i]:offsets[i + 1]]``."""
         buffer = self.text.buffers()[1]
         if buffer is None or len(self.text) == 0:
-            return np.zeros(1, dtype=np.int64)
-        return np.frombuffer(buffer, dtype=np.int64)[self.text.offset : self.text.offset + len(self.text) + 1]
+            return _read_only(pa.py_buffer(bytes(8)), np.int64)
+        return _read_only(buffer, np.int64)[self.text.offset : self.text.offset + len(self.text) + 1]
 
     @cached_property
     def data(self) -> NDArray[np.uint8]:
         """The bytes of all documents, end to end; offsets are absolute in this array."""
         buffer = self.text.buffers()[2]
-        return np.empty(0, np.uint8) if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
+        return _read_only(buffer or pa.py_buffer(b""), np.uint8)
 
     @cached_property
     def words(self) -> Words:
         """Shared word segmentation (see `curate.text.words`)."""
         return segment(self.data, self.offsets)
+
+
+def _read_only(buffer: pa.Buffer, dtype: type) -> NDArray[Any]:
+    """A view that numba sees as read-only whoever made the buffer: kernels are compiled for one kind, not for two."""
+    array = np.frombuffer(buffer, dtype=dtype)
+    array.flags.writeable = False
+    return array

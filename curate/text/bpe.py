@@ -96,6 +96,13 @@ def count(
         Shape (documents,).
     deferred
         Document, start and stop in `data` of each long piece, shape (pieces, 3).
+
+    Examples
+    --------
+    >>> ranks = {(ord("a"), ord("b")): (0, 256), (256, ord("c")): (1, 257)}
+    >>> known = bpe(0, np.full(128, LETTER, np.uint8), np.arange(256, dtype=np.int32), ranks)
+    >>> count(known, np.frombuffer(b"abcab" + b"cab", np.uint8), np.array([0, 5, 8]))[0].tolist()
+    [2, 2]
     """
     counts = np.zeros(len(offsets) - 1, np.int64)
     deferred = np.empty((int((np.diff(offsets) // LONG).sum()), 3), np.int64)

@@ -39,10 +39,9 @@ _LINE_FEED, _CARRIAGE_RETURN, _HASH, _FULL_STOP, _CURLY_BRACKET, _ELLIPSIS = (or
 _ELLIPSIS_DOTS = 3
 
 _LONGEST_STOP_WORD = 4  # letters, so that a stop word fits 32 bits
-_STOP_MULTIPLIER = np.uint64(126759)  # gives each stop word a slot of its own
-_STOP_SLOTS = np.zeros(len(STOP_WORDS), np.uint64)
-for _code in (int.from_bytes(word.encode(), "big") for word in STOP_WORDS):
-    _STOP_SLOTS[(_code * int(_STOP_MULTIPLIER) & 0xFFFFFFFF) >> 29] = _code
+_STOP_CODES = np.array([int.from_bytes(word.encode(), "big") for word in STOP_WORDS], np.uint64)
+_STOP_MULTIPLIER = np.uint64(126759)  # (code * multiplier mod 2^32) >> 29 gives each of the eight a slot of its own
+_STOP_SLOTS = _STOP_CODES[np.argsort((_STOP_CODES * _STOP_MULTIPLIER & np.uint64(0xFFFFFFFF)) >> np.uint64(29))]
 
 _OTHER = MARK  # in the ASCII table: no visible ASCII character; a mark never is one
 
@@ -236,7 +235,7 @@ def find_phrases(data: NDArray[np.uint8], lines: Lines, *groups: Sequence[str]) 
     [[True, False], [False, True]]
     """
     # A line reaches to the start of the next one: nothing visible lies between. Bytes, since Unicode folds K to k.
-    offsets = pa.py_buffer(np.append(lines.starts, len(data)))
+    offsets = pa.py_buffer(np.append(lines.starts, lines.ends[-1:]))
     texts = pa.Array.from_buffers(pa.large_binary(), len(lines.starts), [None, offsets, pa.py_buffer(data)])
     patterns = ["|".join(group) for group in groups]
     # One search over all the text, then one per group over the few lines that it found.

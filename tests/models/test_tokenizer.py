@@ -197,7 +197,7 @@ def test_dropout_is_not_fast() -> None:
 
 @pytest.mark.parametrize("broken", ["", "{}", "not json", '{"version": "1.0", "model": {"type": "BPE"}}'])
 def test_what_is_no_tokenizer_is_named(broken: str) -> None:
-    with pytest.raises(ValueError, match="not a tokenizer.json"):
+    with pytest.raises(ValueError, match=r"not a tokenizer\.json"):
         parse(broken)
 
 

@@ -54,7 +54,10 @@ def made_up_run(root: Path, sources: Sequence[str], records: int = 100, *, kept:
             "columns": DOCUMENT.names,
             "shards": shards,
             "flow": flow(records, documents, {}, bad),
-            "files": {s: {"in": 3, "kept": 2, "quarantined": {"broken": 1}, "ignored": 1, "names": ["x"]} for s in sources},
+            "files": {
+                source: {"in": 3, "kept": 2, "quarantined": {"broken": 1}, "ignored": 1, "names": ["x"]}
+                for source in sources
+            },
         },
         "exact": {
             "columns": ["exact_keep", "exact_keeper", "exact_count"],
@@ -126,7 +129,7 @@ def _outputs(sources: Sequence[str], documents: int, left: int) -> dict[str, dic
         entry = {"weight": 1 / count, "max_epochs": 1.0, "available": available, "validation": held_out}
         plan_sources[source] = entry | {"rungs": rungs}
     rungs, files = [], []
-    before = dict.fromkeys(("copies", "tokens", "bytes"), 0)
+    before: dict[str, int] = {"copies": 0, "tokens": 0, "bytes": 0}
     for place, (name, budget) in enumerate(RUNGS.items()):
         keys = ("documents", "copies", "tokens", "bytes")
         sums = {key: sum(entry["rungs"][place][key] for entry in plan_sources.values()) for key in keys}
@@ -135,8 +138,8 @@ def _outputs(sources: Sequence[str], documents: int, left: int) -> dict[str, dic
         path = f"train/{name}/part-00000.parquet"
         files.append({"path": path, "rows": added["copies"], "tokens": added["tokens"], "bytes": added["bytes"]})
         before = sums
-    for source in sources:
-        files.append({"path": f"validation/{source}/part-00000.parquet", "rows": 1, "tokens": 4, "bytes": 10})
+    held = {"rows": 1, "tokens": 4, "bytes": 10}
+    files += [{"path": f"validation/{source}/part-00000.parquet", **held} for source in sources]
     validation = {"documents": count, "tokens": 4 * count, "bytes": 10 * count}
     entry = {"in": documents, "kept": documents, "dropped": {}, "quarantined": {}}
     mixed = {"in": documents, "kept": left, "dropped": {"not_selected": documents - left}, "quarantined": {}}
@@ -145,7 +148,7 @@ def _outputs(sources: Sequence[str], documents: int, left: int) -> dict[str, dic
         "tokens": {
             "columns": ["tokens", "kept_bytes"],
             "flow": dict.fromkeys(sources, entry),
-            "sources": dict.fromkeys(sources, {"documents": left, "tokens": 4 * left, "bytes": 10 * left}),
+            "sources": {source: {"documents": left, "tokens": 4 * left, "bytes": 10 * left} for source in sources},
             "tokenizer": tokenizer,
         },
         "mix": {
@@ -159,7 +162,7 @@ def _outputs(sources: Sequence[str], documents: int, left: int) -> dict[str, dic
             "rungs": [{**rung, "files": place + 1, "nesting": "d" * 64} for place, rung in enumerate(rungs)],
             "validation": validation,
             "files": [{**file, "sha256": "e" * 64} for file in files],
-            "schema": {"id": "string", "text": "large_string"},
+            "schema": [{"name": "id", "type": "string"}, {"name": "text", "type": "large_string"}],
             "tokenizer": {"path": "tokenizer.json", "sha256": "ab" * 32},
         },
     }

@@ -34,7 +34,7 @@ def groups_of(found: pl.DataFrame) -> set[frozenset[bytes]]:
 
 @pytest.mark.parametrize("by", ["normalized", "raw"])
 @pytest.mark.parametrize("within", ["all", "source"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(web=TEXTS, books=TEXTS, shard_rows=st.integers(1, 5))
 def test_groups_are_those_of_a_dictionary(
     by: str, within: str, web: list[str], books: list[str], shard_rows: int

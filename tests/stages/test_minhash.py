@@ -45,6 +45,10 @@ def clusters_of(found: pl.DataFrame) -> set[frozenset[bytes]]:
     return {frozenset(members) for members in clusters.values()}
 
 
+def minima(signatures: pl.Series) -> np.ndarray:
+    return np.array([np.frombuffer(signature, "<u4") for signature in signatures])
+
+
 def components(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[set[int]]:
     found = {node: {node} for node in nodes}
     for a, b in edges:
@@ -65,7 +69,7 @@ def jaccard(a: str, b: str) -> float:
 
 
 @pytest.mark.parametrize("within", ["all", "source"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(web=TEXTS, books=TEXTS, shard_rows=st.integers(1, 5))
 def test_clusters_are_those_of_all_pairs(within: str, web: list[str], books: list[str], shard_rows: int) -> None:
     stage = MinHash.model_validate({**SMALL, "within": within})
@@ -77,7 +81,7 @@ def test_clusters_are_those_of_all_pairs(within: str, web: list[str], books: lis
         artifact = run_stage(stage, full, Path(folder))
         columns = ["id", "source", "text", stage.signatures.column]
         found = frame(Table(table.documents, (*full.sidecars, artifact)), [*columns, *stage.columns().names])
-    bands = np.array(found[stage.signatures.column].to_list()).reshape(table.rows, stage.bands, stage.rows)
+    bands = minima(found[stage.signatures.column]).reshape(table.rows, stage.bands, stage.rows)
     source = found["source"].to_list()
     edges = [
         (a, b)
@@ -176,18 +180,26 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"KEYS_PER_EXCHANGE": 1}, {"KEYS_PER_EXCHANGE": 100}, {"EDGES_PER_BATCH": 1}, {"EDGES_PER_BATCH": 7}]
+    ("limit", "value", "exchanges"),
+    [
+        ("KEYS_PER_EXCHANGE", 1, 6),
+        ("KEYS_PER_EXCHANGE", 80, 3),
+        ("KEYS_PER_TASK", 8, 6),
+        ("KEYS_PER_TASK", 30, 2),
+        ("EDGES_PER_BATCH", 1, 1),
+    ],
 )
 def test_limits_of_disk_and_memory_do_not_change_the_outcome(
-    limits: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limit: str, value: int, exchanges: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = make_table(
         tmp_path / "read", {"web": [text for texts in corpus().values() for text in texts]}, shard_rows=8
     )
     whole = digests(find(MinHash(**SMALL), table, tmp_path / "whole")[0])
-    for name, limit in limits.items():
-        monkeypatch.setattr(minhash, name, limit)
-    assert digests(find(MinHash(**SMALL), table, tmp_path / "limited")[0]) == whole
+    monkeypatch.setattr(minhash, limit, value)
+    artifact, _ = find(MinHash(**SMALL), table, tmp_path / "limited")
+    assert digests(artifact) == whole
+    assert len(list(Path(artifact.path).glob("_receipts/bands-*-map"))) == exchanges
 
 
 def test_hot_buckets_are_counted_over_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +216,7 @@ def test_another_seed_gives_other_signatures_of_the_same_quality(tmp_path: Path)
     for seed in (0, 1):
         stage = MinHash(**SMALL, seed=seed)
         full = annotated(stage, make_table(tmp_path / str(seed) / "read", {"web": texts}), tmp_path / str(seed))
-        columns.append(np.array(frame(full, [stage.signatures.column])[stage.signatures.column].to_list()))
+        columns.append(minima(frame(full, [stage.signatures.column])[stage.signatures.column]))
     assert columns[0].shape == columns[1].shape == (len(texts), 12)
     assert (columns[0] == columns[1]).mean() < 0.01
 
