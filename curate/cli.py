@@ -25,7 +25,8 @@ FAILED, BAD_CONFIG, INTERRUPTED = 1, 2, 130
 
 ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file of the pipeline.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[STAGE.FIELD=VALUE]...", help="Fields to set, for example minhash.bands=20.")
+    list[str] | None,
+    typer.Argument(metavar="[STAGE.FIELD=VALUE]...", help="Fields to set, for example minhash.bands=20."),
 ]
 RunDirectory = Annotated[str, typer.Argument(metavar="RUN", help="A run's directory.")]
 

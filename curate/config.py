@@ -325,7 +325,7 @@ def _valid(
 class _Untitled(GenerateJsonSchema):
     """Without the titles that pydantic makes of field names."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+    def field_title_should_be_set(self, schema: Any) -> bool:
         """Never."""
         return False
 

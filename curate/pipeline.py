@@ -109,7 +109,9 @@ class Pipeline:
                 waiting = [name for name in names if name not in before]
                 circle = _cycle(waiting, parents)
                 where = ("stages", circle[0], "after")
-                self.problems.append(Problem(where, "stages wait for one another: " + " -> ".join([*circle, circle[0]])))
+                self.problems.append(
+                    Problem(where, "stages wait for one another: " + " -> ".join([*circle, circle[0]]))
+                )
                 return []
             before[ready] = set(parents[ready]).union(*(before[parent] for parent in parents[ready]))
             ordered.append((stages[ready], before[ready]))
@@ -195,7 +197,9 @@ class Pipeline:
 
     def _clashes(self, stage: Stage, owners: Mapping[str, str]) -> list[Problem]:
         return [
-            Problem(("stages", stage.name), f"promises the column {column!r}, which {owners[column]!r} promises already")
+            Problem(
+                ("stages", stage.name), f"promises the column {column!r}, which {owners[column]!r} promises already"
+            )
             for column in stage.columns().names
             if column in owners
         ]
@@ -309,13 +313,13 @@ class Pipeline:
 
 def execute(stage: Stage, ctx: Context, payload: Mapping[str, Any]) -> None:
     """Run one stage to its manifest."""
-    body = annotate([(stage, ctx.artifact)], ctx.table, ctx.engine)[0] if isinstance(stage, Annotator) else stage.run(ctx)
+    body = (
+        annotate([(stage, ctx.artifact)], ctx.table, ctx.engine)[0] if isinstance(stage, Annotator) else stage.run(ctx)
+    )
     finish(stage, ctx.artifact, ctx.table, body, payload)
 
 
-def finish(
-    stage: Stage, artifact: Artifact, table: Table, body: Mapping[str, Any], payload: Mapping[str, Any]
-) -> None:
+def finish(stage: Stage, artifact: Artifact, table: Table, body: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
     """Assert that every document is accounted for, then commit the artifact."""
     balance(artifact.name, body.get("flow", {}))
     storage.remove_temporaries(artifact.path)

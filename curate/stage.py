@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from curate.artifact import file_hash
 from curate.errors import Problem
@@ -59,12 +59,14 @@ class Estimate:
     shards: int
 
 
-class Stage(BaseModel, extra="forbid", frozen=True):
+class Stage(BaseModel):
     """One node of the pipeline: what it reads, what it promises, and how to produce it.
 
     A subclass names itself with ``stage: Literal["..."] = "..."``, which registers it, and overrides `run`
     (or, as an `Annotator`, `columns` and `load`).
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: ClassVar[int] = 1
     """Raised when the same configuration gives different bytes; part of the fingerprint."""
@@ -73,7 +75,7 @@ class Stage(BaseModel, extra="forbid", frozen=True):
     makes_table: ClassVar[bool] = False
     """Whether the output is a table of documents (`read`, `extract`, `clean`) and not a sidecar of one."""
 
-    stage: str = Field(description="which kind of stage this is; the key of the stanza unless given")
+    stage: Any = Field(default="", description="which kind of stage this is; the key of the stanza unless given")
     name: str = Field(default="", description="the node's name in the pipeline: the key of its stanza")
     after: tuple[str, ...] | None = Field(
         default=None, description="stages that come before this one; unless given, all stanzas above it"
@@ -83,7 +85,7 @@ class Stage(BaseModel, extra="forbid", frozen=True):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         """Register the class under the default of its ``stage`` field."""
         kind = cls.model_fields["stage"].default
-        if isinstance(kind, str):
+        if kind:
             STAGES[kind] = cls
 
     def requires(self) -> tuple[str, ...]:
@@ -154,7 +156,7 @@ class Stage(BaseModel, extra="forbid", frozen=True):
 
 
 class Annotator(Stage):
-    """Adds columns; never drops, adds or reorders rows. Consecutive annotators are fused into one pass over the text."""
+    """Adds columns; never drops, adds or reorders rows. Annotators that are ready share one pass over the text."""
 
     def load(self) -> Annotate:
         """The annotating function; called once per worker process, so this is where models load and kernels import."""

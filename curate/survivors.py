@@ -123,7 +123,7 @@ class Policy:
                 yield Problem(
                     ("keep",),
                     f"differs from what {name!r} keeps, so that a group could lose all of its documents",
-                    f"let both have the same `keep` and `priority`, or let this `keep` begin with '{name}_keep desc'",
+                    f"give both the same `priority`, and the same `keep` or one that begins with '{name}_keep desc'",
                 )
 
     def _agrees(self, other: "Policy", kept_by_other: str) -> bool:

@@ -133,7 +133,7 @@ class Table:
 
     @cached_property
     def _owner(self) -> dict[str, Artifact]:
-        owner = {name: self.documents for name in DOCUMENT.names}
+        owner = dict.fromkeys(DOCUMENT.names, self.documents)
         for sidecar in self.sidecars:
             owner.update(dict.fromkeys(sidecar.manifest["columns"], sidecar))
         return owner

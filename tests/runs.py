@@ -11,11 +11,10 @@ from typing import Any
 
 import zstandard
 
-WORDS = (
-    "the of and to in a is that for it as was with be by on not he this are or his from at which but have an had they "
-    "you were their one all we can her has there been if more when will would who so no out up into them than only time "
-    "river stone light paper engine window garden silver winter letter music number answer question market city water"
-).split()
+COMMON = """the of and to in a is that for it as was with be by on not he this are or his from at which but have an had
+they you were their one all we can her has there been if more when will would who so no out up into them than only"""
+RARE = "time river stone light paper engine window garden silver winter letter music number answer market city water"
+WORDS = f"{COMMON} {RARE}".split()
 
 
 def sentence(rng: random.Random) -> str:

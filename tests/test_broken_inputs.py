@@ -39,8 +39,18 @@ def broken(tmp_path: Path) -> Path:
     (folder / "long.jsonl").write_bytes(
         b"\n".join([*good("long"), b'{"text": "' + b"word " * 10_000_000 + b'"}', row(99, "long")])
     )
-    (folder / "deep.jsonl").write_bytes(b"\n".join([*good("deep"), b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"]))
-    wrong = [b'{"text": null}', b'{"text": 7}', b'{"text": ["a"]}', b'{"text": "  "}', b'{"body": "x"}', b"[1]", b"{cut"]
+    (folder / "deep.jsonl").write_bytes(
+        b"\n".join([*good("deep"), b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"])
+    )
+    wrong = [
+        b'{"text": null}',
+        b'{"text": 7}',
+        b'{"text": ["a"]}',
+        b'{"text": "  "}',
+        b'{"body": "x"}',
+        b"[1]",
+        b"{cut",
+    ]
     (folder / "wrong.jsonl").write_bytes(b"\n".join([*good("wrong"), *wrong]))
     (folder / "empty.jsonl").write_bytes(b"")
     (folder / "folder.jsonl").mkdir()

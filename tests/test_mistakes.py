@@ -37,7 +37,11 @@ MISTAKES = {
     "negative budget": ("budgets: [1000]", "budgets: [-1000]", ["config.yaml:14", "stages.mix.budgets", "-1000"]),
     "tab": ("  heuristics", "\theuristics", ["config.yaml:7", "tab"]),
     "duplicate key": ("  heuristics: {}", "  heuristics: {}\n  heuristics: {}", ["config.yaml:8", "heuristics"]),
-    "unknown stage": ("  heuristics: {}", "  huristics: {}", ["config.yaml:7", "huristics", "did you mean 'heuristics'?"]),
+    "unknown stage": (
+        "  heuristics: {}",
+        "  huristics: {}",
+        ["config.yaml:7", "huristics", "did you mean 'heuristics'?"],
+    ),
     "wrong type": ("seed: 3", "seed: three", ["config.yaml:1", "run.seed", "'three'"]),
     "cycle": (
         "  heuristics: {}",
@@ -51,7 +55,11 @@ MISTAKES = {
     ),
     "broken expression": ("gopher_words < 5", "gopher_words <", ["config.yaml:10", "stages.select.drop.short"]),
     "text compared with a number": ("gopher_words < 5", "source < 5", ["config.yaml:10", "stages.select.drop.short"]),
-    "weight for no source": ("{notes: 1}", "{notes: 1, nots: 2}", ["config.yaml:13", "'nots'", "did you mean 'notes'?"]),
+    "weight for no source": (
+        "{notes: 1}",
+        "{notes: 1, nots: 2}",
+        ["config.yaml:13", "'nots'", "did you mean 'notes'?"],
+    ),
 }
 
 

@@ -25,9 +25,7 @@ def test_sizes():
     assert {value: parse_bytes(value) for value in BYTES | BINARY} == BYTES | BINARY
 
 
-@pytest.mark.parametrize(
-    "value", ["", "B", "1.5b", "1e9", "-1K", "1,000", "1MiB", " 1", 1.0, -1, True, None, "１K"]
-)
+@pytest.mark.parametrize("value", ["", "B", "1.5b", "1e9", "-1K", "1,000", "1MiB", " 1", 1.0, -1, True, None, "１K"])
 def test_what_is_no_count(value):
     with pytest.raises(ValueError, match=r"^must be a whole number or a string such as '10M' or '1\.5B'"):
         parse_count(value)

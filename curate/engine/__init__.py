@@ -1,0 +1,1 @@
+"""How work is distributed: one verb, two engines, and the exchange."""

@@ -6,6 +6,7 @@ row numbers travel, never text.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ def partition_count(rows: int) -> int:
 
 
 def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
-    """Partition of each 64-bit key by its high bits: partition p holds a range of keys, so p's order is the keys' order.
+    """Partition of each 64-bit key by its high bits: partition p holds a range of keys, below those of p + 1.
 
     Examples
     --------
@@ -55,11 +56,11 @@ def write_partitions(path: str, table: pa.Table, partition: NDArray[np.int64], p
     """
     order = np.argsort(partition, kind="stable")
     bounds = np.searchsorted(partition[order], np.arange(partitions + 1))
-    sent = table.take(pa.array(order)).combine_chunks()
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with storage.replacing(path) as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-            batches = sent.slice(first, last - first).combine_chunks().to_batches()
+        for first, last in pairwise(bounds.tolist()):
+            # One partition at a time: a second copy of the whole table would double a mapper's memory.
+            batches = table.take(pa.array(order[first:last])).combine_chunks().to_batches()
             writer.write_batch(batches[0] if batches else _empty(table.schema))
 
 

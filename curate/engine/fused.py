@@ -88,7 +88,9 @@ def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, 
                 columns = as_batch(pa.table(batch).select([n for n in stage.requires() if n != "text"]))
                 out = function(text, columns)
                 if out.schema != stage.columns() or out.num_rows != len(text):
-                    raise RunError(f"{artifact.name} promised {stage.columns()} for {len(text)} rows, gave {out.schema}")
+                    raise RunError(
+                        f"{artifact.name} promised {stage.columns()} for {len(text)} rows, gave {out.schema}"
+                    )
                 writers[position].write(out)
                 spent[position] += time.perf_counter() - start
     for (_, artifact), clock, seconds in zip(chosen, clocks, spent, strict=True):

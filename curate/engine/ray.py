@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, cast
 
 import ray  # noqa: TID251
+from ray.exceptions import RayError  # noqa: TID251
 
 from curate.engine.base import Done, Failed, attempt, windowed
 from curate.engine.local import SINGLE_THREADED
@@ -89,7 +90,7 @@ class RayEngine:
     def _outcome(self, handle: Hashable, index: int) -> Done | Failed:
         try:
             return cast(Done | Failed, ray.get(cast(Any, handle)))
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             return Failed(index, f"a Ray worker was lost: {str(error).splitlines()[0]}", "", passing=True)
 
     def close(self) -> None:

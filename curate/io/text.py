@@ -7,7 +7,7 @@ from curate.io.records import Batch, BatchBuilder, sample
 from curate.io.streams import content, opened
 
 
-def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:  # noqa: ARG001
+def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
     """Read one file; a longer text than allowed is not held in memory.
 
     Parameters

@@ -1,0 +1,1 @@
+"""Estimators that the pipeline trains or uses, and the arithmetic of budgets."""

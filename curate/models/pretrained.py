@@ -134,7 +134,7 @@ def load_fasttext(model: str) -> Any:
         import fasttext
     except ImportError:
         raise RunError("fastText models need the extra: pip install 'curate[langid]'") from None
-    fasttext.FastText.eprint = lambda *_: None  # its notice on loading is no news to a user
+    fasttext.FastText.eprint = lambda *_: None  # type: ignore[attr-defined] # its notice on loading is no news to a user
     path = resolve(model)
     if not Path(path).is_file():
         raise RunError(f"there is no model file {path!r}; {missing(model)}")

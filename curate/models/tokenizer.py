@@ -146,7 +146,8 @@ class TokenCounter:
         pieces = [batch.data[start:stop].tobytes().decode() for _, start, stop in deferred.tolist()]
         np.add.at(counts, deferred[:, 0], self._by_tokenizer(pieces))
         if self._exceptions:
-            odd = np.flatnonzero(pc.match_substring_regex(batch.text, self._exceptions))  # type: ignore[attr-defined]
+            options = pc.MatchSubstringOptions(self._exceptions)
+            odd = np.flatnonzero(pc.call_function("match_substring_regex", [batch.text], options))
             counts[odd] = self._by_tokenizer(batch.text.take(pa.array(odd)).to_pylist())
         return counts.astype(np.int32)
 

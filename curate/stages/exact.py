@@ -57,7 +57,7 @@ class TextHash(Annotator):
 
         schema, raw = self.columns(), self.by == "raw"
 
-        def annotate(text, columns):  # noqa: ARG001
+        def annotate(text, columns):
             hashes = raw_hash(text.data, text.offsets) if raw else normalized_hash(text.data, text.offsets, text.words)
             buffer = pa.py_buffer(hashes.astype(">u8").tobytes())
             return pa.RecordBatch.from_arrays(

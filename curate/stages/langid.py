@@ -49,9 +49,9 @@ class LangId(Annotator):
         model = pretrained.load_fasttext(self.model)
         schema, limit = self.columns(), self.max_chars
 
-        def annotate(text, columns):  # noqa: ANN001, ANN202
-            heads = pc.utf8_slice_codeunits(text.text, 0, limit)
-            lines = pc.replace_substring_regex(heads, r"[\r\n]+", " ").to_pylist()
+        def annotate(text, columns):
+            heads = pc.utf8_slice_codeunits(text.text, 0, limit)  # type: ignore[attr-defined]
+            lines = pc.replace_substring_regex(heads, r"[\r\n]+", " ").to_pylist()  # type: ignore[attr-defined]
             labels, scores = model.predict(lines, k=1)
             codes = pa.array([label[0].removeprefix(LABEL) if label else None for label in labels], pa.string())
             top = np.array([score[0] if len(score) else np.nan for score in scores], dtype=np.float32)

@@ -90,7 +90,7 @@ class Signatures(Annotator):
 
         schema, shape = self.columns(), (self.ngram, self.permutations, self.seed)
 
-        def annotate(text, columns):  # noqa: ARG001
+        def annotate(text, columns):
             wordless = normalized_hash(text.data, text.offsets, text.words)[:, 0]
             minima = signatures(text.words.hashes, text.words.offsets, *shape, wordless)
             buffers = [None, pa.py_buffer(minima.astype("<u4", copy=False))]

@@ -63,7 +63,7 @@ class Counts(TypedDict):
     bytes: int
 
 
-class Mix(Stage, frozen=True):
+class Mix(Stage):
     """Choose which documents are in which rung, how often, and which are held out.
 
     Writes ``mix_split`` (``train``, ``validation`` or null for what is not taken), ``mix_epochs`` (copies in the

@@ -62,7 +62,7 @@ class Source(BaseModel, extra="forbid", frozen=True):
         return Fields(self.text, self.id, self.url, self.date)
 
 
-class Read(Stage, frozen=True):
+class Read(Stage):
     """Make documents of files: JSON lines, Parquet or plain text.
 
     Every record becomes a document or a row of the quarantine tables; every file that cannot be read is there too.
@@ -99,7 +99,7 @@ class Read(Stage, frozen=True):
         """The files of each source; found once, so that all parts of a run see the same."""
         return {name: list_files(source.patterns, source.format) for name, source in self.sources.items()}
 
-    def check(self, known: Known) -> Iterable[Problem]:  # noqa: ARG002
+    def check(self, known: Known) -> Iterable[Problem]:
         """Every pattern matches files of known formats, and the first file of each source has the text field."""
         for name, listing in self.listings.items():
             yield from (Problem(("sources", name, *where), *said) for where, *said in _name_problems(listing))

@@ -108,12 +108,16 @@ def _select_shard(
     fired = np.zeros((len(names), shard.rows), dtype=bool)
     for position, rule in enumerate(rules.values()):
         if rule.sources is None or shard.source in rule.sources:
-            fired[position] = frame.with_columns(fired=_expression(rule.when).fill_null(value=False))["fired"].to_numpy()
+            fired[position] = frame.with_columns(fired=_expression(rule.when).fill_null(value=False))[
+                "fired"
+            ].to_numpy()
     dropped = fired.any(axis=0)
     first = np.argmax(fired, axis=0) if names else np.zeros(shard.rows, np.int64)
     bits = np.uint64(1) << np.arange(len(names), dtype=np.uint64)
     mask = (fired * bits[:, None]).sum(axis=0, dtype=np.uint64)
-    reason = pa.DictionaryArray.from_arrays(pa.array(first.astype(np.int32), mask=~dropped), pa.array(names, pa.string()))
+    reason = pa.DictionaryArray.from_arrays(
+        pa.array(first.astype(np.int32), mask=~dropped), pa.array(names, pa.string())
+    )
     with ParquetWriter(artifact.part(shard.name), Select().columns()) as writer:
         writer.write(
             pa.RecordBatch.from_arrays([pa.array(~dropped), reason, pa.array(mask)], schema=Select().columns())

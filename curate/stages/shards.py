@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from curate import storage
 from curate.artifact import Shard, Totals, file_hash
@@ -104,7 +104,7 @@ class Layout:
         return next(group for group in self.groups if group.first <= file < group.first + group.files).path(file)
 
 
-class Shards(Stage, frozen=True, serialize_by_alias=True):
+class Shards(Stage):
     """Write rungs as ``train/rung-00/part-00000.parquet`` and so on, held-out documents as ``validation/<source>/...``.
 
     Rows have the columns of `ROW` and those named in `columns`. The manifest lists all files with rows, tokens, bytes
@@ -116,6 +116,8 @@ class Shards(Stage, frozen=True, serialize_by_alias=True):
     >>> Shards(shard_size="64M", shard_unit="tokens", columns=["lang_code"]).requires()[-2:]
     ('mix_split', 'lang_code')
     """
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     stage: Literal["shards"] = "shards"
     version: ClassVar[int] = 1
@@ -281,7 +283,7 @@ def _copies(
     from curate.text.hashing import hash64
 
     found = []
-    train = np.flatnonzero(pc.equal(split, "train").fill_null(False))
+    train = _rows_of(split, "train")
     held = copies(layout.seed, ids[train], layout.reaches[source])
     before = np.zeros(len(train), np.int32)
     for rung in range(held.shape[1]):
@@ -291,7 +293,7 @@ def _copies(
             for epoch in range(int(before.min(initial=0)), int(after.max(initial=0)))
         ]
         before = after
-    validation = np.flatnonzero(pc.equal(split, "validation").fill_null(False))
+    validation = _rows_of(split, "validation")
     found += [(validation, 0, group) for group in layout.groups if group.folder == _validation(source)]
     parts = [(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint64), np.empty(0, np.int64))]
     for rows, epoch, group in found:
@@ -301,19 +303,24 @@ def _copies(
     return row, epochs, orders, places
 
 
+def _rows_of(split: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
+    """Positions of the rows of one split."""
+    return np.flatnonzero(pc.call_function("equal", [split, pa.scalar(name)]).fill_null(False))
+
+
 def _write(layout: Layout, schema: pa.Schema, folder: str, files: range, number: int, rows: pa.Table) -> dict[str, Any]:
     """Write one output file, ordered by hash, then id and epoch; row groups of 1024 rows or 32 MB."""
     path = layout.path(files[number])
     keys = [(ORDER, "ascending"), ("id", "ascending"), ("epoch", "ascending")]
-    order = pc.sort_indices(rows.select([key for key, _ in keys]), sort_keys=keys)
-    sizes = pc.binary_length(rows.column("text")).to_numpy()
+    order = pc.call_function("sort_indices", [rows.select([key for key, _ in keys])], pc.SortOptions(sort_keys=keys))
+    sizes = pc.call_function("binary_length", [rows.column("text")]).to_numpy()
     with ParquetWriter(f"{folder}/{path}", schema) as writer:
         for first, last in pairwise(_row_groups(sizes[order])):
             writer.write(rows.take(order[first:last]).select(schema.names))
     return {
         "path": path,
         "rows": rows.num_rows,
-        "tokens": pc.sum(rows.column("tokens")).as_py() or 0,
+        "tokens": int(rows.column("tokens").to_numpy().sum(dtype=np.int64)),
         "bytes": int(sizes.sum()),
         "sha256": file_hash(f"{folder}/{path}"),
         "sources": _counts(rows, sizes),
@@ -334,7 +341,7 @@ def _counts(rows: pa.Table, sizes: NDArray[np.int64]) -> dict[str, dict[str, int
         {
             "source": rows.column("source"),
             "copies": pa.array(np.ones(rows.num_rows, np.int64)),
-            "documents": pc.equal(rows.column("epoch"), 0).cast(pa.int64()),
+            "documents": pa.array((rows.column("epoch").to_numpy() == 0).astype(np.int64)),
             "tokens": rows.column("tokens").cast(pa.int64()),
             "bytes": pa.array(sizes.astype(np.int64)),
         }
@@ -348,7 +355,7 @@ def _languages(rows: pa.Table) -> dict[str, int]:
     """Documents by language, where that column is carried along."""
     if LANGUAGE not in rows.column_names:
         return {}
-    found = rows.filter(pc.equal(rows.column("epoch"), 0)).column(LANGUAGE).drop_null().value_counts()
+    found = rows.filter(pc.field("epoch") == 0).column(LANGUAGE).drop_null().value_counts()
     return {entry["values"]: entry["counts"] for entry in found.to_pylist()}
 
 

@@ -29,7 +29,7 @@ WINDOW = 1 << 16  # characters that a longer document gives to the sample, being
 SURPLUS = 1.5  # drawn over the rate that the number of kept documents suggests, until their bytes are known
 
 
-class Tokens(Stage, frozen=True):
+class Tokens(Stage):
     """Count the tokens and bytes of every kept document; the others get null.
 
     Writes ``tokens`` and ``kept_bytes`` (of UTF-8), and keeps the tokenizer as ``tokenizer.json``. A count is of the
@@ -63,7 +63,7 @@ class Tokens(Stage, frozen=True):
         """``tokens`` and ``kept_bytes``."""
         return COLUMNS
 
-    def check(self, known: Known) -> Iterable[Problem]:  # noqa: ARG002
+    def check(self, known: Known) -> Iterable[Problem]:
         """A given tokenizer can be read."""
         if self.tokenizer and storage.exists(self.tokenizer):
             from curate.models.tokenizer import parse
@@ -142,8 +142,8 @@ def _sample_shard(table: Table, folder: str, rate: float, shard: Shard) -> dict[
     with ParquetWriter(f"{folder}/{shard.name}.parquet", SAMPLED) as writer:
         for batch in table.batches(shard, ["id", "text", "keep"]):
             batch = batch.filter(batch.column("keep"))
-            size += pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0
-            chars = pc.utf8_length(batch.column("text")).to_numpy().astype(np.int64)
+            size += int(_lengths("binary_length", batch.column("text")).sum())
+            chars = _lengths("utf8_length", batch.column("text"))
             priority = (
                 hash64(0, "tokenizer", id_bytes(batch.column("id"))) / 2.0**64 * WINDOW / np.maximum(chars, WINDOW)
             )
@@ -152,6 +152,11 @@ def _sample_shard(table: Table, folder: str, rate: float, shard: Shard) -> dict[
             columns = [priority[chosen], chars[chosen], _heads(texts, chars[chosen], rate)]
             writer.write(pa.table([pa.array(c, f.type) for c, f in zip(columns, SAMPLED, strict=True)], schema=SAMPLED))
     return {"documents": writer.rows, "bytes": size}
+
+
+def _lengths(kind: str, text: pa.Array) -> np.ndarray:
+    """Lengths of texts, in bytes (``binary_length``) or code points (``utf8_length``)."""
+    return pc.call_function(kind, [text]).to_numpy().astype(np.int64)
 
 
 def _heads(texts: Sequence[str], chars: Iterable[int], rate: float) -> list[str]:
@@ -178,11 +183,11 @@ def _count_shard(table: Table, artifact: Artifact, shard: Shard) -> dict[str, An
         for batch in table.batches(shard, ["text", "keep"]):
             keep = batch.column("keep")
             text = batch.column("text").filter(keep)
-            tokens, sizes = counter.count(text), pc.binary_length(text)
-            totals += (len(text), tokens.sum(), pc.sum(sizes).as_py() or 0)
+            tokens, sizes = counter.count(text), _lengths("binary_length", text)
+            totals += (len(text), tokens.sum(), sizes.sum())
             kept = keep.to_numpy(zero_copy_only=False)
             place = pa.array(np.cumsum(kept) - 1, mask=~kept)
-            columns = [pa.array(tokens).take(place), sizes.take(place)]
+            columns = [pa.array(tokens).take(place), pa.array(sizes).take(place)]
             writer.write(pa.RecordBatch.from_arrays(columns, schema=COLUMNS))
     documents, tokens, size = totals.tolist()
     return {"documents": documents, "tokens": tokens, "bytes": size}

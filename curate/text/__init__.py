@@ -1,0 +1,1 @@
+"""Kernels on Arrow buffers: bytes and offsets in, numbers out."""

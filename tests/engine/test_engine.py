@@ -4,6 +4,7 @@ import os
 import signal
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,7 @@ def test_storage_errors_are_tried_again(kind: str, request: pytest.FixtureReques
 
 
 @pytest.mark.parametrize("kind", ["local", "ray"])
-def test_a_killed_worker_costs_a_retry_and_no_more(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_killed_worker_costs_a_retry_and_no_more(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     engine = request.getfixturevalue(f"{kind}_engine")
     outcomes = list(engine.map(partial(die_once, tmp_path / "died"), range(8)))
     assert (tmp_path / "died").exists()
@@ -131,9 +130,7 @@ def test_exchange_brings_every_row_to_its_partition(engine: Engine, tmp_path: Pa
         assert (np.sort(keys) == keys).all()
 
 
-def test_exchange_is_the_same_on_all_engines(
-    tmp_path: Path, local_engine: Engine, ray_engine: Engine
-) -> None:
+def test_exchange_is_the_same_on_all_engines(tmp_path: Path, local_engine: Engine, ray_engine: Engine) -> None:
     from curate.engine.local import LocalEngine
 
     table = make_table(tmp_path / "docs", {"a": [f"text {i}" for i in range(50)]}, shard_rows=7)
@@ -168,7 +165,7 @@ def test_partitions_hold_ranges_and_no_row_is_lost(tmp_path: Path) -> None:
     write_partitions(path, pa.table({"key": keys}), partition_of(keys, 7), 7)
     parts = [read_partition([path], p)["key"].to_numpy() for p in range(7)]
     assert sorted(np.concatenate(parts)) == sorted(keys)
-    for before, after in zip(parts[:-1], parts[1:], strict=True):
+    for before, after in pairwise(parts):
         assert before.max() < after.min()
 
 
