@@ -1,0 +1,173 @@
+"""Whole runs: any engine and number of workers gives the same bytes; a change re-runs what it touches and no more."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from curate import Pipeline
+from curate.errors import ConfigError, RunError
+from curate.pipeline import balance
+from curate.plan import plan, status
+from tests.runs import configuration, curate, digests, write_config, write_corpus
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, inline."""
+    root = tmp_path_factory.mktemp("finished") / "run"
+    Pipeline.from_mapping(configuration(data, root, workers=0)).run()
+    return root
+
+
+def running(config: dict[str, Any]) -> set[str]:
+    """Names of the stages that would run."""
+    return {step.name for step in plan(Pipeline.from_mapping(config)) if step.state != "cached"}
+
+
+@pytest.mark.parametrize("engine", [{"workers": 1}, {"workers": 2}, {"kind": "ray", "workers": 2}], ids=str)
+def test_same_bytes_on_any_engine(data: Path, finished: Path, tmp_path: Path, engine: dict[str, Any]) -> None:
+    config = write_config(tmp_path / "config.yaml", configuration(data, tmp_path / "run", **engine))
+    done = curate("run", config)
+    assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "run") == digests(finished)
+
+
+def test_every_stage_accounts_for_every_document(finished: Path) -> None:
+    stages = json.loads((finished / "run.json").read_text())["stages"]
+    assert len(stages) == 13
+    for stage in stages:
+        manifest = json.loads((finished / stage["path"] / "_manifest.json").read_text())
+        assert set(manifest["flow"]) == {"prose", "notes"}, stage["name"]
+        balance(stage["name"], manifest["flow"])
+    quarantined = json.loads(next(finished.glob("read-*/_manifest.json")).read_text())["flow"]["prose"]["quarantined"]
+    assert sum(quarantined.values()) == 2
+
+
+def test_a_lost_document_stops_the_run() -> None:
+    with pytest.raises(RunError, match="lost count of web: 3 documents in"):
+        balance("select", {"web": {"in": 3, "kept": 1, "dropped": {"short": 1}, "quarantined": {}}})
+
+
+@pytest.mark.parametrize(
+    ("stage", "field", "value", "touched"),
+    [
+        ("heuristics", "c4_min_line_words", 3, {"heuristics", "select", "tokens", "mix", "shards"}),
+        ("select", "drop", {"short": "gopher_words < 25"}, {"select", "tokens", "mix", "shards"}),
+        ("langid", "max_chars", 100, {"langid", "shards"}),
+        ("information", "zstd_level", 5, {"information"}),
+        ("shards", "shard_size", "50kB", {"shards"}),
+        ("mix", "budgets", ["8k"], {"mix", "shards"}),
+    ],
+)
+def test_a_change_runs_what_it_touches(
+    data: Path, finished: Path, stage: str, field: str, value: object, touched: set[str]
+) -> None:
+    config = configuration(data, finished, workers=0)
+    assert running(config) == set()
+    config["stages"][stage][field] = value
+    assert running(config) == touched
+
+
+def test_engine_settings_and_the_place_of_the_data_change_nothing(data: Path, finished: Path, tmp_path: Path) -> None:
+    config = configuration(data, finished, workers=7)
+    assert running(config) == set()
+    moved = tmp_path / "moved"
+    moved.symlink_to(data)
+    assert running(configuration(moved, finished)) == set()
+
+
+def test_a_new_seed_touches_the_mixture_alone(data: Path, finished: Path) -> None:
+    config = configuration(data, finished)
+    config["run"]["seed"] = 4
+    assert running(config) == {"mix", "shards"}
+
+
+def test_the_order_of_rules_counts(data: Path, finished: Path) -> None:
+    config = configuration(data, finished)
+    config["stages"]["select"]["drop"] = dict(reversed(config["stages"]["select"]["drop"].items()))
+    assert "select" in running(config)
+
+
+def test_status_and_plan_say_why(data: Path, finished: Path) -> None:
+    assert {state for _, state in status(str(finished))} == {"done"}
+    config = configuration(data, finished)
+    config["stages"]["select"]["drop"]["short"] = "gopher_words < 21"
+    steps = {step.name: step for step in plan(Pipeline.from_mapping(config))}
+    assert "drop.short: gopher_words < 20 -> gopher_words < 21" in steps["select"].why
+    assert steps["tokens"].why == "select runs"
+
+
+def test_two_drivers_do_not_share_a_run(data: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    root = tmp_path / "run"
+    root.mkdir()
+    with open(root / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="another run is at work"):
+            Pipeline.from_mapping(configuration(data, root, workers=0)).run()
+
+
+def test_clashing_columns_and_missing_stages_are_found_before_data_is_read(data: Path, tmp_path: Path) -> None:
+    config = configuration(data, tmp_path / "run")
+    config["stages"]["again"] = {"stage": "langid", "max_chars": 64}
+    with pytest.raises(ConfigError, match="'lang_code', which 'langid' promises already"):
+        Pipeline.from_mapping(config)
+    with pytest.raises(ConfigError, match="begin with a `read` stage"):
+        Pipeline.from_mapping({"run": {"root": str(tmp_path)}, "stages": {"langid": {}}})
+
+
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(data: Path, finished: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config.yaml", configuration(data, tmp_path / "run"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "curate", "run", str(config)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("read-*/_receipts/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "To go on, run the same command again" in said
+    again = curate("run", config)
+    assert again.returncode == 0, again.stderr
+    assert digests(tmp_path / "run") == digests(finished)
+
+
+def test_explain_and_report_of_a_finished_run(finished: Path) -> None:
+    table = pq.read_table(next(finished.glob("read-*")).joinpath("part-00000-000.parquet"), columns=["id"])
+    document = table["id"][0].as_py().hex()
+    told = curate("explain", finished, document)
+    assert told.returncode == 0, told.stderr
+    for word in ("prose", "lang_code", "gopher_words"):
+        assert word in told.stdout
+    assert curate("explain", finished, "ffffffffffffffff").returncode == 1
+    built = curate("report", finished)
+    assert built.returncode == 0, built.stderr
+    assert "report.html" in built.stdout
+    assert curate("status", finished / "nowhere").returncode == 1
+
+
+def test_a_run_in_a_folder_of_its_own_name(data: Path, tmp_path: Path) -> None:
+    """Relative roots are relative to where the command runs."""
+    config = configuration(data, Path("runs/x"), workers=0)
+    config["stages"] = {"read": config["stages"]["read"], "select": {}}
+    done = curate("run", write_config(tmp_path / "c.yaml", config), cwd=tmp_path, env={**os.environ})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "x" / "report.html").is_file()
