@@ -165,8 +165,10 @@ class Pipeline:
         digest = fingerprint(payload)
         artifact = Artifact(stage.name, f"{self.root}/{stage.name}-{digest[:8]}", digest)
         self.nodes[stage.name] = Node(stage, table, sidecars, payload, artifact)
-        if stage.makes_table and not broken:
-            self.estimate = stage.estimate() or self.estimate
+        if stage.makes_table:
+            estimate = stage.estimate() or self.estimate
+            # The names of a broken table's sources still serve to check later stages; its sizes do not.
+            self.estimate = Estimate(dict.fromkeys(estimate.sources, 0), 0) if broken and estimate else estimate
 
     def _owners(self, visible: set[str], table: str | None) -> dict[str, str]:
         """The node that promises each visible column; documents' own columns belong to the table."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, cast
@@ -14,6 +15,7 @@ from curate.engine.local import SINGLE_THREADED
 from curate.errors import RunError
 
 SAY_EVERY = 10.0  # seconds between words about what is waited for
+PATIENCE = 30.0  # seconds for a cluster to answer; ray itself goes on asking a dead address for minutes
 
 log = logging.getLogger("curate")
 
@@ -52,6 +54,7 @@ class RayEngine:
             )
         elif not ray.is_initialized():
             log.info("joining the Ray cluster at %s", address)
+            _await_answer(str(address))
             try:
                 ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": SINGLE_THREADED})
             except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
@@ -97,3 +100,30 @@ class RayEngine:
         """Shut down the cluster if this engine started it."""
         if self._own:
             ray.shutdown()
+
+
+def _await_answer(address: str) -> None:
+    """Wait until something listens at ``host:port``; an address of another form is left to ray.
+
+    Raises
+    ------
+    RunError
+        Nothing answers within `PATIENCE`.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    start = said = time.monotonic()
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            now = time.monotonic()
+            if now - start > PATIENCE:
+                raise RunError(f"no Ray cluster answers at {address} after {PATIENCE:.0f} s: {error}") from None
+            if now - said >= SAY_EVERY / 2:
+                log.info("waiting for a Ray cluster at %s: %s", address, error)
+                said = now
+            time.sleep(1)
+        else:
+            return

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
 from itertools import pairwise
@@ -172,3 +175,35 @@ def test_partitions_hold_ranges_and_no_row_is_lost(tmp_path: Path) -> None:
 def test_partition_count_depends_on_rows_alone_and_is_bounded() -> None:
     assert partition_count(0) == 1
     assert partition_count(10**15) == 2048
+
+
+def test_a_dead_cluster_address_is_said_so_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from curate.engine import ray
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(ray, "PATIENCE", 1.0)
+    with pytest.raises(RunError, match=rf"no Ray cluster answers at 127.0.0.1:{port} after 1 s"):
+        ray._await_answer(f"127.0.0.1:{port}")
+    ray._await_answer("auto")
+
+
+JOIN = """
+import ray, sys
+from curate.engine.ray import RayEngine
+engine = RayEngine(workers=1, address=sys.argv[1])
+assert [done.result for done in engine.map(abs, [-1, -2])]
+engine.close()
+assert ray.is_initialized(), "a cluster that was joined is left alone"
+"""
+
+
+def test_a_cluster_that_was_joined_is_left_running(ray_engine: Engine) -> None:
+    import ray  # noqa: TID251
+
+    address = ray.get_runtime_context().gcs_address
+    for _ in range(2):
+        joined = subprocess.run([sys.executable, "-c", JOIN, address], capture_output=True, text=True, timeout=120)
+        assert joined.returncode == 0, joined.stderr
+    assert list(ray_engine.map(square, [3])) == [Done(0, 9)]
