@@ -5,12 +5,15 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from curate import __version__
 from curate.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +42,7 @@ def run(config: ConfigFile, overrides: Overrides = None) -> None:
 
 @app.command()
 def plan(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Show the graph of stages: what is cached, what would run and why; reads no data."""
+    """Show the graph of stages: what is cached, what would run and why; runs nothing."""
     from curate.pipeline import Pipeline
     from curate.plan import plan as steps_of
     from curate.units import format_bytes
@@ -158,8 +161,11 @@ def _run(config: str, overrides: list[str], again: str) -> None:
     try:
         pipeline.run()
     except KeyboardInterrupt:
-        _stop(f"stopped; nothing half done was left in {pipeline.root}. To go on, run {again} again", INTERRUPTED)
+        _stop(f"stopped; what is done is kept in {pipeline.root}. To go on, run {again} again", INTERRUPTED)
+    except ConfigError as error:
+        _stop(f"{error}\nthe run stopped there; what is done is kept in {pipeline.root}", BAD_CONFIG)
     build(pipeline.root)
+    _say_what(pipeline)
     _say_where(pipeline.root)
 
 
@@ -168,13 +174,35 @@ def _need_run(run: str) -> None:
         _stop(f"there is no run in {run}", FAILED)
 
 
+def _say_what(pipeline: "Pipeline") -> None:
+    """How many records came in, and what became of them; bad files and rows by name of the reason."""
+    from curate.artifact import Totals
+
+    for node in pipeline.nodes.values():
+        if node.stage.stage not in ("read", "select"):
+            continue
+        totals = Totals()
+        for counts in node.artifact.manifest["flow"].values():
+            totals.add(counts)
+        parts = [f"{totals.counts['in']:,} in", f"{totals.counts['kept']:,} kept"]
+        for fate in ("dropped", "quarantined"):
+            reasons = {reason: count for reason, count in totals.counts[fate].items() if count}
+            if reasons:
+                named = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+                parts.append(f"{sum(reasons.values()):,} {fate} ({named})")
+        typer.echo(f"{node.stage.name}  {', '.join(parts)}")
+        for source, files in node.artifact.manifest.get("files", {}).items():
+            for reason, count in files["quarantined"].items():
+                typer.echo(f"warning: {count} of {files['in']} files of {source} in quarantine: {reason}", err=True)
+
+
 def _say_where(root: str) -> None:
     from curate import storage
 
     stages = storage.read_json(f"{root}/run.json")["stages"]
     typer.echo(f"report  {root}/report.html")
     for stage in stages:
-        if stage["stage"] == "shards":
+        if stage["stage"] == "shards" and storage.exists(f"{root}/{stage['path']}/_manifest.json"):
             typer.echo(f"shards  {root}/{stage['path']}")
 
 

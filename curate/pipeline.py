@@ -1,6 +1,8 @@
 """A validated graph of stages: checks it, plans it, runs it, and goes on where it stopped."""
 
 import fcntl
+import logging
+import multiprocessing
 import os
 import platform
 import socket
@@ -24,6 +26,8 @@ from curate.engine.fused import annotate
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.stage import Annotator, Estimate, Known, Stage
 from curate.table import DOCUMENT, Table
+
+log = logging.getLogger("curate")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Pipeline:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.root = config.run.root.rstrip("/")
+        self.root = storage.absolute(config.run.root)
         self.problems: list[Problem] = []
         self.nodes: dict[str, Node] = {}
         self.estimate: Estimate | None = None
@@ -134,8 +138,8 @@ class Pipeline:
     def _same(self, stage: Stage, visible: set[str]) -> str | None:
         """Name of a visible node with the same configuration."""
         config = stage.model_dump(exclude={"name", "after"})
-        for name in visible:
-            if self.nodes[name].stage.model_dump(exclude={"name", "after"}) == config:
+        for name, node in self.nodes.items():
+            if name in visible and node.stage.model_dump(exclude={"name", "after"}) == config:
                 return name
         return None
 
@@ -145,8 +149,17 @@ class Pipeline:
         if table is None and not stage.makes_table:
             self.problems.append(Problem(where, "no stage before it makes documents", "begin with a `read` stage"))
             return
+        if stage.name in self.nodes:
+            taken = f"a helper that an earlier stage brings is called {stage.name!r} too"
+            self.problems.append(Problem(where, taken, "choose another name"))
+            return
+        if table is not None and stage.makes_table and not stage.requires():
+            message = f"makes documents anew, and those of {table!r} would be lost"
+            self.problems.append(Problem(where, message, "give all sources to one `read` stage"))
+            return
         owners = self._owners(visible, table)
-        problems = self._unknown_columns(stage, owners) + self._clashes(stage, owners) + _missing_files(stage)
+        problems = self._unknown_columns(stage, owners) + _missing_files(stage)
+        problems += [] if stage.makes_table else self._clashes(stage, visible, table)
         unknown = [name for name in stage.references() if name not in visible]
         problems += [Problem(where, f"needs the stage {name!r} before it") for name in unknown]
         if stage.makes_table:
@@ -173,17 +186,20 @@ class Pipeline:
     def _owners(self, visible: set[str], table: str | None) -> dict[str, str]:
         """The node that promises each visible column; documents' own columns belong to the table."""
         owners = dict.fromkeys(DOCUMENT.names, table) if table else {}
-        for name, node in self.nodes.items():
-            if name in visible and node.table == table:
-                owners.update(dict.fromkeys(node.stage.columns().names, name))
+        for name in self._beside(visible, table):
+            owners.update(dict.fromkeys(self.nodes[name].stage.columns().names, name))
         return owners  # type: ignore[return-value]
+
+    def _beside(self, visible: set[str], table: str | None) -> list[str]:
+        """Visible nodes that annotate `table`, in order."""
+        return [name for name, node in self.nodes.items() if name in visible and node.table == table]
 
     def _known(self, visible: set[str], owners: Mapping[str, str]) -> Known:
         fields = {field.name: field for field in DOCUMENT}
-        for name in visible:
-            fields.update({field.name: field for field in self.nodes[name].stage.columns()})
+        stages = {name: node.stage for name, node in self.nodes.items() if name in visible}
+        for stage in stages.values():
+            fields.update({field.name: field for field in stage.columns()})
         columns = pa.schema([fields[name] for name in owners if name in fields])
-        stages = {name: self.nodes[name].stage for name in self.nodes if name in visible}
         return Known(columns, self.estimate.sources if self.estimate else {}, stages, self.config.run.seed)
 
     def _unknown_columns(self, stage: Stage, owners: Mapping[str, str]) -> list[Problem]:
@@ -197,31 +213,43 @@ class Pipeline:
             if column not in owners
         ]
 
-    def _clashes(self, stage: Stage, owners: Mapping[str, str]) -> list[Problem]:
-        return [
-            Problem(
-                ("stages", stage.name), f"promises the column {column!r}, which {owners[column]!r} promises already"
-            )
-            for column in stage.columns().names
-            if column in owners
-        ]
+    def _clashes(self, stage: Stage, visible: set[str], table: str | None) -> list[Problem]:
+        """Columns that two of the visible stages promise, or one of them and `stage`."""
+        owners: dict[str, str] = {}
+        problems = []
+        for name in [*self._beside(visible, table), stage.name]:
+            columns = self.nodes[name].stage.columns() if name in self.nodes else stage.columns()
+            for column in columns.names:
+                if column in owners and (name == stage.name or column in stage.requires()):
+                    promise = f"promises the column {column!r}, which {owners[column]!r} promises already"
+                    problems.append(Problem(("stages", name), promise))
+                owners[column] = name
+        return problems
 
     # -- running -------------------------------------------------------------------------------------------------------
 
     def run(self, engine: Engine | None = None) -> None:
-        """Run every stage whose artifact is not finished, then build the report.
+        """Run every stage whose artifact is not finished; `curate.report.build.build` makes a report of the run.
+
+        A script must call this under ``if __name__ == "__main__":``, since worker processes import it too.
 
         Raises
         ------
         RunError
             A task failed, or the run directory is in use; running again goes on where it stopped.
+        ConfigError
+            The data showed that the configuration cannot be met, such as a budget that is more than was kept.
         """
+        if multiprocessing.parent_process() is not None:
+            raise RunError('a worker process imported this script: call run() under `if __name__ == "__main__":`')
         with _locked(self.root):
-            storage.remove_temporaries(self.root)
+            storage.remove_temporaries(self.root, below=False)
             self._describe()
             own = engine or self.start_engine()
             try:
                 self._run_all(own)
+            except ConfigError as error:
+                raise ConfigError([self.config.placed(problem) for problem in error.problems]) from None
             finally:
                 own.close()
 
@@ -229,8 +257,11 @@ class Pipeline:
         """The engine that the configuration asks for."""
         settings = self.config.engine
         if settings.kind == "ray":
-            from curate.engine.ray import RayEngine
-
+            try:
+                from curate.engine.ray import RayEngine
+            except ImportError:
+                missing = Problem(("engine", "kind"), "ray is not installed", "pip install 'curate[ray]'")
+                raise ConfigError([self.config.placed(missing)]) from None
             return RayEngine(settings.workers, settings.address)
         from curate.engine.local import LocalEngine
 
@@ -238,8 +269,10 @@ class Pipeline:
 
     def _run_all(self, engine: Engine) -> None:
         pending = {name: node for name, node in self.nodes.items() if not node.artifact.finished}
-        for name in self.nodes.keys() - pending.keys():
-            self._event("cached", name)
+        cached = [name for name in self.nodes if name not in pending]
+        if cached:
+            self._event("cached", *cached)
+            log.info("finished before: %s", ", ".join(cached))
         while pending:
             ready = [name for name, node in pending.items() if not _waits(node, pending)]
             group = self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
@@ -251,7 +284,9 @@ class Pipeline:
             except BaseException as error:
                 self._event("stopped", *names, error=str(error)[:2000] or type(error).__name__)
                 raise
-            self._event("done", *names, seconds=round(time.monotonic() - start, 3))
+            seconds = time.monotonic() - start
+            self._event("done", *names, seconds=round(seconds, 3))
+            log.info("%s: done in %.1f s", " + ".join(names), seconds)
             for name in names:
                 del pending[name]
 
@@ -309,7 +344,7 @@ class Pipeline:
         """Append to events.jsonl; on storage that cannot append, events are left out."""
         if storage.is_local(self.root):
             event = {"time": round(time.time(), 3), "event": what, "stages": stages, **details}
-            with open(f"{self.root.removeprefix('file://')}/events.jsonl", "ab") as file:
+            with open(f"{self.root}/events.jsonl", "ab") as file:
                 file.write(orjson.dumps(event) + b"\n")
 
 
@@ -323,7 +358,9 @@ def execute(stage: Stage, ctx: Context, payload: Mapping[str, Any]) -> None:
 
 def finish(stage: Stage, artifact: Artifact, table: Table, body: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
     """Assert that every document is accounted for, then commit the artifact."""
-    balance(artifact.name, body.get("flow", {}))
+    balance(artifact.name, body["flow"])
+    if not stage.makes_table:
+        _all_went_in(artifact.name, body["flow"], table)
     storage.remove_temporaries(artifact.path)
     own: dict[str, Any] = {"columns": stage.columns().names}
     if stage.makes_table:
@@ -331,6 +368,16 @@ def finish(stage: Stage, artifact: Artifact, table: Table, body: Mapping[str, An
     elif len(stage.columns()):
         own["shards"] = table.documents.manifest["shards"]
     artifact.commit(payload, own | dict(body))
+
+
+def _all_went_in(name: str, flow: Mapping[str, Any], table: Table) -> None:
+    """Raise ``RunError`` unless a stage took in every document of its table."""
+    rows: dict[str, int] = {}
+    for shard in table.shards:
+        rows[shard.source] = rows.get(shard.source, 0) + shard.rows
+    taken = {source: counts["in"] for source, counts in flow.items() if counts["in"]}
+    if taken != rows:
+        raise RunError(f"{name} did not take in every document: {taken} of {rows}")
 
 
 def balance(name: str, flow: Mapping[str, Any]) -> None:
@@ -370,7 +417,7 @@ def _cycle(waiting: Sequence[str], parents: Mapping[str, Sequence[str]]) -> list
 
 def _missing_files(stage: Stage) -> list[Problem]:
     return [
-        Problem(("stages", stage.name, field), f"there is no file {path!r}")
+        Problem(("stages", stage.name, field), f"there is no file {path!r}", stage.where_to_get(field))
         for field, path in stage.files().items()
         if not storage.exists(path)
     ]
@@ -393,8 +440,10 @@ def _locked(root: str) -> Iterator[None]:
     if not storage.is_local(root):
         yield
         return
-    root = root.removeprefix("file://")
-    os.makedirs(root, exist_ok=True)
+    try:
+        os.makedirs(root, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise RunError(f"run.root cannot be made: {error}") from None
     with open(f"{root}/.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -115,6 +115,10 @@ class Stage(BaseModel):
         """
         return {}
 
+    def where_to_get(self, field: str) -> str:
+        """What to do when the file that `field` names is not there."""
+        return ""
+
     def estimate(self) -> Estimate | None:
         """What comes out, judged before any data is read; None for a stage that makes no table."""
         return None

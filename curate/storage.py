@@ -19,7 +19,19 @@ _SPOOL_BYTES = 64_000_000  # a remote file up to this size is assembled in memor
 
 def is_local(path: str) -> bool:
     """Whether `path` lies in a file system that this process reaches through plain ``open``."""
-    return "://" not in path or path.startswith("file://")
+    return "://" not in path
+
+
+def absolute(path: str) -> str:
+    """`path` in the one form used everywhere: a URL, or an absolute local path without ``file://`` and ``~``.
+
+    Examples
+    --------
+    >>> absolute("file:///data/run/"), absolute("s3://bucket/run")
+    ('/data/run', 's3://bucket/run')
+    """
+    path = path.removeprefix("file://")
+    return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
 def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
@@ -35,7 +47,6 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     Local files are written under a temporary name and renamed; elsewhere one PUT of the finished bytes serves.
     """
     if is_local(path):
-        path = path.removeprefix("file://")
         folder, name = os.path.split(path)
         os.makedirs(folder or ".", exist_ok=True)
         temporary = os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}-{name}")
@@ -57,8 +68,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 
 
 def open_input(path: str) -> Any:
-    """What Arrow's readers take for `path`: the path itself when it is local (memory mapped), else an open file."""
-    return path.removeprefix("file://") if is_local(path) else _open_remote(path)
+    """What Arrow's readers take for `path`: the path itself when it is local, else an open file."""
+    return path if is_local(path) else _open_remote(path)
 
 
 def _open_remote(path: str) -> Any:
@@ -75,7 +86,6 @@ def exists(path: str) -> bool:
 def names_in(folder: str) -> set[str]:
     """Names of the files directly in `folder`, empty when there is no such folder."""
     if is_local(folder):
-        folder = folder.removeprefix("file://")
         return set(os.listdir(folder)) if os.path.isdir(folder) else set()
     fs, inner = url_to_fs(folder)
     if not fs.exists(inner):
@@ -90,10 +100,12 @@ def remove_tree(folder: str) -> None:
         fs.rm(inner, recursive=True)
 
 
-def remove_temporaries(folder: str) -> None:
-    """Remove what killed writers left anywhere below the local `folder`; elsewhere they leave nothing."""
+def remove_temporaries(folder: str, *, below: bool = True) -> None:
+    """Remove what killed writers left in the local `folder`, and below it; elsewhere they leave nothing."""
     if is_local(folder):
-        for leftover in Path(folder.removeprefix("file://")).rglob(f"{TEMPORARY}*"):
+        pattern = f"{TEMPORARY}{'[0-9a-f]' * 32}-*"
+        found = Path(folder).rglob(pattern) if below else Path(folder).glob(pattern)
+        for leftover in found:
             leftover.unlink(missing_ok=True)
 
 
@@ -107,7 +119,7 @@ def write_json(path: str, value: object, *, indent: bool = True) -> None:
 def read_json(path: str) -> Any:
     """The JSON value at `path`; raises ``FileNotFoundError`` and ``ValueError`` (not JSON)."""
     if is_local(path):
-        with open(path.removeprefix("file://"), "rb") as file:
+        with open(path, "rb") as file:
             return orjson.loads(file.read())
     fs, inner = url_to_fs(path)
     return orjson.loads(fs.cat_file(inner))

@@ -92,14 +92,21 @@ def format_bytes(count: int) -> str:
 
 def _parse(value: object, units: Mapping[str, int], forms: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        return _bounded(value)
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is None or found[2] not in units:
         raise ValueError(f"must be {forms}")
     size = Decimal(found[1]) * units[found[2]]
     if size != int(size):
         raise ValueError("must come to a whole number")
-    return int(size)
+    return _bounded(int(size))
+
+
+def _bounded(size: int) -> int:
+    """`size`, if it fits into 64 bits, as what is counted must."""
+    if size >= 1 << 63:
+        raise ValueError(f"must be less than 2^63, got {size}")
+    return size
 
 
 def _scaled(count: int, units: Mapping[str, int]) -> tuple[str, str]:

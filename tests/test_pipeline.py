@@ -128,8 +128,48 @@ def test_clashing_columns_and_missing_stages_are_found_before_data_is_read(data:
     config["stages"]["again"] = {"stage": "langid", "max_chars": 64}
     with pytest.raises(ConfigError, match="'lang_code', which 'langid' promises already"):
         Pipeline.from_mapping(config)
-    with pytest.raises(ConfigError, match="begin with a `read` stage"):
-        Pipeline.from_mapping({"run": {"root": str(tmp_path)}, "stages": {"langid": {}}})
+    for stages in ({"langid": {}}, {"information": {}, "select": {}}):
+        with pytest.raises(ConfigError, match="begin with a `read` stage"):
+            Pipeline.from_mapping({"run": {"root": str(tmp_path)}, "stages": stages})
+    read = config["stages"]["read"]
+    clash = {"read": read, "one": {"stage": "langid"}, "two": {"stage": "langid", "max_chars": 99, "after": ["read"]}}
+    rule = {"drop": {"foreign": "lang_code <> 'en'"}, "after": ["one", "two"]}
+    for stages, said in (
+        ({"read": read, "more": {**read, "stage": "read"}}, "those of 'read' would be lost"),
+        ({"read": read, "size": {"stage": "information"}, "select": {}}, "promises already|choose another name"),
+        ({**clash, "select": rule}, "promises the column 'lang_code', which 'one' promises already"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            Pipeline.from_mapping({"run": {"root": str(tmp_path)}, "stages": stages})
+
+
+def test_a_root_that_is_a_file(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    done = curate("run", write_config(tmp_path / "c.yaml", configuration(data, tmp_path / "taken" / "run")))
+    assert done.returncode == 1
+    assert "run.root cannot be made" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_budget_that_the_kept_documents_cannot_give(data: Path, tmp_path: Path) -> None:
+    config = configuration(data, tmp_path / "run", workers=0)
+    config["stages"]["mix"]["budgets"] = ["180k"]
+    done = curate("run", write_config(tmp_path / "c.yaml", config))
+    assert done.returncode == 2, done.stderr
+    assert "stages.mix.budgets.0" in done.stderr
+    assert "c.yaml:" in done.stderr
+    assert "what is done is kept" in done.stderr
+
+
+def test_a_model_that_is_none(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"no model")
+    config = configuration(data, tmp_path / "run")
+    config["stages"]["langid"]["model"] = str(tmp_path / "model.bin")
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        Pipeline.from_mapping(config)
+    config["stages"]["langid"]["model"] = str(tmp_path / "nowhere.bin")
+    with pytest.raises(ConfigError, match="curate models fetch"):
+        Pipeline.from_mapping(config)
 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(data: Path, finished: Path, tmp_path: Path) -> None:

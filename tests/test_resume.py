@@ -34,21 +34,32 @@ def clean(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[st
     return digests(root / "run"), time.monotonic() - start
 
 
-def disturb(config: Path, delay: float, victim: str) -> None:
-    """Start a run and SIGKILL its driver, or one of its workers, after `delay` seconds."""
+def disturb(config: Path, delay: float, victim: str) -> bool:
+    """Start a run and SIGKILL its driver, or a worker, after `delay` seconds; whether there was one to kill."""
     process = subprocess.Popen(
         [sys.executable, "-m", "curate", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         process.wait(delay)
     except subprocess.TimeoutExpired:
-        workers = [p for p in psutil.Process(process.pid).children(recursive=True) if is_worker(p)]
-        if victim == "worker" and workers:
-            random.Random(delay).choice(workers).kill()
-            process.wait(200)
-        else:
+        if victim == "driver":
             os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+            process.wait(200)
+            return True
+        while process.poll() is None:
+            if workers := workers_of(process.pid):
+                random.Random(delay).choice(workers).kill()
+                process.wait(200)
+                return True
+            time.sleep(0.02)
+    return False
+
+
+def workers_of(driver: int) -> list[psutil.Process]:
+    try:
+        return [process for process in psutil.Process(driver).children(recursive=True) if is_worker(process)]
+    except psutil.Error:
+        return []
 
 
 def is_worker(process: psutil.Process) -> bool:
@@ -66,23 +77,33 @@ def test_local_run_killed_at_random_moments(
 ) -> None:
     expected, seconds = clean
     rng = random.Random(victim)
+    killed = 0
     for kill in range(KILLS // 2):
         root = tmp_path / f"run-{kill}"
         config = write_config(tmp_path / f"{kill}.yaml", configuration(data, root))
-        disturb(config, rng.uniform(0.2, 1.0) * seconds, victim)
+        killed += disturb(config, rng.uniform(0.1, 0.6) * seconds, victim)
         finished = curate("run", config)
         assert finished.returncode == 0, finished.stderr
         assert digests(root) == expected
+    assert killed >= KILLS // 2 - 1
 
 
 @pytest.mark.timeout(600)
 def test_ray_run_killed_again_and_again(data: Path, clean: tuple[dict[str, str], float], tmp_path: Path) -> None:
-    """Ten kills of one run, each later than the last; in turn the driver and a worker."""
+    """Ten kills, in turn of the driver and of a worker; a run that got to its end is followed by another."""
     expected, seconds = clean
     rng = random.Random(1)
-    config = write_config(tmp_path / "ray.yaml", configuration(data, tmp_path / "run", kind="ray"))
-    for kill in range(KILLS):
-        disturb(config, rng.uniform(4, 6 + seconds), ["driver", "worker"][kill % 2])
-    finished = curate("run", config)
-    assert finished.returncode == 0, finished.stderr
-    assert digests(tmp_path / "run") == expected
+    killed, runs = 0, 0
+    while killed < KILLS:
+        root = tmp_path / f"run-{runs}"
+        config = write_config(tmp_path / f"{runs}.yaml", configuration(data, root, kind="ray"))
+        done = False
+        while killed < KILLS and not done:
+            hit = disturb(config, rng.uniform(5, 6 + seconds / 2), ["driver", "worker"][killed % 2])
+            killed += hit
+            done = bool(list(root.glob("shards-*/_manifest.json")))
+            assert hit or done, "a run ended before its end, undisturbed"
+        finished = curate("run", config)
+        assert finished.returncode == 0, finished.stderr
+        assert digests(root) == expected
+        runs += 1

@@ -124,8 +124,8 @@ def test_an_unknown_column_is_pointed_at() -> None:
     [
         ({}, {}, True),
         ({"keep": ("longest",)}, {"keep": ("longest",)}, True),
-        ({}, {"keep": ("longest",)}, False),
-        ({}, {"keep": ("copy_keep desc", "longest")}, True),
+        ({"keep": ()}, {"keep": ("longest",)}, False),
+        ({"keep": ()}, {"keep": ("copy_keep desc", "longest")}, True),
         ({}, {"keep": ("longest", "copy_keep desc")}, False),
         ({"priority": ("web",)}, {"keep": ("copy_keep desc",)}, False),
         ({"priority": ("web",)}, {"keep": ("copy_keep desc",), "priority": ("web",)}, True),

@@ -5,6 +5,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from curate.errors import RunError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,6 +53,8 @@ def attempt(fn: Callable[[Any], Any], index: int, item: Any) -> Done | Failed:
         return Done(index, fn(item))
     except Exception as error:
         passing = isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
+        if isinstance(error, RunError):  # meant for people as it is
+            return Failed(index, str(error), "")
         return Failed(index, f"{type(error).__name__}: {error}", traceback.format_exc(), passing)
 
 

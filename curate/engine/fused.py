@@ -76,7 +76,8 @@ def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, 
     chosen = [members[position] for position in lacking]
     functions = [_loaded(stage) for stage, _ in chosen]
     needed = [name for name in dict.fromkeys(n for stage, _ in chosen for n in stage.requires()) if name != "text"]
-    clocks, spent = [Clock() for _ in chosen], [0.0] * len(chosen)
+    clocks = [Clock() for _ in chosen]
+    spent = [(0.0, 0.0)] * len(chosen)  # wall and processor seconds
     with ExitStack() as stack:
         writers = [
             stack.enter_context(ParquetWriter(artifact.part(shard.name), stage.columns())) for stage, artifact in chosen
@@ -84,7 +85,7 @@ def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, 
         for batch in table.batches(shard, ["text", *needed]):
             text = TextBatch(batch.column("text"))
             for position, ((stage, artifact), function) in enumerate(zip(chosen, functions, strict=True)):
-                start = time.perf_counter()
+                start = time.perf_counter(), time.process_time()
                 columns = as_batch(pa.table(batch).select([n for n in stage.requires() if n != "text"]))
                 out = function(text, columns)
                 if out.schema != stage.columns() or out.num_rows != len(text):
@@ -92,10 +93,13 @@ def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, 
                         f"{artifact.name} promised {stage.columns()} for {len(text)} rows, gave {out.schema}"
                     )
                 writers[position].write(out)
-                spent[position] += time.perf_counter() - start
-    for (_, artifact), clock, seconds in zip(chosen, clocks, spent, strict=True):
+                wall, cpu = spent[position]
+                spent[position] = wall + time.perf_counter() - start[0], cpu + time.process_time() - start[1]
+    if any(writer.rows != shard.rows for writer in writers):
+        raise RunError(f"{table.documents.part(shard.name)} does not have the {shard.rows} rows that its manifest says")
+    for (_, artifact), clock, (wall, cpu) in zip(chosen, clocks, spent, strict=True):
         receipt = clock.receipt(shard.name, {"rows": shard.rows})
         # A member's own time; what the pass spent on reading and on the shared segmentation falls to who asked first.
-        receipt = replace(receipt, seconds=round(seconds, 3), cpu_seconds=round(seconds, 3))
+        receipt = replace(receipt, seconds=round(wall, 3), cpu_seconds=round(cpu, 3))
         write_receipt(receipts_folder(artifact.path), receipt)
     return {"rows": shard.rows}

@@ -5,12 +5,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, cast
 
 from curate.engine.base import Done, Failed, attempt, windowed
+
+LOST = "a worker process died (killed, out of memory, or it could not start)"
 
 # One thread per worker: the workers are the parallelism. Set before polars, Arrow or numba start their pools.
 SINGLE_THREADED = {
@@ -41,6 +43,7 @@ class LocalEngine:
         self.slots = max(workers, 1)
         self._inline = workers == 0
         self._pool: ProcessPoolExecutor | None = None
+        self._flights: dict[Future, tuple[int, ProcessPoolExecutor]] = {}
 
     def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
         """Yield one outcome per item; a worker that dies is replaced and its tasks are tried again."""
@@ -53,8 +56,9 @@ class LocalEngine:
     def _submit(self, fn: Callable[[Any], Any], index: int, item: Any) -> Hashable:
         for _ in range(2):
             try:
-                future = self._running_pool().submit(attempt, fn, index, item)
-                future.index = index  # type: ignore[attr-defined]
+                pool = self._running_pool()
+                future = pool.submit(attempt, fn, index, item)
+                self._flights[future] = (index, pool)
                 return future
             except BrokenProcessPool:
                 self._discard_pool()
@@ -64,12 +68,13 @@ class LocalEngine:
         finished, _ = wait(cast(Sequence[Future], handles), return_when=FIRST_COMPLETED)
         outcomes: list[tuple[Hashable, Done | Failed]] = []
         for future in finished:
+            index, pool = self._flights.pop(future)
             try:
                 outcomes.append((future, future.result()))
-            except BrokenProcessPool:
-                self._discard_pool()
-                lost = "a worker process died (killed, or out of memory)"
-                outcomes.append((future, Failed(future.index, lost, "", passing=True)))  # type: ignore[attr-defined]
+            except (BrokenProcessPool, CancelledError):
+                if pool is self._pool:  # and not one that has taken its place already
+                    self._discard_pool()
+                outcomes.append((future, Failed(index, LOST, "", passing=True)))
         return outcomes
 
     def _running_pool(self) -> ProcessPoolExecutor:
@@ -81,7 +86,7 @@ class LocalEngine:
 
     def _discard_pool(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False)
             self._pool = None
 
     def close(self) -> None:

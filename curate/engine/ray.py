@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, cast
 
 import ray  # noqa: TID251
-from ray.exceptions import RayError  # noqa: TID251
+from ray.exceptions import RayError, RayTaskError  # noqa: TID251
 
 from curate.engine.base import Done, Failed, attempt, windowed
 from curate.engine.local import SINGLE_THREADED
@@ -26,7 +26,7 @@ class RayEngine:
     Parameters
     ----------
     workers
-        Tasks at a time; on a cluster that was joined, None means all of its cores.
+        Tasks at a time; None means all cores of the cluster.
     address
         Of a running cluster (``auto``, ``host:port`` or ``ray://host:port``); without one, ``RAY_ADDRESS`` is
         honoured, and without that a local cluster is started, which alone is shut down at the end.
@@ -37,22 +37,24 @@ class RayEngine:
         The address does not answer.
     """
 
-    def __init__(self, workers: int, address: str | None = None) -> None:
+    def __init__(self, workers: int | None, address: str | None = None) -> None:
         address = address or os.environ.get("RAY_ADDRESS")
-        self._own = address is None and not ray.is_initialized()
+        self._connected = not ray.is_initialized()
         # A driver under `uv run` would make each worker rebuild its environment.
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         start = time.monotonic()
-        if self._own:
-            log.info("starting a local Ray cluster with %d cores", max(workers, 1))
+        if self._connected and address is None:
+            cores = max(workers or os.cpu_count() or 1, 1)
+            log.info("starting a local Ray cluster with %d cores", cores)
             ray.init(
-                num_cpus=max(workers, 1),
+                address="local",  # whatever other cluster this machine is part of
+                num_cpus=cores,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 runtime_env={"env_vars": SINGLE_THREADED},
             )
-        elif not ray.is_initialized():
+        elif self._connected:
             log.info("joining the Ray cluster at %s", address)
             _await_answer(str(address))
             try:
@@ -61,7 +63,7 @@ class RayEngine:
                 raise RunError(f"no Ray cluster answers at {address}: {error}") from None
         log.info("Ray is ready after %.1f s", time.monotonic() - start)
         cores = int(ray.cluster_resources().get("CPU", 1))
-        self.slots = max(min(workers, cores) if self._own else cores, 1)
+        self.slots = max(min(workers or cores, cores), 1)
         self._attempt = ray.remote(attempt).options(num_cpus=1, max_retries=0)
 
     def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
@@ -93,12 +95,15 @@ class RayEngine:
     def _outcome(self, handle: Hashable, index: int) -> Done | Failed:
         try:
             return cast(Done | Failed, ray.get(cast(Any, handle)))
+        except RayTaskError as error:
+            # The function's own errors come back as `Failed`; this is a worker that cannot even unpickle it.
+            return Failed(index, f"a Ray worker cannot run the task: {error.cause!r}", str(error))
         except RayError as error:
             return Failed(index, f"a Ray worker was lost: {str(error).splitlines()[0]}", "", passing=True)
 
     def close(self) -> None:
-        """Shut down the cluster if this engine started it."""
-        if self._own:
+        """Leave the cluster; one that this engine started ends with that, one that it joined goes on."""
+        if self._connected:
             ray.shutdown()
 
 

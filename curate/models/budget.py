@@ -13,6 +13,7 @@ lies, and sorting that one bin finds the cut.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,6 @@ BIN_BITS = 12  # a bin of a source of 10^9 documents has 244,000 of them: 10 MB 
 BINS = 1 << BIN_BITS
 ID_BITS = 128
 KEY_BITS = 64 + ID_BITS
-_ROUNDING = 1 + 1e-12  # so that products and quotients that are whole numbers are not cut to the one below
 
 START, END = 0, 1 << KEY_BITS  # cuts below and above all keys
 
@@ -94,7 +94,7 @@ def capacity(available: int, max_epochs: float) -> int:
     >>> capacity(1000, 2.5), capacity(10, 1.1)
     (2500, 11)
     """
-    return int(available * max_epochs * _ROUNDING)
+    return int(available * _exact(max_epochs))
 
 
 def largest_budget(shares: Mapping[str, float], capacities: Mapping[str, int]) -> int:
@@ -105,7 +105,12 @@ def largest_budget(shares: Mapping[str, float], capacities: Mapping[str, int]) -
     >>> largest_budget({"web": 0.75, "books": 0.25}, {"web": 900, "books": 200})
     800
     """
-    return min(int(capacities[source] / share * _ROUNDING) for source, share in shares.items() if share)
+    return min(int(capacities[source] / _exact(share)) for source, share in shares.items() if share)
+
+
+def _exact(number: float) -> Fraction:
+    """The simple fraction that `number` stands for, so that 10 x 1.1 is 11 and 3 x (1 / 3) is 1."""
+    return Fraction(number).limit_denominator(10**12)
 
 
 def target(share: float, budget: int) -> int:

@@ -9,7 +9,7 @@ from curate.units import format_bytes, format_count
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 LARGER = ((10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"), (10**11, "10B<n<100B"))
-LISTED = 0.01  # share of documents from which on a language is named
+LISTED = 0.01  # share of tokens from which on a language is named
 
 
 def dataset_card(name: str, plan: Mapping[str, Any], body: Mapping[str, Any], languages: Mapping[str, int]) -> str:

@@ -92,7 +92,7 @@ class Exact(Stage):
         description="what is equal in equal documents: their lower-cased words (normalized), or every byte (raw)",
     )
     within: Within = "all"
-    keep: Keep = ()
+    keep: Keep = ("longest",)
     priority: Priority = ()
 
     @property

@@ -1,14 +1,18 @@
 """Language of each document by a fastText model (Joulin et al. 2016, arXiv 1607.01759), by default lid.176."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from curate import storage
+from curate.errors import Problem, RunError
 from curate.models import pretrained
-from curate.stage import Annotate, Annotator
+from curate.stage import Annotate, Annotator, Known
 
 LABEL = "__label__"
 
@@ -32,9 +36,29 @@ class LangId(Annotator):
         default=1024, ge=32, description="characters from the start of a document that are looked at"
     )
 
+    @field_validator("model")
+    @classmethod
+    def _anywhere(cls, model: str) -> str:
+        """A path that means the same in every worker's directory."""
+        return model if model in pretrained.PRETRAINED else storage.absolute(model)
+
     def files(self) -> dict[str, str]:
         """The model."""
         return {"model": pretrained.resolve(self.model)}
+
+    def where_to_get(self, field: str) -> str:
+        """The command that fetches the model."""
+        return pretrained.missing(self.model)
+
+    def check(self, known: Known) -> Iterable[Problem]:
+        """The model is one that fastText opens."""
+        path = pretrained.resolve(self.model)
+        if not Path(path).is_file():
+            return
+        try:
+            pretrained.load_fasttext(self.model)
+        except (RunError, ValueError) as error:
+            yield Problem(("model",), f"{path!r} cannot be opened: {error}")
 
     def requires(self) -> tuple[str, ...]:
         """The text."""

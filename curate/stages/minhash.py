@@ -126,7 +126,7 @@ class MinHash(Stage):
     ngram: Ngram = 5
     seed: Seed = 0
     within: Within = "all"
-    keep: Keep = ()
+    keep: Keep = ("longest",)
     priority: Priority = ()
 
     @property

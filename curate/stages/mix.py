@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from curate.models.cuts import Pool
 
 MAX = "max"
+MAX_EPOCHS = 1000  # copies of a document; far beyond the 16 or so that are of any use (Muennighoff et al. 2023)
+MIN_WEIGHT = 1e-9
 COLUMNS = pa.schema(
     [("mix_split", pa.dictionary(pa.int32(), pa.string())), ("mix_epochs", pa.int32()), ("mix_rung", pa.int32())]
 )
@@ -135,8 +137,9 @@ class Mix(Stage):
         for source, weight in self.weights.items():
             if source not in known.sources:
                 yield Problem(("weights", source), f"there is no source {source!r}", nearest(source, known.sources))
-            if not 0 <= weight < float("inf"):
-                yield Problem(("weights", source), f"a weight is zero or more, got {weight}")
+            if weight and not MIN_WEIGHT <= weight <= 1 / MIN_WEIGHT:
+                message = f"a weight is zero, or from {MIN_WEIGHT:g} to {1 / MIN_WEIGHT:g}, got {weight:g}"
+                yield Problem(("weights", source), message)
         for source in known.sources:
             if source not in self.weights:
                 yield Problem(("weights",), f"source {source!r} has no weight", "a weight of 0 leaves a source out")
@@ -149,8 +152,8 @@ class Mix(Stage):
             where = ("max_epochs", source) if source else ("max_epochs",)
             if source and source not in known.sources:
                 yield Problem(where, f"there is no source {source!r}", nearest(source, known.sources))
-            if not 0 < epochs < float("inf"):
-                yield Problem(where, f"must be more than 0, got {epochs}")
+            if not 0 < epochs <= MAX_EPOCHS:
+                yield Problem(where, f"must be more than 0 and at most {MAX_EPOCHS}, got {epochs:g}")
 
     def _check_shortage(self, known: Known) -> Iterable[Problem]:
         """Problems of budgets that need more text than there is, whatever is kept of it."""
@@ -204,7 +207,12 @@ class Mix(Stage):
         storage.remove_tree(f"{ctx.path}/_cuts")
         totals = _by_source(ctx.table.shards, results)
         flow = {source: counts.pop("flow") for source, counts in totals.items()}
-        return {"flow": flow, "plan": self._account(budgets, shares, targets, available, totals, reaches)}
+        plan = self._account(budgets, shares, targets, available, totals, reaches)
+        for position, rung in enumerate(plan["rungs"]):
+            if not rung["documents"]:
+                message = f"{self._show(budgets[position])} take no document: half of the smallest is more than that"
+                raise ConfigError([Problem(("stages", ctx.artifact.name, "budgets", position), message)])
+        return {"flow": flow, "plan": plan}
 
     def _totals(self, ctx: "Context", phase: str, pool: "Pool") -> dict[str, Counts]:
         """What is in `pool`, by source; sources that have a weight but no documents are there too."""
@@ -249,12 +257,17 @@ class Mix(Stage):
         shares = normalized(self.weights if isinstance(self.weights, Mapping) else sizes)
         most = {source: capacity(size, self.epochs_of(source)) for source, size in sizes.items()}
         limit = largest_budget(shares, most)
+        if self.on_shortage == "cap":
+            limit = sum(most[source] for source, share in shares.items() if share)
         budgets = [limit if budget == MAX else budget for budget in self.budgets]
         problems = []
         if self.on_shortage == "error":
             short = [position for position, budget in enumerate(budgets) if budget > limit]
             problems = [self._shortage(position, budgets[position], shares, most) for position in short]
-        if not problems and self.budgets[-1] == MAX and limit <= max([0, *budgets[:-1]]):
+        empty = [source for source, share in shares.items() if share and not most[source]]
+        if empty and self.on_shortage == "error":
+            problems = [Problem(("weights", source), f"nothing was kept of {source!r}") for source in empty]
+        elif not problems and self.budgets[-1] == MAX and limit <= max([0, *budgets[:-1]]):
             problems = [Problem(("budgets", len(budgets) - 1), f"'max' comes to {limit}, no more than the rung before")]
         if problems:
             raise ConfigError([Problem((*where, *found.where), found.message, found.hint) for found in problems])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import orjson
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from curate.engine.context import Context
 
 MAX_RULES = 64  # bits of drop_mask
+CROSSING = {"Agg", "Over", "Len", "Rank", "Quantile", "Correlation"}  # what polars calls aggregates and windows
 
 
 class Rule(BaseModel):
@@ -158,6 +160,14 @@ def _columns_of(sql: str) -> list[str]:
         return []
 
 
+def _crosses_rows(tree: Any) -> bool:
+    """Whether a serialized expression has an aggregate or a window in it."""
+    if isinstance(tree, dict):
+        inside = (_crosses_rows(value) for name, value in tree.items() if name not in ("Column", "Literal"))
+        return not CROSSING.isdisjoint(tree) or any(inside)
+    return any(map(_crosses_rows, tree)) if isinstance(tree, list) else tree in CROSSING
+
+
 def _complaint(sql: str, columns: pa.Schema) -> str:
     """What is wrong with an expression over `columns`, or nothing; unknown columns are the pipeline's to report."""
     import polars as pl
@@ -166,6 +176,8 @@ def _complaint(sql: str, columns: pa.Schema) -> str:
         expression = _expression(sql)
         if any(name not in columns.names for name in expression.meta.root_names()):
             return ""
+        if _crosses_rows(orjson.loads(expression.meta.serialize(format="json"))):
+            return "looks at more than one document at a time, so its answer would depend on how they are sharded"
         schema = pl.DataFrame(columns.empty_table()).lazy().select(rule=expression).collect().schema
     except pl.exceptions.PolarsError as error:
         return str(error).splitlines()[0]

@@ -210,6 +210,8 @@ class Shards(Stage):
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.string()
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
@@ -260,7 +262,9 @@ def _scatter(table: Table, layout: Layout, schema: pa.Schema, files: range, shar
     columns = table.read(shard, [*names, "mix_split"])
     ids = id_bytes(columns.column("id"))
     row, epoch, order, file = _copies(layout, shard.source, columns.column("mix_split"), ids)
-    columns = columns.set_column(0, "id", pa.chunked_array([_hex(ids)]))
+    for position, field in enumerate(columns.schema):
+        if pa.types.is_fixed_size_binary(field.type):
+            columns = columns.set_column(position, field.name, _hex(columns.column(position)))
     travelling = pa.schema([*schema, pa.field(ORDER, pa.uint64())])
     inside = np.flatnonzero((file >= files.start) & (file < files.stop))
     inside = inside[np.argsort(file[inside], kind="stable")]
@@ -352,18 +356,24 @@ def _counts(rows: pa.Table, sizes: NDArray[np.int64]) -> dict[str, dict[str, int
 
 
 def _languages(rows: pa.Table) -> dict[str, int]:
-    """Documents by language, where that column is carried along."""
+    """Tokens by language, where that column is carried along."""
     if LANGUAGE not in rows.column_names:
         return {}
-    found = rows.filter(pc.field("epoch") == 0).column(LANGUAGE).drop_null().value_counts()
-    return {entry["values"]: entry["counts"] for entry in found.to_pylist()}
+    found = rows.filter(pc.is_valid(rows.column(LANGUAGE)))  # type: ignore[attr-defined]
+    sums = found.group_by(LANGUAGE).aggregate([("tokens", "sum")])
+    return dict(zip(sums.column(LANGUAGE).to_pylist(), sums.column("tokens_sum").to_pylist(), strict=True))
 
 
-def _hex(ids: NDArray[np.uint8]) -> pa.Array:
-    """Ids as 32 hexadecimal digits: readers downstream do not know binary of fixed size."""
-    digits = pa.py_buffer(_HEX[ids].tobytes())
-    offsets = pa.py_buffer((np.arange(len(ids) + 1, dtype=np.int32) * 32).tobytes())
-    return pa.Array.from_buffers(pa.string(), len(ids), [None, offsets, digits])
+def _hex(column: pa.ChunkedArray) -> pa.Array:
+    """Binary of fixed size, such as ids, in hexadecimal digits: readers downstream do not know that type."""
+    width = column.type.byte_width
+    known = column.drop_null().combine_chunks()
+    values = np.frombuffer(known.buffers()[1] or b"", np.uint8, len(known) * width, known.offset * width)
+    offsets = np.arange(len(known) + 1, dtype=np.int32) * 2 * width
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(_HEX[values].tobytes())]
+    digits = pa.Array.from_buffers(pa.string(), len(known), buffers)
+    missing = column.is_null().to_numpy()
+    return digits.take(pa.array(np.cumsum(~missing) - 1, mask=missing))
 
 
 # -- accounts ----------------------------------------------------------------------------------------------------------

@@ -190,12 +190,11 @@ def test_a_dead_cluster_address_is_said_so_in_seconds(monkeypatch: pytest.Monkey
 
 
 JOIN = """
-import ray, sys
+import sys
 from curate.engine.ray import RayEngine
 engine = RayEngine(workers=1, address=sys.argv[1])
 assert [done.result for done in engine.map(abs, [-1, -2])]
 engine.close()
-assert ray.is_initialized(), "a cluster that was joined is left alone"
 """
 
 

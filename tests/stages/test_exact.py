@@ -44,7 +44,7 @@ def test_groups_are_those_of_a_dictionary(
         for number, text in enumerate(texts):
             key = (words(text) if by == "normalized" else text, source if within == "source" else "")
             expected[key].add(document_id(source, str(number)))
-    stage = Exact.model_validate({"by": by, "within": within})
+    stage = Exact.model_validate({"by": by, "within": within, "keep": ()})
     with TemporaryDirectory() as folder:
         table = make_table(Path(folder) / "read", {"web": web, "books": books}, shard_rows)
         if not table.rows:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,25 @@ def test_what_is_no_rule() -> None:
     assert complaints(a="lang < 5")[0].startswith("drop.a")
     assert complaints(a={"when": "words < 1", "sources": ["wep"]}) == ["drop.a: there is no source 'wep'"]
     assert "at most 64" in complaints(**{f"r{i}": "words < 1" for i in range(65)})[0]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "words < AVG(words)",
+        "words > COUNT(*)",
+        "words > MEDIAN(words)",
+        "words > QUANTILE_CONT(words, 0.9)",
+        "CORR(words, score) > 0.5",
+        "ROW_NUMBER() OVER (ORDER BY words) < 3",
+        "RANK() OVER (ORDER BY words) > 3",
+        "LAG(words) OVER (ORDER BY words) > 1",
+        "SUM(words) OVER (PARTITION BY lang) > 3",
+    ],
+)
+def test_a_rule_looks_at_one_document_at_a_time(rule: str) -> None:
+    """What it says of a document may not depend on which others lie in its shard."""
+    assert "more than one document at a time" in complaints(a=rule)[0]
 
 
 def test_unknown_columns_are_required_so_that_the_pipeline_points_at_them() -> None:

@@ -14,11 +14,11 @@ import pytest
 
 from curate.artifact import Artifact
 from curate.engine.local import LocalEngine
-from curate.errors import RunError
+from curate.errors import ConfigError, RunError
 from curate.stage import Known
 from curate.stages import shards
 from curate.stages.mix import Mix
-from curate.stages.shards import ROW, Shards
+from curate.stages.shards import ROW, Shards, _hex
 from curate.stages.tokens import Tokens
 from curate.table import ROW_GROUP, Table
 from curate.text.hashing import hash64
@@ -209,13 +209,16 @@ def test_shards_sized_in_tokens(table: Table, tmp_path: Path) -> None:
     assert all(600 < file["tokens"] < 3000 for file in train)  # documents have up to 400
 
 
-def test_a_rung_that_adds_nothing_has_an_empty_file(tmp_path: Path) -> None:
+def test_a_rung_that_takes_no_document_is_refused(tmp_path: Path) -> None:
+    """Readers such as `datasets` cannot load an empty split."""
     plain = ready(tmp_path / "ready", {"web": ["a b c d e f"] * 6})
-    artifact = written(
-        Shards(), mixed(mixture(budgets=["1", "max"], weights="proportional"), plain, tmp_path), tmp_path
-    )
-    assert [file["rows"] for file in artifact.manifest["files"][:2]] == [0, artifact.manifest["rungs"][1]["copies"]]
-    assert pq.read_table(f"{artifact.path}/train/rung-00/part-00000.parquet").schema.equals(ROW)
+    with pytest.raises(ConfigError, match=r"budgets\.0: 1 tokens take no document"):
+        mixed(mixture(budgets=["1", "max"], weights="proportional"), plain, tmp_path)
+
+
+def test_ids_that_are_carried_along_are_digits_too(tmp_path: Path) -> None:
+    column = pa.chunked_array([pa.array([b"0" * 16, None], pa.binary(16)), pa.array([bytes(range(16))], pa.binary(16))])
+    assert _hex(column).to_pylist() == ["30" * 16, None, bytes(range(16)).hex()]
 
 
 def test_flow(table: Table, artifact: Artifact) -> None:
