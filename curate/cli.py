@@ -1,5 +1,6 @@
 """The command line: thin verbs over the library; the only place that prints."""
 
+import json
 import logging
 import os
 import signal
@@ -121,7 +122,7 @@ def demo(
         gather(partial)
         partial.rename(data)
     os.environ["CURATE_DEMO"] = str(out)
-    _run(str(CONFIG), [f"run.root={out / 'run'}", *(overrides or [])], f"curate demo --out {out}")
+    _run(str(CONFIG), [f"run.root={json.dumps(str(out / 'run'))}", *(overrides or [])], f"curate demo --out {out}")
 
 
 @models.command()

@@ -1,7 +1,6 @@
 """Files that appear whole or not at all, on local disks and on whatever else fsspec reaches."""
 
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 TEMPORARY = ".tmp-"  # begins the name of a file that is being written
-_SPOOL_BYTES = 64_000_000  # a remote file up to this size is assembled in memory, a larger one on disk
 
 
 def is_local(path: str) -> bool:
@@ -44,7 +42,7 @@ def filesystem(path: str) -> tuple[AbstractFileSystem, str]:
 def replacing(path: str) -> Iterator[BinaryIO]:
     """A binary file that replaces `path` when the block ends well, and leaves no trace when it does not.
 
-    Local files are written under a temporary name and renamed; elsewhere one PUT of the finished bytes serves.
+    Local files are written under a temporary name and renamed; elsewhere the finished bytes are put there at once.
     """
     if is_local(path):
         folder, name = os.path.split(path)
@@ -59,12 +57,11 @@ def replacing(path: str) -> Iterator[BinaryIO]:
                 os.unlink(temporary)
             raise
     else:
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+        with tempfile.NamedTemporaryFile() as spool:
             yield cast(BinaryIO, spool)
-            spool.seek(0)
+            spool.flush()
             fs, inner = url_to_fs(path)
-            with fs.open(inner, "wb") as file:
-                shutil.copyfileobj(spool, file, 1 << 20)
+            fs.put_file(spool.name, inner)
 
 
 def open_input(path: str) -> Any:

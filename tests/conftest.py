@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.runs import write_corpus
+
 # Kernels compile when they are first called, which is no fault of the example that calls them.
 settings.register_profile("curate", deadline=None)
 settings.load_profile("curate")
@@ -18,3 +20,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the corpora of ../shared/data, which lie beside the checkout in CI only")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small corpus of `tests.runs`, for whole runs."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder)
+    return folder

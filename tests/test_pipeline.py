@@ -16,14 +16,7 @@ from curate import Pipeline
 from curate.errors import ConfigError, RunError
 from curate.pipeline import balance
 from curate.plan import plan, status
-from tests.runs import configuration, curate, digests, write_config, write_corpus
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder)
-    return folder
+from tests.runs import configuration, curate, digests, write_config
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.runs import configuration, curate, digests, write_config, write_corpus
+from tests.runs import configuration, curate, digests, write_config
 
 KILLS = 10
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
