@@ -88,9 +88,10 @@ class Context:
     def exchange(
         self,
         name: str,
-        mapper: Callable[[Shard, str], dict[str, Any]],
+        mapper: Callable[[Any, str], dict[str, Any]],
         reducer: Callable[[int, Any], dict[str, Any]],
         partitions: int,
+        items: Sequence[Any] = (),
     ) -> list[dict[str, Any]]:
         """Bring together rows of all shards by partition; see `curate.engine.exchange`.
 
@@ -99,11 +100,13 @@ class Context:
         name
             Name of this shuffle within the stage.
         mapper
-            Called with a shard and the path to which it hands to `write_partitions`.
+            Called with an item and the path that it hands to `write_partitions`.
         reducer
-            Called with a partition's number and its rows from all shards in shard order (`pyarrow.Table`).
+            Called with a partition's number and its rows from all mappers in their order (`pyarrow.Table`).
         partitions
             From `partition_count`.
+        items
+            What is mapped, each with a ``name``; the shards of the stage's table unless given.
 
         Returns
         -------
@@ -114,8 +117,9 @@ class Context:
         folder = f"{self.path}/{EXCHANGE}/{name}"
         reduced = dict(finished(receipts_folder(self.path, f"{name}-reduce"), keys))
         if len(reduced) < partitions:
-            self.map(partial(_map_to_file, mapper, folder), self.table.shards, phase=f"{name}-map")
-            paths = [f"{folder}/{shard.name}.arrow" for shard in self.table.shards]
+            items = items or self.table.shards
+            self.map(partial(_map_to_file, mapper, folder), items, phase=f"{name}-map")
+            paths = [f"{folder}/{item.name}.arrow" for item in items]
             task = partial(_reduce, reducer, paths)
             results = self.map(task, list(range(partitions)), phase=f"{name}-reduce", keys=keys)
         else:
@@ -124,8 +128,8 @@ class Context:
         return results
 
 
-def _map_to_file(mapper: Callable[[Shard, str], dict[str, Any]], folder: str, shard: Shard) -> dict[str, Any]:
-    return mapper(shard, f"{folder}/{shard.name}.arrow")
+def _map_to_file(mapper: Callable[[Any, str], dict[str, Any]], folder: str, item: Any) -> dict[str, Any]:
+    return mapper(item, f"{folder}/{item.name}.arrow")
 
 
 def _reduce(reducer: Callable[[int, Any], dict[str, Any]], paths: list[str], partition: int) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import pyarrow as pa
 import xxhash
 from pydantic import Field
 
-from curate import storage, survivors
+from curate import storage
 from curate.artifact import Artifact, Shard
+from curate.dedup import survivors
+from curate.dedup.survivors import KEY, Keep, Policy, Priority, Within
 from curate.engine.context import EXCHANGE
 from curate.errors import Problem
 from curate.stage import STAGES, Annotate, Annotator, Known, Stage
-from curate.survivors import KEY, Keep, Policy, Priority, Within
 from curate.table import ParquetWriter, Table
 
 if TYPE_CHECKING:

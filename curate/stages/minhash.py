@@ -16,13 +16,14 @@ import xxhash
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate import storage, survivors
+from curate import storage
 from curate.artifact import Artifact, Shard
+from curate.dedup import survivors
+from curate.dedup.survivors import KEY, Keep, Policy, Priority, Within
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
 from curate.errors import Problem
 from curate.stage import STAGES, Annotate, Annotator, Known, Stage
-from curate.survivors import KEY, Keep, Policy, Priority, Within
 from curate.table import ParquetWriter, Table, read_part
 
 if TYPE_CHECKING:

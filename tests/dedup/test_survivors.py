@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from curate.artifact import Artifact, Shard
+from curate.dedup.survivors import KEY, Policy, Preference, elect, verdicts
 from curate.engine.context import Context
 from curate.engine.local import LocalEngine
 from curate.stage import Known
 from curate.stages.exact import Exact
 from curate.stages.minhash import MinHash
-from curate.survivors import KEY, Policy, Preference, elect, verdicts
 from curate.table import DOCUMENT, ParquetWriter, Table
 from tests.corpus import document_id, make_table
 from tests.duplicates import frame
