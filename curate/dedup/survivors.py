@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import AfterValidator, Field
@@ -44,10 +44,6 @@ def _preference(text: str) -> str:
 
 Preference = Annotated[str, AfterValidator(_preference)]
 """``longest``, or a column and a direction such as ``gopher_words desc``."""
-Within = Annotated[
-    Literal["all", "source"],
-    Field(description="whether documents of different sources can be duplicates of each other"),
-]
 Keep = Annotated[
     tuple[Preference, ...],
     Field(description="which duplicate is kept: `longest`, or columns with `asc` or `desc`; then the smallest id"),
@@ -93,6 +89,12 @@ class Policy:
         """The preferences as columns and directions."""
         split = ("text_bytes desc" if preference == LONGEST else preference for preference in self.keep)
         return tuple(Order(column, way == "desc") for column, way in (preference.split() for preference in split))
+
+    @property
+    def directions(self) -> dict[str, bool]:
+        """Columns of `ranking` by which documents are sorted, and whether in descending order."""
+        preferences = {f"preference_{i}": order.descending for i, order in enumerate(self.orders)}
+        return {"priority": False, **preferences, "id": False}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -199,6 +201,18 @@ def verdicts(table: Table, groups: Groups, paths: Sequence[str], shard: Shard) -
     return found.to_arrow().cast(pa.schema([("keep", pa.bool_()), ("keeper", pa.binary(16)), ("size", pa.int32())]))
 
 
+def ranking(table: Table, policy: Policy, shard: Shard) -> "pl.DataFrame":
+    """What the documents of a shard are compared by: the columns that `Policy.directions` names."""
+    import polars as pl
+
+    read = table.read(shard, policy.columns)
+    rank = policy.priority.index(shard.source) if shard.source in policy.priority else len(policy.priority)
+    preferences = [_comparable(f"preference_{i}", read[order.column]) for i, order in enumerate(policy.orders)]
+    return pl.DataFrame([*preferences, pl.Series("id", read["id"])]).with_columns(
+        pl.lit(rank, pl.Int32).alias("priority")
+    )
+
+
 def tally(table: Table, shard: Shard, verdict: pa.Table) -> dict[str, int]:
     """Documents of a shard that have a better duplicate, and the bytes of their text."""
     lost = ~verdict["keep"].to_numpy()
@@ -226,14 +240,10 @@ def _send_best(
     """Send the best of the shard's members of each group, and how many there are."""
     import polars as pl
 
-    read = table.read(shard, policy.columns)
-    rank = policy.priority.index(shard.source) if shard.source in policy.priority else len(policy.priority)
     members = pl.DataFrame(groups(table, shard)).with_columns(
         pl.lit(_position(table, shard), pl.Int32).alias("shard"),
         pl.lit(1, pl.Int64).alias("size"),
-        pl.lit(rank, pl.Int32).alias("priority"),
-        *(_comparable(f"preference_{i}", read[order.column]) for i, order in enumerate(policy.orders)),
-        pl.Series("id", read["id"]),
+        *ranking(table, policy, shard),
     )
     best = _best(members.drop_nulls(KEY), policy)
     write_partitions(path, best.to_arrow(), partition_of(best[KEY[0]].to_numpy(), partitions), partitions)
@@ -256,8 +266,7 @@ def _best(members: "pl.DataFrame", policy: Policy) -> "pl.DataFrame":
     """The first member of each group in the order of the policy, with the documents of all of them as its size."""
     import polars as pl
 
-    preferences = {f"preference_{i}": order.descending for i, order in enumerate(policy.orders)}
-    directions = {**dict.fromkeys([*KEY, "priority"], False), **preferences, "id": False}
+    directions = {**dict.fromkeys(KEY, False), **policy.directions}
     ordered = members.sort(list(directions), descending=list(directions.values()), nulls_last=True)
     rest = [name for name in members.columns if name not in (*KEY, "size")]
     return ordered.group_by(KEY, maintain_order=True).agg(pl.col("size").sum(), pl.col(rest).first())

@@ -1,4 +1,4 @@
-"""Exact duplicates: documents whose words (or bytes) are equal, found by an exchange of 128-bit hashes."""
+"""Exact duplicates: documents whose words, bytes or addresses are equal, found by an exchange of 128-bit hashes."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -11,8 +11,9 @@ from pydantic import Field
 
 from curate import storage
 from curate.artifact import Artifact, Shard
-from curate.dedup import survivors
-from curate.dedup.survivors import KEY, Keep, Policy, Priority, Within
+from curate.dedup import scope, survivors
+from curate.dedup.scope import Within
+from curate.dedup.survivors import KEY, Keep, Policy, Priority
 from curate.engine.context import EXCHANGE
 from curate.errors import Problem
 from curate.stage import STAGES, Annotate, Annotator, Known, Stage
@@ -68,11 +69,47 @@ class TextHash(Annotator):
         return annotate
 
 
+class UrlHash(Annotator):
+    """128-bit hash of each canonical URL, null for a document without one (see `curate.text.urls`).
+
+    Examples
+    --------
+    >>> UrlHash().columns()
+    url_hash: fixed_size_binary[16]
+    """
+
+    stage: Literal["url_hash"] = "url_hash"
+    version: ClassVar[int] = 1
+    column: ClassVar[str] = "url_hash"
+
+    def requires(self) -> tuple[str, ...]:
+        """The URL."""
+        return ("url",)
+
+    def columns(self) -> pa.Schema:
+        """16 bytes."""
+        return pa.schema([(self.column, pa.binary(16))])
+
+    def load(self) -> Annotate:
+        """The library is called once per URL: 90,000 of them per core-second."""
+        from curate.text.urls import canonical_url
+
+        schema = self.columns()
+
+        def annotate(text, columns):
+            forms = (url and canonical_url(url) for url in columns.column("url").to_pylist())
+            hashes = [xxhash.xxh3_128_digest(form.encode()) if form else None for form in forms]
+            return pa.RecordBatch.from_arrays([pa.array(hashes, pa.binary(16))], schema=schema)
+
+        return annotate
+
+
 class Exact(Stage):
-    """Find documents with equal text, and keep one of each group.
+    """Find documents with equal text or of equal address, and keep one of each group.
 
     Writes, under the stage's name, ``exact_keep``; ``exact_keeper``, the id of the copy that is kept, null for a
-    document without copies; ``exact_count``, the number of copies, itself included. Nothing is dropped: `select` does
+    document without copies; ``exact_count``, the number of copies, itself included; and ``exact_dup_count``, the number
+    of documents that this one stands for, 0 for one that has a better copy. Nothing is dropped: `select` does
     that, with a rule such as ``NOT exact_keep``.
 
     Examples
@@ -81,16 +118,17 @@ class Exact(Stage):
     >>> stage.requires()
     ('text_hash', 'text_bytes', 'id', 'date')
     >>> stage.columns().names
-    ['exact_keep', 'exact_keeper', 'exact_count']
+    ['exact_keep', 'exact_keeper', 'exact_count', 'exact_dup_count']
     """
 
     stage: Literal["exact"] = "exact"
     name: str = "exact"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
-    by: Literal["normalized", "raw"] = Field(
+    by: Literal["normalized", "raw", "url"] = Field(
         default="normalized",
-        description="what is equal in equal documents: their lower-cased words (normalized), or every byte (raw)",
+        description="what is equal in equal documents: their lower-cased words (normalized), every byte (raw), or the "
+        "canonical form of their addresses (url)",
     )
     within: Within = "all"
     keep: Keep = ("longest",)
@@ -102,34 +140,37 @@ class Exact(Stage):
         return Policy(self.keep, self.priority)
 
     @property
-    def _hash(self) -> TextHash:
-        return TextHash(by=self.by)
+    def _hash(self) -> TextHash | UrlHash:
+        return UrlHash() if self.by == "url" else TextHash(by=self.by)
 
     def upstream(self) -> tuple[Stage, ...]:
         """The hashes, and lengths for counts in bytes."""
         return (self._hash, STAGES["size"]())
 
     def requires(self) -> tuple[str, ...]:
-        """The hash, the length, and what `keep` names."""
-        return tuple(dict.fromkeys([self._hash.column, "text_bytes", *self.policy.columns]))
+        """The hash, the length, what `keep` names, and what `within` does."""
+        needed = [self._hash.column, "text_bytes", *self.policy.columns, *scope.columns_of(self.within)]
+        return tuple(dict.fromkeys(needed))
 
     def place(self, column: str) -> tuple[str | int, ...]:
-        """The preference that names `column`."""
-        return self.policy.place(column)
+        """Where `column` is named."""
+        return self.policy.place(column) or (("within",) if column in scope.columns_of(self.within) else ())
 
     def columns(self) -> pa.Schema:
-        """``_keep``, ``_keeper`` and ``_count`` after the stage's name."""
+        """``_keep``, ``_keeper``, ``_count`` and ``_dup_count`` after the stage's name."""
         return pa.schema(
             [
                 pa.field(f"{self.name}_keep", pa.bool_(), nullable=False),
                 pa.field(f"{self.name}_keeper", pa.binary(16)),
                 pa.field(f"{self.name}_count", pa.int32(), nullable=False),
+                pa.field(f"{self.name}_dup_count", pa.int32(), nullable=False),
             ]
         )
 
     def check(self, known: Known) -> Iterable[Problem]:
-        """The policy fits the columns, the sources and the policies of earlier stages."""
-        return self.policy.problems(known)
+        """The policy fits the columns, the sources and the policies of earlier stages; the scope exists."""
+        yield from self.policy.problems(known)
+        yield from scope.problems(self.within, known)
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Bring equal hashes together, choose, and write what became of each document."""
@@ -141,19 +182,25 @@ class Exact(Stage):
 
 
 def _by_hash(column: str, within: str, table: Table, shard: Shard) -> pa.Table:
-    """Hashes as keys; within a source, every bit is turned that is set in the hash of its name."""
+    """Hashes as keys, each turned by the scope; null for a document without a hash."""
+    from curate.text.words import mix64
+
     hashes = table.read(shard, [column]).column(column).combine_chunks()
+    missing = hashes.is_null().to_numpy(zero_copy_only=False)
     halves = np.frombuffer(hashes.buffers()[1] or b"", ">u8", 2 * len(hashes), 16 * hashes.offset)
     halves = halves.astype(np.uint64).reshape(-1, 2)
-    if within == "source":
-        halves ^= np.frombuffer(xxhash.xxh3_128_digest(shard.source.encode()), ">u8").astype(np.uint64)
-    return pa.table(dict(zip(KEY, halves.T, strict=True)))
+    if within != scope.ALL:
+        scopes = scope.scope_hashes(within, table, shard)
+        halves = halves ^ np.stack((mix64(scopes), mix64(~scopes)), axis=1)
+    return pa.table([pa.array(half, mask=missing) for half in halves.T], names=KEY)
 
 
 def _write(
     table: Table, artifact: Artifact, schema: pa.Schema, groups: survivors.Groups, paths: Sequence[str], shard: Shard
 ) -> dict[str, int]:
     verdict = survivors.verdicts(table, groups, paths, shard)
+    stands_for = np.where(verdict["keep"].to_numpy(), verdict["size"].to_numpy(), 0).astype(np.int32)
+    columns = verdict.append_column("dup_count", pa.array(stands_for))
     with ParquetWriter(artifact.part(shard.name), schema) as writer:
-        writer.write(verdict.rename_columns(schema.names))
+        writer.write(columns.rename_columns(schema.names))
     return survivors.tally(table, shard, verdict)

@@ -76,10 +76,36 @@ def normalized_hash(
     hashes = np.empty((len(offsets) - 1, 2), np.uint64)
     _hash_sequences(words.hashes, words.offsets, hashes)
     wordless = np.flatnonzero(np.diff(words.offsets) == 0)
-    if len(wordless):
-        symbols = ("".join(data[offsets[i] : offsets[i + 1]].tobytes().decode().split()) for i in wordless)
-        hashes[wordless] = _as_words([xxhash.xxh3_128_digest(text.encode()) for text in symbols])
+    hashes[wordless] = symbols_hash(data, offsets, wordless)
     return hashes
+
+
+def symbols_hash(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], documents: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """XXH3-128 of the bytes without white space of some documents: what a document without words is known by.
+
+    Parameters
+    ----------
+    data, offsets
+        Document i is ``data[offsets[i]:offsets[i + 1]]``.
+    documents
+        Which ones.
+
+    Returns
+    -------
+    NDArray[np.uint64]
+        High and low half, shape (len(documents), 2).
+
+    Examples
+    --------
+    >>> data = np.frombuffer(b"* ***--", np.uint8)
+    >>> stars, more, dashes = symbols_hash(data, np.array([0, 3, 5, 7]), np.arange(3)).tolist()
+    >>> stars == more, stars == dashes
+    (True, False)
+    """
+    symbols = ("".join(data[offsets[i] : offsets[i + 1]].tobytes().decode().split()) for i in documents)
+    return _as_words([xxhash.xxh3_128_digest(text.encode()) for text in symbols])
 
 
 def hash64(seed: int, salt: str | int, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:

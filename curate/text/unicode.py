@@ -61,14 +61,7 @@ class Tables(NamedTuple):
     lower: NDArray[np.uint32]
 
 
-def _class_of(char: str) -> int:
-    category = unicodedata.category(char)
-    bits = {"L": LETTER, "N": DIGIT, "M": MARK, "P": PUNCTUATION, "S": SYMBOL}.get(category[0], 0)
-    if category in ("Lu", "Lt"):
-        bits |= UPPER
-    if char.isspace():
-        bits |= SPACE
-    return bits
+_CLASSES = {"L": LETTER, "N": DIGIT, "M": MARK, "P": PUNCTUATION, "S": SYMBOL}
 
 
 @cache
@@ -83,12 +76,20 @@ def tables() -> Tables:
     """
     classes = np.zeros(_CODE_POINTS, dtype=np.uint8)
     lower = np.arange(_CODE_POINTS, dtype=np.uint32)
-    for code in (*range(_LAST_ASSIGNED), *range(0xE0000, 0xE01F0)):
-        char = chr(code)
-        classes[code] = _class_of(char)
-        folded = char.lower()
-        if len(folded) == 1:
-            lower[code] = ord(folded)
+    codes = [*range(_LAST_ASSIGNED), *range(0xE0000, 0xE01F0)]
+    characters = list(map(chr, codes))
+    bits_of = {category: _CLASSES.get(category[0], 0) for category in set(map(unicodedata.category, characters))}
+    bits_of["Lu"] |= UPPER
+    bits_of["Lt"] |= UPPER
+    classes[codes] = [bits_of[category] for category in map(unicodedata.category, characters)]
+    classes[[ord(character) for character in characters if character.isspace()]] |= SPACE
+    folded = map(str.lower, characters)
+    mapped = {
+        code: ord(low)
+        for code, char, low in zip(codes, characters, folded, strict=True)
+        if low != char and len(low) == 1
+    }
+    lower[list(mapped)] = list(mapped.values())
     for first, last in _UNSPACED_RANGES:
         block = classes[first : last + 1]
         block[(block & (LETTER | DIGIT)) != 0] |= UNSPACED

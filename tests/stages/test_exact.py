@@ -1,11 +1,13 @@
 """Exact duplicates against a dictionary of texts."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stages.exact import Exact
+from curate.table import DOCUMENT, ParquetWriter
 from tests.corpus import document_id, make_table, run_stage
 from tests.duplicates import FailingEngine, annotated, digests, find
 
@@ -112,3 +115,37 @@ def test_a_run_that_was_stopped_anywhere_goes_on_to_the_same_bytes(tmp_path: Pat
         with pytest.raises(RunError, match="the power went"):
             run_stage(Exact(), full, path, engine=FailingEngine(limit))
         assert digests(run_stage(Exact(), full, path, engine=FailingEngine(tasks - limit))) == whole
+
+
+def test_equal_addresses_are_one_group_and_documents_without_one_are_none(tmp_path: Path) -> None:
+    urls = [
+        "http://a.org/x",
+        "https://www.a.org/x/?utm_source=y",
+        None,
+        None,
+        "no address",
+        "no address",
+        "http://a.org/y",
+    ]
+    plain = make_table(tmp_path / "read", {"web": [f"text {i}" for i in range(len(urls))]})
+    shard = plain.shards[0]
+    rows = plain.read(shard, DOCUMENT.names)
+    with ParquetWriter(plain.documents.part(shard.name), DOCUMENT) as writer:
+        writer.write(rows.set_column(4, "url", pa.array(urls, pa.string())))
+    _, found = find(Exact(by="url", keep=()), plain, tmp_path)
+    assert found["exact_count"].to_list() == [2, 2, 1, 1, 1, 1, 1]
+    assert found["exact_keep"].sum() == 6
+    assert found["exact_dup_count"].sum() == 7
+
+
+def test_equal_texts_of_different_scopes_stay_apart(tmp_path: Path) -> None:
+    dumps = ["a", "b", "a", None, None, "b"]
+    plain = make_table(tmp_path / "read", {"web": ["same text"] * len(dumps)})
+    shard = plain.shards[0]
+    meta = pa.array([dump and json.dumps({"dump": dump}) for dump in dumps], pa.string())
+    with ParquetWriter(plain.documents.part(shard.name), DOCUMENT) as writer:
+        writer.write(plain.read(shard, DOCUMENT.names).set_column(6, "meta", meta))
+    _, found = find(Exact(within="meta.dump"), plain, tmp_path)
+    assert found["exact_count"].to_list() == [2] * 6
+    kept = [dump for dump, keep in zip(dumps, found["exact_keep"], strict=True) if keep]
+    assert sorted(kept, key=str) == [None, "a", "b"]

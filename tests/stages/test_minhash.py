@@ -2,9 +2,10 @@
 
 import json
 import random
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import chain, combinations, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.dedup import candidates
 from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stages import minhash
@@ -59,20 +61,87 @@ def components(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[s
     return list({id(component): component for component in found.values()}.values())
 
 
-def shingles(text: str, ngram: int = 5) -> set[tuple[str, ...]]:
-    words = text.split()
-    return {tuple(words[i : i + ngram]) for i in range(max(len(words) - ngram, 0) + 1)}
+def words_of(text: str) -> list[str]:
+    """Words by Unicode categories: letters and digits with their marks; a Han character is a word."""
+    words, inside = [], False
+    for character in text.lower():
+        category = unicodedata.category(character)
+        if "CJK" in unicodedata.name(character, ""):
+            words.append(character)
+            inside = False
+        elif category[0] == "L" or category == "Nd" or (category[0] == "M" and inside):
+            words[-1:] = [words[-1] + character] if inside else [*words[-1:], character]
+            inside = True
+        else:
+            inside = False
+    return words
+
+
+def tokens_of(text: str, unit: str) -> list[str]:
+    """Words, or their characters with a space between words of scripts that have spaces."""
+    words = words_of(text)
+    if unit == "word":
+        return words
+    spaced = [
+        "" if "CJK" in unicodedata.name(a[0], "") and "CJK" in unicodedata.name(b[0], "") else " "
+        for a, b in pairwise(words)
+    ]
+    return list("".join(chain.from_iterable(zip(words, [*spaced, ""], strict=True))))
+
+
+def shingles(text: str, stage: MinHash = MinHash()) -> set[tuple[str, ...]]:  # noqa: B008
+    tokens, ngram = tokens_of(text, stage.unit), stage.ngram
+    if not tokens:
+        return {("".join(text.split()),)}
+    return {tuple(tokens[i : i + ngram]) for i in range(max(len(tokens) - ngram, 0) + 1)}
 
 
 def jaccard(a: str, b: str) -> float:
     return len(shingles(a) & shingles(b)) / len(shingles(a) | shingles(b))
 
 
-@pytest.mark.parametrize("within", ["all", "source"])
-@settings(max_examples=15, deadline=None)
+def by_definition(
+    stage: MinHash, texts: list[str], source: list[str], ids: list[bytes], bands: np.ndarray
+) -> list[int]:
+    """Leader of each document: all pairs, in the order of the policy, without any index, exchange or component."""
+    count = len(texts)
+    flat = bands.reshape(count, -1)
+    sets = [shingles(text, stage) for text in texts]
+
+    def candidates(a: int, b: int) -> bool:
+        return bool((bands[a] == bands[b]).all(axis=1).any()) and (stage.within == "all" or source[a] == source[b])
+
+    def similar(a: int, b: int) -> bool:
+        estimate, exact = (flat[a] == flat[b]).mean(), len(sets[a] & sets[b]) / len(sets[a] | sets[b])
+        by = {"signature": estimate, "jaccard": exact, "off": 1.0}
+        return candidates(a, b) and by[stage.verify] >= stage.least_similarity - 1e-9
+
+    order = sorted(range(count), key=lambda i: (-len(texts[i].encode()) if stage.keep else 0, ids[i]))
+    leader = list(range(count))
+    if stage.closure:
+        edges = [(a, b) for a, b in combinations(range(count), 2) if similar(a, b)]
+        for members in components(range(count), edges):
+            first = min(members, key=order.index)
+            for member in members:
+                leader[member] = first
+        return leader
+    for place, document in enumerate(order):
+        kept = [other for other in order[:place] if leader[other] == other and similar(other, document)]
+        leader[document] = kept[0] if kept else document
+    return leader
+
+
+@pytest.mark.parametrize("closure", [False, True])
+@pytest.mark.parametrize("verify", ["signature", "jaccard", "off"])
+@pytest.mark.parametrize(("within", "keep"), [("all", ("longest",)), ("source", ())])
+@settings(max_examples=8, deadline=None)
 @given(web=TEXTS, books=TEXTS, shard_rows=st.integers(1, 5))
-def test_clusters_are_those_of_all_pairs(within: str, web: list[str], books: list[str], shard_rows: int) -> None:
-    stage = MinHash.model_validate({**SMALL, "within": within, "keep": ()})
+def test_clusters_are_those_of_all_pairs(
+    closure: bool, verify: str, within: str, keep: tuple[str], web: list[str], books: list[str], shard_rows: int
+) -> None:
+    threshold = None if verify == "off" else 0.5
+    fields = {"within": within, "keep": keep, "verify": verify, "closure": closure, "threshold": threshold}
+    stage = MinHash.model_validate({**SMALL, **fields})
     with TemporaryDirectory() as folder:
         table = make_table(Path(folder) / "read", {"web": web, "books": books}, shard_rows)
         if not table.rows:
@@ -81,26 +150,111 @@ def test_clusters_are_those_of_all_pairs(within: str, web: list[str], books: lis
         artifact = run_stage(stage, full, Path(folder))
         columns = ["id", "source", "text", stage.signatures.column]
         found = frame(Table(table.documents, (*full.sidecars, artifact)), [*columns, *stage.columns().names])
+        pairs = pl.concat([pl.read_parquet(path) for path in sorted(Path(artifact.path, "pairs").iterdir())])
     bands = minima(found[stage.signatures.column]).reshape(table.rows, stage.bands, stage.rows)
-    source = found["source"].to_list()
-    edges = [
-        (a, b)
-        for a, b in combinations(range(table.rows), 2)
-        if (bands[a] == bands[b]).all(axis=1).any() and (within == "all" or source[a] == source[b])
-    ]
-    rows = found.rows(named=True)
-    for members in components(range(table.rows), edges):
-        keeper = min(rows[member]["id"] for member in members)
-        for member in members:
-            row = rows[member]
-            assert row["minhash_size"] == len(members)
-            assert row["minhash_cluster"] == (min(members) if len(members) > 1 else None)
-            assert row["minhash_keeper"] == (keeper if len(members) > 1 else None)
-            assert row["minhash_keep"] == (row["id"] == keeper)
+    ids = found["id"].to_list()
+    leader = by_definition(stage, found["text"].to_list(), found["source"].to_list(), ids, bands)
+    size = Counter(leader)
+    for row, first in zip(found.iter_rows(named=True), leader, strict=True):
+        alone = size[first] == 1
+        assert row["minhash_size"] == size[first]
+        assert row["minhash_cluster"] == (None if alone else leader.index(first))
+        assert row["minhash_keeper"] == (None if alone else ids[first])
+        assert row["minhash_keep"] == (row["id"] == ids[first])
+        assert row["minhash_dup_count"] == (size[first] if row["minhash_keep"] else 0)
     lost = found.filter(~pl.col("minhash_keep"))
+    assert pairs["id"].to_list() == lost["id"].to_list()
+    assert pairs["keeper"].to_list() == lost["minhash_keeper"].to_list()
     for name, counts in artifact.manifest["duplicates"].items():
         texts = lost.filter(pl.col("source") == name)["text"].to_list()
-        assert counts == {"documents": len(texts), "bytes": sum(len(text.encode()) for text in texts)}
+        assert counts["documents"] == len(texts) == sum(counts.get("jaccard", {}).values())
+        assert counts["bytes"] == sum(len(text.encode()) for text in texts)
+
+
+SCRIPTS = {
+    "latin": [
+        "the",
+        "quick",
+        "brown",
+        "fox",
+        "jumps",
+        "over",
+        "a",
+        "lazy",
+        "dog",
+        "while",
+        "many",
+        "birds",
+        "sing",
+        "in",
+        "old",
+        "trees",
+        "near",
+        "small",
+        "rivers",
+    ],
+    "chinese": list("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往"),
+    "arabic": ["كان", "يا", "ما", "في", "قديم", "الزمان", "ملك", "عادل", "يحب", "شعبه", "كثيرا"],
+    "hindi": ["एक", "समय", "की", "बात", "है", "राजा", "अपने", "राज्य", "में", "बहुत", "प्रसन्न", "था"],
+    "code": [
+        "def",
+        "f",
+        "(",
+        "x",
+        ")",
+        ":",
+        "return",
+        "x",
+        "+",
+        "1",
+        "if",
+        "x",
+        ">",
+        "0",
+        "else",
+        "-",
+        "x",
+        "#",
+        "abs",
+    ],
+}
+
+
+@pytest.mark.parametrize("unit", ["word", "char"])
+@pytest.mark.parametrize("script", SCRIPTS)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_clusters_are_those_of_all_pairs_in_five_scripts(script: str, unit: str, data: st.DataObject) -> None:
+    words = SCRIPTS[script]
+    base = st.integers(0, 2).map(lambda seed: random.Random(seed).choices(words, k=14))
+    edits = st.lists(st.tuples(st.integers(0, 13), st.sampled_from(words)), max_size=3)
+    drawn = data.draw(st.lists(st.tuples(base, edits), max_size=10))
+    texts = []
+    for tokens, changes in drawn:
+        for at, word in changes:
+            tokens = [*tokens[:at], word, *tokens[at + 1 :]]
+        texts.append(("" if script == "chinese" else " ").join(tokens))
+    stage = MinHash(bands=8, rows=2, ngram=3, unit=unit, verify="jaccard", threshold=0.5)  # type: ignore[arg-type]
+    with TemporaryDirectory() as folder:
+        table = make_table(Path(folder) / "read", {"web": texts}, 3)
+        if not table.rows:
+            return
+        full = annotated(stage, table, Path(folder))
+        artifact = run_stage(stage, full, Path(folder))
+        columns = ["id", "source", "text", stage.signatures.column]
+        found = frame(Table(table.documents, (*full.sidecars, artifact)), [*columns, *stage.columns().names])
+    bands = minima(found[stage.signatures.column]).reshape(table.rows, stage.bands, stage.rows)
+    ids = found["id"].to_list()
+    leader = by_definition(stage, found["text"].to_list(), found["source"].to_list(), ids, bands)
+    assert [keeper or own for keeper, own in found.select("minhash_keeper", "id").iter_rows()] == [
+        ids[first] for first in leader
+    ]
+    exact = [
+        len(shingles(a, stage) & shingles(b, stage)) / len(shingles(a, stage) | shingles(b, stage))
+        for a, b in zip(texts, [texts[first] for first in leader], strict=True)
+    ]
+    for row, close in zip(found.iter_rows(named=True), exact, strict=True):
+        assert row["minhash_jaccard"] is None or row["minhash_jaccard"] == pytest.approx(close)
 
 
 def test_short_documents_are_near_duplicates_only_of_their_equals(tmp_path: Path) -> None:
@@ -196,14 +350,14 @@ def test_limits_of_disk_and_memory_do_not_change_the_outcome(
         tmp_path / "read", {"web": [text for texts in corpus().values() for text in texts]}, shard_rows=8
     )
     whole = digests(find(MinHash(**SMALL), table, tmp_path / "whole")[0])
-    monkeypatch.setattr(minhash, limit, value)
+    monkeypatch.setattr(candidates, limit, value)
     artifact, _ = find(MinHash(**SMALL), table, tmp_path / "limited")
     assert digests(artifact) == whole
     assert len(list(Path(artifact.path).glob("_receipts/bands-*-map"))) == exchanges
 
 
 def test_hot_buckets_are_counted_over_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minhash, "HOT_BUCKET", 5)
+    monkeypatch.setattr(candidates, "HOT_BUCKET", 5)
     table = make_table(tmp_path / "read", {"web": ["boiler plate text"] * 6 + ["rare text"] * 5, "books": ["x"]}, 4)
     artifact, _ = find(MinHash(**SMALL), table, tmp_path)
     counted = {name: artifact.manifest[name] for name in ("hot_buckets", "largest_bucket", "cluster_sizes")}
@@ -225,10 +379,79 @@ def test_a_run_that_was_stopped_anywhere_goes_on_to_the_same_bytes(tmp_path: Pat
     stage = MinHash(**SMALL)
     table = make_table(tmp_path / "read", {"web": [*BASES, BASES[0].upper(), BASES[2] + " z", "short"]}, shard_rows=4)
     whole = digests(find(stage, table, tmp_path / "whole")[0])
-    tasks = (2 + 1) + 1 + (2 + 1) + 2  # bands sent and joined, components, best sent and decided, parts written
+    tasks = (2 + 1) + 1 + (2 + 1) + 2 + 2 + 1  # bands, components, clusters, parts, a sample, what it measures
     for limit in range(tasks):
         path = tmp_path / str(limit)
         full = annotated(stage, table, path)
         with pytest.raises(RunError, match="the power went"):
             run_stage(stage, full, path, engine=FailingEngine(limit))
         assert digests(run_stage(stage, full, path, engine=FailingEngine(tasks - limit))) == whole
+
+
+def chain_texts() -> list[str]:
+    """Each shares most with the next, the first and the last little."""
+    words = [f"w{i}" for i in range(40)]
+    return [
+        " ".join([*words[4 * step :], *(f"new{i}" for i in range(4 * step))]) + " x" * (5 - step) for step in range(5)
+    ]
+
+
+def test_a_document_is_only_dropped_for_one_that_it_is_similar_to(tmp_path: Path) -> None:
+    table = make_table(tmp_path / "read", {"web": chain_texts()})
+    fields = {"bands": 40, "rows": 1, "ngram": 1, "threshold": 0.7, "verify": "jaccard"}
+    _, guarded = find(MinHash.model_validate(fields), table, tmp_path / "guarded")
+    _, chained = find(MinHash.model_validate({**fields, "closure": True}), table, tmp_path / "chained")
+    sets = [set(words_of(text)) for text in chain_texts()]
+    assert len(sets[0] & sets[4]) / len(sets[0] | sets[4]) < 0.7
+    assert chained["minhash_size"].to_list() == [5] * 5
+    assert chained["minhash_keep"].sum() == 1
+    assert 1 < guarded["minhash_keep"].sum() < 5
+    assert guarded["minhash_jaccard"].drop_nulls().min() >= 0.7  # type: ignore[operator]
+    assert chained["minhash_jaccard"].min() < 0.7  # type: ignore[operator]
+
+
+def test_small_clusters_can_be_left_alone(tmp_path: Path) -> None:
+    texts = ["one two three"] * 2 + ["four five six"] * 3 + ["seven eight nine"]
+    _, found = find(MinHash(min_cluster_size=3), make_table(tmp_path / "read", {"web": texts}, 2), tmp_path)
+    assert found["minhash_size"].to_list() == [2, 2, 3, 3, 3, 1]
+    assert found["minhash_keep"].sum() == 2 + 1 + 1
+    assert sorted(found["minhash_dup_count"].to_list()) == [0, 0, 1, 1, 1, 3]
+
+
+def test_oversized_components_are_cut_and_counted_and_equals_stay_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [" ".join(f"w{i}" for i in range(50)) + f" e{edit // 2}" for edit in range(40)]
+    table = make_table(tmp_path / "read", {"web": texts, "books": ["x"]}, 7)
+    monkeypatch.setattr(minhash, "COMPONENT_LIMIT", 10)
+    artifact, found = find(MinHash(), table, tmp_path)
+    assert artifact.manifest["cut_components"] == 1
+    assert artifact.manifest["largest_component"] == 40
+    assert found.filter("minhash_keep")["text"].is_unique().all()
+    whole = minima(frame(annotated(MinHash(), table, tmp_path / "again"), [MinHash().signatures.column]).to_series(1))
+    first_band = [tuple(signature[:8]) for signature in whole]
+    for row in found.drop_nulls("minhash_keeper").iter_rows(named=True):
+        assert first_band[row["row"]] == first_band[found["id"].to_list().index(row["minhash_keeper"])]
+
+
+def test_quality_is_measured_where_it_is_known(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    texts = [" ".join(f"w{rng.randrange(2000)}" for _ in range(120)) for _ in range(300)]
+    near = [" ".join(["edited", *text.split()[1:]]) for text in texts[:60]]
+    table = make_table(tmp_path / "read", {"web": [*texts, *near]}, 100)
+    artifact, _ = find(MinHash(verify="signature"), table, tmp_path)
+    quality = artifact.manifest["quality"]
+    assert dict(map(tuple, quality["curve"]))[0.8] == pytest.approx(0.9235, abs=1e-3)
+    assert [planted["rate"] for planted in quality["planted"]] == [0.01, 0.03, 0.08, 0.2]
+    for planted in quality["planted"]:
+        assert planted["documents"] >= 200
+        low, high = (planted[bound] * planted["documents"] for bound in ("low", "high"))
+        assert low - 3 <= planted["expected"] <= high + 3
+    assert quality["planted"][0]["found"] > 0.9 * quality["planted"][0]["documents"]
+    assert quality["planted"][3]["found"] < 0.1 * quality["planted"][3]["documents"]
+    dropped = artifact.manifest["duplicates"]["web"]
+    assert dropped["documents"] == 60
+    assert quality["audited"]["pairs"] == 60
+    assert quality["audited"]["reached"] == quality["audited"]["pairs"]
+    similarity = jaccard(texts[0], near[0])
+    assert abs(quality["audited"]["mean_jaccard"] - similarity) < 0.02

@@ -1,0 +1,288 @@
+"""Candidates for near-duplicates: documents that agree in all rows of a band, and what connects them.
+
+Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4. Documents that share a band are joined by
+edges to the one with the smallest row number, never pair by pair, so a bucket of n documents costs n edges. Whatever
+is connected is a component: candidates never lie in two of them, so components are what the next step may look at one
+by one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import storage
+from curate.artifact import Shard
+from curate.dedup.scope import scope_hashes
+from curate.engine.context import EXCHANGE
+from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
+from curate.table import ParquetWriter, Table, read_part
+
+if TYPE_CHECKING:
+    from curate.engine.context import Context
+
+HOT_BUCKET = 100_000  # documents; a bucket beyond it is boilerplate or an accident, and is reported
+KEYS_PER_EXCHANGE = 1 << 31  # bands are exchanged in groups of at most so many keys, 20 bytes each: 43 GB of disk,
+KEYS_PER_TASK = 1 << 21  # and so many from one shard, at 180 bytes of a task's memory: 0.4 GB
+EDGES_PER_BATCH = 1 << 22  # edges that the union-find holds at a time, at 70 bytes of memory: 0.3 GB
+
+EDGE = pa.schema([("low", pa.uint64()), ("high", pa.uint64())])
+LABEL = pa.schema([("label", pa.int64())])
+
+
+@dataclass(frozen=True)
+class Banding:
+    """Which columns hold the signatures, how they are cut, and who is compared with whom.
+
+    Parameters
+    ----------
+    column
+        Column of the signatures.
+    permutations, bands, rows
+        Length of a signature; it is cut into `bands` of `rows`.
+    within
+        Scope of the comparison, see `curate.dedup.scope`.
+    """
+
+    column: str
+    permutations: int
+    bands: int
+    rows: int
+    within: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard whose documents are compared: one of the table, or one of an index.
+
+    Parameters
+    ----------
+    name
+        Unique among the parts.
+    table, shard
+        Where its columns are read.
+    first_row
+        Number of documents in all parts before this one.
+    settled
+        Column that is true for documents that were kept before: only these take part, and they stay kept. Empty for
+        a shard of the table.
+    """
+
+    name: str
+    table: Table
+    shard: Shard
+    first_row: int
+    settled: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Number of documents, whether they take part or not."""
+        return self.shard.rows
+
+    def taking_part(self) -> NDArray[np.int64]:
+        """Positions of the documents that take part."""
+        if not self.settled:
+            return np.arange(self.rows)
+        return np.flatnonzero(self.table.read(self.shard, [self.settled])[self.settled].to_numpy())
+
+    def signatures(self, banding: Banding) -> NDArray[np.uint32]:
+        """Signatures, shape (documents, permutations)."""
+        column = self.table.read(self.shard, [banding.column]).column(banding.column).combine_chunks()
+        width = banding.permutations
+        minima = np.frombuffer(column.buffers()[1] or b"", "<u4", len(column) * width, column.offset * width * 4)
+        return minima.reshape(-1, width)
+
+
+class Components(NamedTuple):
+    """Outcome of `connect`.
+
+    Attributes
+    ----------
+    path
+        File from which `labels_of` reads.
+    members
+        Documents that have candidates.
+    oversized
+        Labels of components of more than the given number of documents.
+    counts
+        ``hot_buckets``, ``largest_bucket``, ``largest_component`` for the manifest.
+    """
+
+    path: str
+    members: int
+    oversized: list[int]
+    counts: dict[str, int]
+
+
+def parts_of(table: Table, settled: Sequence[tuple[Table, str]] = ()) -> tuple[Part, ...]:
+    """The shards of a table, and after them those of indexes with the column that says who was kept."""
+    parts = [Part(shard.name, table, shard, shard.first_row) for shard in table.shards]
+    row = table.rows
+    for number, (index, column) in enumerate(settled):
+        for shard in index.shards:
+            parts.append(Part(f"index-{number:03d}-{shard.name}", index, shard, row, column))
+            row += shard.rows
+    return tuple(parts)
+
+
+def connect(ctx: "Context", parts: Sequence[Part], banding: Banding, component_limit: int) -> Components:
+    """Find the components of the documents that share bands.
+
+    Parameters
+    ----------
+    ctx
+        Of the stage.
+    parts
+        From `parts_of`.
+    banding
+        How signatures are cut.
+    component_limit
+        Components of more documents than this are named in the result.
+    """
+    found, edges = [], []
+    rows = sum(part.rows for part in parts)
+    for bands in _band_groups(banding.bands, parts):
+        name = f"bands-{bands.start:04d}"
+        folder = f"{ctx.path}/{EXCHANGE}/edges/{name}"
+        partitions = partition_count(rows * len(bands))
+        mapper = partial(_send_bands, banding, bands, partitions, folder)
+        found += ctx.exchange(name, mapper, partial(_join_buckets, folder), partitions, parts)
+        edges += [_edge_file(folder, "shard", part.name) for part in parts]
+        edges += [_edge_file(folder, "partition", partition) for partition in range(partitions)]
+    path = f"{ctx.path}/{EXCHANGE}/labels.arrow"
+    task = partial(_label_components, parts, edges, component_limit)
+    labelled = ctx.map(task, [path], phase="components", keys=["components"])[0]
+    counts = {
+        "hot_buckets": sum(result["hot_buckets"] for result in found),
+        "largest_bucket": max((result["largest_bucket"] for result in found), default=0),
+        "largest_component": labelled["largest"],
+    }
+    return Components(path, labelled["members"], labelled["oversized"], counts)
+
+
+def labels_of(path: str, position: int) -> pa.Array:
+    """Labels of the documents of part number `position`: smallest row of the component, null without candidates."""
+    return read_partition([path], position)["label"].combine_chunks()
+
+
+def scoped_keys(banding: Banding, part: Part, signatures: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """Band keys, shape (documents, bands), that differ between scopes."""
+    from curate.text.minhash import band_keys
+
+    return band_keys(signatures, banding.bands, banding.rows) ^ _scope(banding.within, part)[:, None]
+
+
+def _scope(within: str, part: Part) -> NDArray[np.uint64]:
+    return scope_hashes(within, part.table, part.shard)
+
+
+class _Buckets(NamedTuple):
+    """Documents by band key.
+
+    Attributes
+    ----------
+    keys, centers, sizes
+        Key, smallest row and number of documents of each bucket, by ascending key.
+    edges
+        Smaller and larger rows of a forest that spans all buckets.
+    """
+
+    keys: NDArray[np.uint64]
+    centers: NDArray[np.uint64]
+    sizes: NDArray[np.uint32]
+    edges: tuple[NDArray[np.uint64], NDArray[np.uint64]]
+
+
+def _buckets(keys: NDArray[np.uint64], rows: NDArray[np.uint64], sizes: NDArray[np.uint32]) -> _Buckets:
+    """Join rows with equal keys to the smallest of them; row i stands for ``sizes[i]`` documents."""
+    from curate.text.unionfind import spanning_forest
+
+    order = np.argsort(keys)
+    keys, rows, sizes = keys[order], rows[order], sizes[order]
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    centers = np.minimum.reduceat(rows, starts) if len(keys) else rows
+    center = np.repeat(centers, np.diff(starts, append=len(keys)))
+    spokes = rows != center
+    counts = np.add.reduceat(sizes, starts) if len(keys) else sizes
+    return _Buckets(keys[starts], centers, counts, spanning_forest(center[spokes], rows[spokes]))
+
+
+def _band_groups(bands: int, parts: Sequence[Part]) -> Iterator[range]:
+    """Bands that are exchanged together: as many as the limits allow, and one at least."""
+    rows = [part.rows for part in parts if part.rows]
+    size = min(KEYS_PER_EXCHANGE // sum(rows), KEYS_PER_TASK // max(rows), bands) if rows else bands
+    for start in range(0, bands, max(size, 1)):
+        yield range(start, min(start + max(size, 1), bands))
+
+
+def _send_bands(banding: Banding, bands: range, partitions: int, folder: str, part: Part, path: str) -> dict[str, Any]:
+    """Join what meets within the shard; send one row per key, so that a reducer gets no more than that."""
+    keys = scoped_keys(banding, part, part.signatures(banding))[:, bands.start : bands.stop]
+    chosen = part.taking_part()
+    keys, rows = keys[chosen], (chosen + part.first_row).astype(np.uint64)
+    buckets = _buckets(keys.ravel(), np.repeat(rows, len(bands)), np.ones(keys.size, np.uint32))
+    _write_edges(_edge_file(folder, "shard", part.name), buckets.edges)
+    sent = pa.table({"key": buckets.keys, "row": buckets.centers, "size": buckets.sizes})
+    write_partitions(path, sent, partition_of(buckets.keys, partitions), partitions)
+    return {"keys": len(buckets.keys)}
+
+
+def _join_buckets(folder: str, partition: int, received: pa.Table) -> dict[str, Any]:
+    """Join what meets across shards."""
+    buckets = _buckets(*(received[name].to_numpy() for name in ("key", "row", "size")))
+    _write_edges(_edge_file(folder, "partition", partition), buckets.edges)
+    largest = int(buckets.sizes.max(initial=0))
+    return {"hot_buckets": int((buckets.sizes > HOT_BUCKET).sum()), "largest_bucket": largest}
+
+
+def _edge_file(folder: str, kind: str, key: str | int) -> str:
+    return f"{folder}/{kind}-{key}.parquet"
+
+
+def _write_edges(path: str, edges: tuple[NDArray[np.uint64], NDArray[np.uint64]]) -> None:
+    with ParquetWriter(path, EDGE) as writer:
+        writer.write(pa.table(list(edges), schema=EDGE))
+
+
+def _label_components(parts: Sequence[Part], edge_files: Sequence[str], limit: int, path: str) -> dict[str, Any]:
+    """Write the smallest row of each document's component, null for one without candidates; a batch per part."""
+    rows = sum(part.rows for part in parts)
+    labels = _labels(rows, edge_files)
+    alone = labels == np.arange(rows)
+    alone[labels[~alone]] = False
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with storage.replacing(path) as file, pa.ipc.new_file(file, LABEL, options=options) as writer:
+        for part in parts:
+            within = slice(part.first_row, part.first_row + part.rows)
+            writer.write_batch(pa.record_batch([pa.array(labels[within], mask=alone[within])], schema=LABEL))
+    found, sizes = np.unique(labels[~alone], return_counts=True)
+    return {
+        "members": int(sizes.sum()),
+        "largest": int(sizes.max(initial=0)),
+        "oversized": found[sizes > limit].tolist(),
+    }
+
+
+def _labels(rows: int, edge_files: Sequence[str]) -> NDArray[np.int64]:
+    """Smallest row of each row's component; edges are read in batches and drawn between components found before."""
+    from curate.text.unionfind import components
+
+    labels = np.arange(rows)
+    for low, high in _edge_batches(edge_files, max(EDGES_PER_BATCH, rows // 8)):
+        labels = components(rows, labels[low], labels[high])[labels]
+    return labels
+
+
+def _edge_batches(edge_files: Sequence[str], size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    batch, held = [], 0
+    for number, path in enumerate(edge_files, start=1):
+        batch.append(read_part(path))
+        held += len(batch[-1])
+        if held >= size or number == len(edge_files):
+            edges = pa.concat_tables(batch)
+            yield edges["low"].to_numpy().astype(np.int64), edges["high"].to_numpy().astype(np.int64)
+            batch, held = [], 0

@@ -1,0 +1,257 @@
+"""How well near-duplicates were found: the curve that is expected, copies planted to be found, pairs looked at again.
+
+A rate of edits says little by itself, since what counts is the Jaccard similarity that they leave. So every planted
+copy is measured: the share that was found stands beside the share that the formula of the bands expects at the exact
+similarities of the same copies.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.artifact import Shard
+from curate.dedup.clusters import Clustering, Shingling
+from curate.engine.context import EXCHANGE
+from curate.engine.exchange import read_partition, write_partitions
+from curate.table import Table
+
+if TYPE_CHECKING:
+    from curate.engine.context import Context
+
+RATES = (0.01, 0.03, 0.08, 0.2)  # of a planted copy's tokens that are edited
+PLANTED = 256  # documents of which copies are planted
+PLANTED_SHARDS = 4  # that they are taken from
+PLANTED_TOKENS = (50, 20_000)  # of a document that is taken: enough to edit, and not a book
+PAIRS_PER_SHARD = 64  # pairs of a keeper and a dropped document that are looked at again, at most,
+PAIRS = 200  # and of all shards,
+MOST_TOKENS = 100_000  # and no longer than this: two of each pair are held at once
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Pair(NamedTuple):
+    """A dropped document and its keeper, by row number, in the order of a hash of the dropped one."""
+
+    order: int
+    dropped: int
+    keeper: int
+
+
+def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Measure recall on planted copies and, unless similarities are exact anyway, precision on found pairs.
+
+    Parameters
+    ----------
+    ctx
+        Of the stage.
+    clustering
+        What was done.
+    seed
+        Of the signatures.
+    pairs
+        What `sample` found in each shard; the first `PAIRS` of all are looked at again.
+
+    Returns
+    -------
+    dict
+        ``curve``, pairs of a similarity and the chance that such a pair becomes a candidate; ``planted``, per rate of
+        edits the copies, their mean similarity, how many were found and how many the curve expects; ``audited``, the
+        pairs looked at again and how many of them have the similarity asked for.
+    """
+    from curate.text.minhash import collision_probability
+
+    bands, rows = clustering.banding.bands, clustering.banding.rows
+    chosen = sorted(pairs)[:PAIRS] if clustering.verify != "jaccard" else []
+    wanted, planting = _by_shard(ctx.table, chosen), _planting(ctx.table)
+    folder = f"{ctx.path}/{EXCHANGE}/sample"
+    shards = [shard for shard in ctx.table.shards if shard.name in wanted or shard.name in planting]
+    ctx.map(partial(_fetch, ctx.table, clustering.shingling, wanted, planting, folder), shards, phase="sample")
+    task = partial(_measure, clustering, seed, chosen, [f"{folder}/{shard.name}.arrow" for shard in shards])
+    measured = ctx.map(task, ["quality"], phase="quality", keys=["quality"])[0]
+    similarities = np.arange(30, 101, 5) / 100
+    curve = collision_probability(similarities, bands, rows).round(4).tolist()
+    return {"curve": [list(point) for point in zip(similarities.tolist(), curve, strict=True)], **measured}
+
+
+def sample(rows: NDArray[np.int64], keepers: NDArray[np.int64]) -> list[list[int]]:
+    """Some pairs of a shard, each the values of a `Pair`, chosen by the hash of the dropped document's row."""
+    from curate.text.words import mix64
+
+    order = mix64(rows.astype(np.uint64) + _GOLDEN) >> np.uint64(11)  # below 2^53, so that JSON holds it
+    first = np.argsort(order, kind="stable")[:PAIRS_PER_SHARD]
+    return [list(map(int, pair)) for pair in zip(order[first], rows[first], keepers[first], strict=True)]
+
+
+def edited(tokens: NDArray[np.uint64], rate: float, draw: int) -> NDArray[np.uint64]:
+    """A copy with a share of its tokens replaced (60 %), deleted (20 %) or followed by another (20 %).
+
+    Parameters
+    ----------
+    tokens
+        Hashes, shape (tokens,).
+    rate
+        Chance of a token to be edited.
+    draw
+        Chooses where and how; new tokens are equal to no other.
+
+    Examples
+    --------
+    >>> tokens = np.arange(10_000, dtype=np.uint64)
+    >>> copy = edited(tokens, 0.1, draw=1)
+    >>> bool(0.91 < np.isin(tokens, copy).mean() < 0.93)
+    True
+    """
+    chance, kind = _uniform(len(tokens), 2 * draw), _uniform(len(tokens), 2 * draw + 1)
+    hit = chance < rate
+    times = 1 - (hit & (kind >= 0.6) & (kind < 0.8)) + (hit & (kind >= 0.8))
+    origin = np.repeat(np.arange(len(tokens)), times)
+    copy = np.where(hit & (kind < 0.6), ~tokens, tokens)[origin]
+    inserted = np.append(False, origin[1:] == origin[:-1])[: len(copy)]
+    copy[inserted] = np.flatnonzero(inserted).astype(np.uint64) * _GOLDEN + np.uint64(draw)
+    return copy
+
+
+def interval(found: int, of: int) -> tuple[float, float]:
+    """Wilson's score interval of a share, at 95 %.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in interval(199, 200)]
+    [0.972, 0.999]
+    """
+    if of == 0:
+        return 0.0, 1.0
+    z, share = 1.959964, found / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z / (1 + z * z / of) * np.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+
+
+def _uniform(count: int, stream: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1) that are the same on every platform and in every version."""
+    from curate.text.words import mix64
+
+    base = mix64(np.uint64(stream + 1))
+    return (mix64(base + _GOLDEN * np.arange(1, count + 1, dtype=np.uint64)) >> np.uint64(11)) / float(1 << 53)
+
+
+def _planting(table: Table) -> list[str]:
+    """Shards at whose beginning copies are planted, spread over the table."""
+    step = -(-len(table.shards) // PLANTED_SHARDS)
+    return [shard.name for shard in table.shards[:: max(step, 1)]]
+
+
+def _by_shard(table: Table, pairs: Sequence[Pair]) -> dict[str, list[int]]:
+    """Rows of the pairs' documents by the shard that they are in."""
+    firsts = np.array([shard.first_row for shard in table.shards])
+    found: dict[str, list[int]] = {}
+    for row in sorted({row for pair in pairs for row in (pair.dropped, pair.keeper)}):
+        shard = table.shards[int(np.searchsorted(firsts, row, side="right")) - 1]
+        found.setdefault(shard.name, []).append(row)
+    return found
+
+
+def _fetch(
+    table: Table, shingling: Shingling, rows: dict[str, list[int]], planting: Sequence[str], folder: str, shard: Shard
+) -> dict[str, Any]:
+    """Write the tokens of the rows wanted of a shard, and of its first documents if copies of them are planted."""
+    wanted = np.array(rows.get(shard.name, []), np.int64) - shard.first_row
+    first, parts = 0, []
+    for batch in table.batches(shard, ["text"]):
+        inside = wanted[(wanted >= first) & (wanted < first + batch.num_rows)] - first
+        if first == 0 and shard.name in planting:
+            parts.append(_tokens(shingling, batch.column(0), np.arange(batch.num_rows), -1))
+        if len(inside):
+            parts.append(_tokens(shingling, batch.column(0), inside, shard.first_row + first))
+        first += batch.num_rows
+        if first > wanted.max(initial=-1):
+            break
+    write_partitions(f"{folder}/{shard.name}.arrow", pa.concat_tables(parts), np.zeros(sum(map(len, parts)), int), 1)
+    return {"documents": sum(map(len, parts))}
+
+
+def _tokens(shingling: Shingling, text: pa.Array, rows: NDArray[np.int64], first_row: int) -> pa.Table:
+    """Row numbers and tokens of some documents; planted ones, whose `first_row` is -1, have no number."""
+    from curate.text.batch import TextBatch
+
+    batch = TextBatch(text.take(pa.array(rows)))
+    hashes, offsets, _ = shingling.tokens(batch)
+    lengths = np.diff(offsets)
+    low, high = PLANTED_TOKENS if first_row < 0 else (1, MOST_TOKENS)
+    fit = np.flatnonzero((lengths >= low) & (lengths <= high))
+    fit = fit[:: max(len(fit) * PLANTED_SHARDS // PLANTED, 1)] if first_row < 0 else fit
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(hashes)).take(pa.array(fit))
+    numbers = np.full(len(fit), -1) if first_row < 0 else rows[fit] + first_row
+    return pa.table({"row": numbers, "tokens": lists})
+
+
+def _measure(clustering: Clustering, seed: int, pairs: Sequence[Pair], paths: Sequence[str], _: str) -> dict[str, Any]:
+    fetched = pa.concat_tables([read_partition([path], 0) for path in paths])
+    rows = fetched["row"].to_numpy()
+    tokens = [list_.values.to_numpy() for list_ in fetched["tokens"]]
+    originals = [tokens[i] for i in np.flatnonzero(rows < 0)[:PLANTED]]
+    planted = [_planted(clustering, seed, originals, rate, number) for number, rate in enumerate(RATES)]
+    position = {int(row): i for i, row in enumerate(rows) if row >= 0}
+    both = [pair for pair in pairs if pair.dropped in position and pair.keeper in position]
+    audited = {}
+    if both:
+        similar = _jaccard(
+            clustering, [tokens[position[p.dropped]] for p in both], [tokens[position[p.keeper]] for p in both]
+        )
+        reached = int((similar >= clustering.threshold).sum())
+        low, high = interval(reached, len(both))
+        audited = {"pairs": len(both), "reached": reached, "low": round(low, 4), "high": round(high, 4)}
+        audited |= {"mean_jaccard": round(float(similar.mean()), 4), "least_jaccard": round(float(similar.min()), 4)}
+    return {"planted": [result for result in planted if result["documents"]], "audited": audited}
+
+
+def _planted(
+    clustering: Clustering, seed: int, originals: Sequence[NDArray[np.uint64]], rate: float, number: int
+) -> dict[str, Any]:
+    """Plant a copy of each document; the copies found, beside those that the curve expects."""
+    from curate.text.minhash import band_keys, collision_probability, estimate_jaccard, signatures
+
+    bands, rows = clustering.banding.bands, clustering.banding.rows
+    copies = [edited(tokens, rate, number * PLANTED + i) for i, tokens in enumerate(originals)]
+    if not copies:
+        return {"documents": 0}
+    similar = _jaccard(clustering, originals, copies)
+    minima = [
+        signatures(*_joined(side), clustering.shingling.ngram, bands * rows, seed, np.zeros(len(side), np.uint64))
+        for side in (originals, copies)
+    ]
+    met = (band_keys(minima[0], bands, rows) == band_keys(minima[1], bands, rows)).any(axis=1)
+    judged = estimate_jaccard(*minima) if clustering.verify == "signature" else similar
+    reached = similar >= clustering.threshold
+    found = int((met & (judged >= clustering.threshold)).sum())
+    low, high = interval(found, len(copies))
+    return {
+        "rate": rate,
+        "documents": len(copies),
+        "mean_jaccard": round(float(similar.mean()), 4),
+        "reached": int(reached.sum()),
+        "found": found,
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "expected": round(float((collision_probability(similar, bands, rows) * reached).sum()), 2),
+    }
+
+
+def _joined(documents: Sequence[NDArray[np.uint64]]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    offsets = np.concatenate(([0], np.cumsum([len(tokens) for tokens in documents]))).astype(np.int64)
+    return np.concatenate(documents), offsets
+
+
+def _jaccard(
+    clustering: Clustering, left: Sequence[NDArray[np.uint64]], right: Sequence[NDArray[np.uint64]]
+) -> NDArray[np.float64]:
+    from curate.text.minhash import exact_jaccard
+
+    pairs = np.arange(2 * len(left)).reshape(2, -1).T.copy()
+    hashes, offsets = _joined([*left, *right])
+    return exact_jaccard(hashes, offsets, pairs, clustering.shingling.ngram, np.zeros(len(offsets) - 1, np.uint64))
