@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -39,6 +39,67 @@ RunDirectory = Annotated[str, typer.Argument(metavar="RUN", help="A run's direct
 def run(config: ConfigFile, overrides: Overrides = None) -> None:
     """Run a pipeline; what is finished already is not done again."""
     _run(config, overrides or [], "the same command")
+
+
+@app.command()
+def dedup(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, folders or globs; NAME=PATH names one.")
+    ],
+    out: Annotated[str, typer.Option(help="Folder for kept documents, pairs, clusters and report.")],
+    bands: Annotated[int | None, typer.Option(help="Bands of the signature [14].")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows of a band [8].")] = None,
+    ngram: Annotated[int | None, typer.Option(help="Words or characters per shingle [5].")] = None,
+    unit: Annotated[str | None, typer.Option(help="What shingles are made of: word or char [word].")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Least Jaccard similarity to what is kept; chooses bands and rows unless given."),
+    ] = None,
+    recall: Annotated[float | None, typer.Option(help="Chance of finding a pair at the threshold [0.95].")] = None,
+    within: Annotated[
+        str, typer.Option(help="Compare all, within each source, or within each value of a field.")
+    ] = "all",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Which is kept: longest, or a column and asc or desc; can be repeated.")
+    ] = None,
+    priority: Annotated[list[str] | None, typer.Option(help="Sources that are kept first; can be repeated.")] = None,
+    verify: Annotated[
+        str | None, typer.Option(help="Compare candidates by jaccard, signature, or off [jaccard].")
+    ] = None,
+    closure: Annotated[bool, typer.Option("--closure", help="Drop what is similar by a chain alone, too.")] = False,
+    min_cluster_size: Annotated[int | None, typer.Option(help="Leave smaller clusters alone [2].")] = None,
+    index: Annotated[
+        list[str] | None, typer.Option(help="Results of an earlier dedup, whose documents stay; can be repeated.")
+    ] = None,
+    text: Annotated[str, typer.Option(help="Field of the text.")] = "text",
+    id_field: Annotated[str, typer.Option("--id", help="Field of the document's own id.")] = "id",
+    max_text_bytes: Annotated[str, typer.Option(help="Longest text that is kept.")] = "256MB",
+    workers: Annotated[int | None, typer.Option(help="Processes; one per core unless given.")] = None,
+    seed: Annotated[int, typer.Option(help="Chooses the hash functions.")] = 0,
+) -> None:
+    """Remove near-duplicates from any files, and account for each: no configuration needed."""
+    from curate.deduplicate import Request, hand_over, is_done, pipeline_of
+
+    minhash = {
+        "bands": bands,
+        "rows": rows,
+        "ngram": ngram,
+        "unit": unit,
+        "threshold": threshold,
+        "keep": keep,
+        "priority": priority,
+        "verify": verify,
+        "closure": closure,
+        "min_cluster_size": min_cluster_size,
+        "index": index,
+    }
+    source = {"text": text, "id": id_field}
+    request = Request(inputs, out.rstrip("/"), source, minhash, recall, within, max_text_bytes, workers, seed)
+    pipeline = pipeline_of(request)
+    done = is_done(pipeline, request.out)
+    if not done:
+        _run_pipeline(pipeline, "the same command")
+    _say_deduplicated(hand_over(pipeline, request.out), request.out, done)
 
 
 @app.command()
@@ -157,6 +218,14 @@ def _run(config: str, overrides: list[str], again: str) -> None:
     from curate.report.build import build
 
     pipeline = Pipeline.from_yaml(config, overrides)
+    _run_pipeline(pipeline, again)
+    build(pipeline.root)
+    _say_what(pipeline)
+    _say_where(pipeline.root)
+
+
+def _run_pipeline(pipeline: "Pipeline", again: str) -> None:
+    """Run to the end, or say how to go on."""
     # A batch system's polite kill ends a run like Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
@@ -165,9 +234,6 @@ def _run(config: str, overrides: list[str], again: str) -> None:
         _stop(f"stopped; what is done is kept in {pipeline.root}. To go on, run {again} again", INTERRUPTED)
     except ConfigError as error:
         _stop(f"{error}\nthe run stopped there; what is done is kept in {pipeline.root}", BAD_CONFIG)
-    build(pipeline.root)
-    _say_what(pipeline)
-    _say_where(pipeline.root)
 
 
 def _need_run(run: str) -> None:
@@ -195,6 +261,32 @@ def _say_what(pipeline: "Pipeline") -> None:
         for source, files in node.artifact.manifest.get("files", {}).items():
             for reason, count in files["quarantined"].items():
                 typer.echo(f"warning: {count} of {files['in']} files of {source} in quarantine: {reason}", err=True)
+
+
+def _say_deduplicated(account: dict[str, Any], out: str, done: bool) -> None:
+    """What came in, what is kept, and where all of it is."""
+    settings, quality = account["settings"], account["quality"]
+    totals = {"in": 0, "kept": 0, "near_duplicate": 0}
+    quarantined: dict[str, int] = {}
+    for counts in (source["documents"] for source in account["sources"].values()):
+        totals["in"] += counts["in"]
+        totals["kept"] += counts["kept"]
+        totals["near_duplicate"] += sum(counts["dropped"].values())
+        for reason, count in counts["quarantined"].items():
+            quarantined[reason] = quarantined.get(reason, 0) + count
+    if done:
+        typer.echo("nothing to do: these results are of the same input and options")
+    parts = f"{totals['in']:,} in, {totals['kept']:,} kept, {totals['near_duplicate']:,} dropped as near-duplicates"
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in quarantined.items())
+    typer.echo(parts + (f", {sum(quarantined.values()):,} quarantined ({reasons})" if quarantined else ""))
+    least = f"similarity {settings['threshold']:.2f} or more by {settings['verify']}"
+    typer.echo(
+        f"{settings['bands']} bands x {settings['rows']} rows of {settings['unit']} {settings['ngram']}-grams, "
+        f"{'candidates not compared' if settings['verify'] == 'off' else least}; "
+        f"pairs of similarity 0.8 are found with a chance of {dict(map(tuple, quality['curve']))[0.8]:.3f}"
+    )
+    for name in ("kept", "pairs.parquet", "clusters.parquet", "report.json"):
+        typer.echo(f"{name.partition('.')[0]:<8} {out}/{name}")
 
 
 def _say_where(root: str) -> None:

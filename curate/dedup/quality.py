@@ -61,19 +61,13 @@ def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[P
         edits the copies, their mean similarity, how many were found and how many the curve expects; ``audited``, the
         pairs looked at again and how many of them have the similarity asked for.
     """
-    from curate.text.minhash import collision_probability
-
-    bands, rows = clustering.banding.bands, clustering.banding.rows
     chosen = sorted(pairs)[:PAIRS] if clustering.verify != "jaccard" else []
     wanted, planting = _by_shard(ctx.table, chosen), _planting(ctx.table)
     folder = f"{ctx.path}/{EXCHANGE}/sample"
     shards = [shard for shard in ctx.table.shards if shard.name in wanted or shard.name in planting]
     ctx.map(partial(_fetch, ctx.table, clustering.shingling, wanted, planting, folder), shards, phase="sample")
     task = partial(_measure, clustering, seed, chosen, [f"{folder}/{shard.name}.arrow" for shard in shards])
-    measured = ctx.map(task, ["quality"], phase="quality", keys=["quality"])[0]
-    similarities = np.arange(30, 101, 5) / 100
-    curve = collision_probability(similarities, bands, rows).round(4).tolist()
-    return {"curve": [list(point) for point in zip(similarities.tolist(), curve, strict=True)], **measured}
+    return ctx.map(task, ["quality"], phase="quality", keys=["quality"])[0]
 
 
 def sample(rows: NDArray[np.int64], keepers: NDArray[np.int64]) -> list[list[int]]:
@@ -191,6 +185,10 @@ def _tokens(shingling: Shingling, text: pa.Array, rows: NDArray[np.int64], first
 
 
 def _measure(clustering: Clustering, seed: int, pairs: Sequence[Pair], paths: Sequence[str], _: str) -> dict[str, Any]:
+    from curate.text.minhash import collision_probability
+
+    similarities = np.arange(30, 101, 5) / 100
+    curve = collision_probability(similarities, clustering.banding.bands, clustering.banding.rows).round(4)
     fetched = pa.concat_tables([read_partition([path], 0) for path in paths])
     rows = fetched["row"].to_numpy()
     tokens = [list_.values.to_numpy() for list_ in fetched["tokens"]]
@@ -207,7 +205,11 @@ def _measure(clustering: Clustering, seed: int, pairs: Sequence[Pair], paths: Se
         low, high = interval(reached, len(both))
         audited = {"pairs": len(both), "reached": reached, "low": round(low, 4), "high": round(high, 4)}
         audited |= {"mean_jaccard": round(float(similar.mean()), 4), "least_jaccard": round(float(similar.min()), 4)}
-    return {"planted": [result for result in planted if result["documents"]], "audited": audited}
+    return {
+        "curve": np.stack((similarities, curve), axis=1).tolist(),
+        "planted": [result for result in planted if result["documents"]],
+        "audited": audited,
+    }
 
 
 def _planted(

@@ -23,6 +23,7 @@ from curate import storage
 from curate.artifact import Shard, Totals, file_hash
 from curate.engine.exchange import MAX_PARTITIONS, partition_of
 from curate.errors import Problem, RunError
+from curate.io.plain import plain_columns, plain_type
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, ParquetWriter, Table, as_batch
 from curate.units import BYTE_FORMS, COUNT_FORMS, parse_bytes, parse_count
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 LANGUAGE = "lang_code"
+FINAL_COMPRESSION_LEVEL = 3  # of zstd: these files are written once and read for years
 ORDER = "_order"  # column of the hash that orders rows, while they travel
 
 ROW = pa.schema(
@@ -49,7 +51,6 @@ ROW = pa.schema(
     ]
 )
 _READ = ("id", "source", "source_id", "text", "tokens", "url", "date", "meta", "mix_split")
-_HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint8).reshape(256, 2)
 
 
 def _amount(value: object, info: ValidationInfo) -> int:
@@ -206,13 +207,7 @@ class Shards(Stage):
     def _schema(self, table: Table) -> pa.Schema:
         """Columns of the output files; dictionaries become plain values, which every reader knows."""
         carried = table.read(table.shards[0], self.carry).schema if self.carry else ()
-        return pa.schema([*ROW, *(pa.field(field.name, _plain(field.type)) for field in carried)])
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_fixed_size_binary(kind):
-        return pa.string()
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+        return pa.schema([*ROW, *(pa.field(field.name, plain_type(field.type)) for field in carried)])
 
 
 # -- layout ------------------------------------------------------------------------------------------------------------
@@ -262,9 +257,7 @@ def _scatter(table: Table, layout: Layout, schema: pa.Schema, files: range, shar
     columns = table.read(shard, [*names, "mix_split"])
     ids = id_bytes(columns.column("id"))
     row, epoch, order, file = _copies(layout, shard.source, columns.column("mix_split"), ids)
-    for position, field in enumerate(columns.schema):
-        if pa.types.is_fixed_size_binary(field.type):
-            columns = columns.set_column(position, field.name, _hex(columns.column(position)))
+    columns = plain_columns(columns)
     travelling = pa.schema([*schema, pa.field(ORDER, pa.uint64())])
     inside = np.flatnonzero((file >= files.start) & (file < files.stop))
     inside = inside[np.argsort(file[inside], kind="stable")]
@@ -318,7 +311,7 @@ def _write(layout: Layout, schema: pa.Schema, folder: str, files: range, number:
     keys = [(ORDER, "ascending"), ("id", "ascending"), ("epoch", "ascending")]
     order = pc.call_function("sort_indices", [rows.select([key for key, _ in keys])], pc.SortOptions(sort_keys=keys))
     sizes = pc.call_function("binary_length", [rows.column("text")]).to_numpy()
-    with ParquetWriter(f"{folder}/{path}", schema) as writer:
+    with ParquetWriter(f"{folder}/{path}", schema, FINAL_COMPRESSION_LEVEL) as writer:
         for first, last in pairwise(_row_groups(sizes[order])):
             writer.write(rows.take(order[first:last]).select(schema.names))
     return {
@@ -362,18 +355,6 @@ def _languages(rows: pa.Table) -> dict[str, int]:
     found = rows.filter(pc.is_valid(rows.column(LANGUAGE)))  # type: ignore[attr-defined]
     sums = found.group_by(LANGUAGE).aggregate([("tokens", "sum")])
     return dict(zip(sums.column(LANGUAGE).to_pylist(), sums.column("tokens_sum").to_pylist(), strict=True))
-
-
-def _hex(column: pa.ChunkedArray) -> pa.Array:
-    """Binary of fixed size, such as ids, in hexadecimal digits: readers downstream do not know that type."""
-    width = column.type.byte_width
-    known = column.drop_null().combine_chunks()
-    values = np.frombuffer(known.buffers()[1] or b"", np.uint8, len(known) * width, known.offset * width)
-    offsets = np.arange(len(known) + 1, dtype=np.int32) * 2 * width
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(_HEX[values].tobytes())]
-    digits = pa.Array.from_buffers(pa.string(), len(known), buffers)
-    missing = column.is_null().to_numpy()
-    return digits.take(pa.array(np.cumsum(~missing) - 1, mask=missing))
 
 
 # -- accounts ----------------------------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ def canonical_url(url: str) -> str | None:
 
     On top of the normalizations of RFC 3986, section 6.2.2 and 6.2.3, and of internationalized hosts, all by w3lib
     (case of scheme and host, percent-encoding, dot segments, empty path, Punycode), these are equal: ``http`` and
-    ``https``; with and without ``www.`` before the host, a default port, user, fragment, a slash at the end of the path;
-    any order of the parameters of the query; with and without those that track or name a visit.
+    ``https``; with and without ``www.``, a default port, user, fragment, a slash that ends the path; any order of the
+    parameters of the query; with and without those that track or name a visit.
 
     Parameters
     ----------
