@@ -162,10 +162,7 @@ class Pipeline:
         problems += [] if stage.makes_table else self._clashes(stage, visible, table)
         unknown = [name for name in stage.references() if name not in visible]
         problems += [Problem(where, f"needs the stage {name!r} before it") for name in unknown]
-        if stage.makes_table:
-            known = Known(pa.schema([]), {}, {}, self.config.run.seed)
-        else:
-            known = self._known(visible, owners)
+        known = self._known(visible, owners) if table else Known(pa.schema([]), {}, {}, self.config.run.seed)
         relative = [replace(problem, where=(*where, *problem.where)) for problem in stage.check(known)]
         if problems or relative:
             self.problems += problems + relative
