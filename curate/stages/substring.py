@@ -1,0 +1,269 @@
+"""Repeated spans of at least N bytes, within and across documents: all copies but the first are cut out.
+
+What ExactSubstr does with a suffix array over all text (Lee et al. 2022, "Deduplicating training data makes language
+models better", arXiv 2107.06499, section 4.1), here without one: anchors bring equal windows together (see
+`curate.text.repeats`), so that only hashes travel, and text only around anchors that repeat.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curate import storage
+from curate.artifact import Artifact, Shard
+from curate.dedup import scope
+from curate.dedup.cuts import Spans, account, write_without
+from curate.dedup.scope import Within
+from curate.dedup.survivors import Policy, Preference, Priority, ranking
+from curate.engine.context import EXCHANGE
+from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
+from curate.errors import Problem
+from curate.stage import Known, Stage
+from curate.table import DOCUMENT, Table
+
+if TYPE_CHECKING:
+    from curate.engine.context import Context
+    from curate.text.batch import TextBatch
+
+BYTES_PER_ROW = 16  # of the rows that `partition_count` counts
+RANGE = pa.schema(
+    [
+        ("group", pa.int32()),
+        ("before_from", pa.int64()),
+        ("before_to", pa.int64()),
+        ("first_id", pa.binary(16)),
+        ("first_position", pa.int64()),
+    ]
+)
+
+
+class Substring(Stage):
+    """Cut out bytes that are covered by a window of `min_bytes` bytes that stood before, and make a new table.
+
+    Before means in a document that comes first in the order of `priority`, `prefer` and the ids, or further up in the
+    same document and not overlapping. Documents of which nothing is left are dropped; characters are not cut in two.
+    What was cut is recorded in ``removed``, by document and byte.
+
+    Examples
+    --------
+    >>> Substring(min_bytes=300, within="source").requires()[-2:]
+    ('date', 'meta')
+    """
+
+    stage: Literal["substring"] = "substring"
+    version: ClassVar[int] = 1
+    makes_table: ClassVar[bool] = True
+
+    min_bytes: int = Field(default=500, ge=8, le=100_000, description="length from which on a repeated span is cut")
+    prefer: tuple[Preference, ...] = Field(
+        default=(), description="documents whose copy stays: `longest`, or columns with `asc` or `desc`"
+    )
+    priority: Priority = ()
+    within: Within = "all"
+
+    @property
+    def policy(self) -> Policy:
+        """Whose copy stays."""
+        return Policy(self.prefer, self.priority)
+
+    def requires(self) -> tuple[str, ...]:
+        """The documents, and what `prefer` and `within` name."""
+        return tuple(dict.fromkeys([*DOCUMENT.names, *self.policy.columns, *scope.columns_of(self.within)]))
+
+    def place(self, column: str) -> tuple[str | int, ...]:
+        """Where `column` is named."""
+        place = self.policy.place(column)
+        return ("prefer", *place[1:]) if place else ("within",)
+
+    def check(self, known: Known) -> Iterable[Problem]:
+        """Sources and columns exist and have an order."""
+        for problem in self.policy.problems(known):
+            yield replace(problem, where=tuple("prefer" if step == "keep" else step for step in problem.where))
+        yield from scope.problems(self.within, known)
+
+    def run(self, ctx: "Context") -> dict[str, Any]:
+        """Anchors that repeat, windows around them, and the cut."""
+        from curate.text.repeats import reach
+
+        shards = len(ctx.table.shards)
+        folder = f"{ctx.path}/{EXCHANGE}"
+        text_bytes = sum(shard.text_bytes for shard in ctx.table.shards)
+        partitions = partition_count(4 * text_bytes // self.min_bytes)
+        repeated = [f"{folder}/repeated/{partition:05d}.arrow" for partition in range(partitions)]
+        send = partial(_send_anchors, self, ctx.table, folder, partitions)
+        counted = ctx.exchange("anchors", send, partial(_repeated, repeated, shards), partitions)
+        anchors = sum(result["anchors"] for result in counted)
+        partitions = partition_count(anchors * (2 * reach(self.min_bytes) + 60) // BYTES_PER_ROW)
+        ranges = [f"{folder}/ranges/{partition:05d}.arrow" for partition in range(partitions)]
+        send = partial(_send_surroundings, self, ctx.table, folder, repeated, partitions)
+        ctx.exchange("windows", send, partial(_windows, self, ranges, shards), partitions)
+        written = ctx.map_shards(partial(_cut, self, ctx.table, ctx.artifact, folder, ranges))
+        storage.remove_tree(folder)
+        return account(ctx.table.shards, written) | {"repeated_anchors": anchors}
+
+
+def _whole(table: Table, shard: Shard) -> "TextBatch":
+    from curate.text.batch import TextBatch
+
+    return TextBatch(table.read(shard, ["text"]).column(0).combine_chunks())
+
+
+def _local(folder: str, kind: str, shard: Shard) -> str:
+    return f"{folder}/local/{kind}-{shard.name}.arrow"
+
+
+def _send_anchors(
+    stage: Substring, table: Table, folder: str, partitions: int, shard: Shard, path: str
+) -> dict[str, Any]:
+    """Note the shard's anchors, and send their keys."""
+    from curate.text.batch import TextBatch
+    from curate.text.repeats import anchors
+    from curate.text.words import mix64
+
+    scopes = mix64(scope.scope_hashes(stage.within, table, shard))
+    rows, positions, keys, first = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], 0
+    for batch in table.batches(shard, ["text"]):
+        text = TextBatch(batch.column(0))
+        found = anchors(text.data, text.offsets, stage.min_bytes)
+        rows.append(first + found.document)
+        positions.append(found.position)
+        keys.append(mix64(found.key ^ scopes[first + found.document]))
+        first += len(text)
+    key = np.concatenate(keys)
+    noted = pa.table({"row": np.concatenate(rows), "position": np.concatenate(positions), "key": key})
+    write_partitions(_local(folder, "anchors", shard), noted, np.zeros(len(key), np.int64), 1)
+    distinct, counts = np.unique(key, return_counts=True)
+    sent = pa.table({"key": distinct, "count": counts, "shard": np.full(len(distinct), table.shards.index(shard))})
+    write_partitions(path, sent, partition_of(distinct, partitions), partitions)
+    return {"anchors": len(key)}
+
+
+def _repeated(paths: Sequence[str], shards: int, partition: int, received: pa.Table) -> dict[str, Any]:
+    """Tell the shards which of their keys stand more than once."""
+    key, count, shard = (received[name].to_numpy() for name in ("key", "count", "shard"))
+    distinct, inverse = np.unique(key, return_inverse=True)
+    again = np.bincount(inverse, weights=count, minlength=len(distinct))[inverse] > 1
+    write_partitions(paths[partition], pa.table({"key": key[again]}), shard[again], shards)
+    return {"anchors": int(count[again].sum())}
+
+
+def _send_surroundings(
+    stage: Substring, table: Table, folder: str, repeated: Sequence[str], partitions: int, shard: Shard, path: str
+) -> dict[str, Any]:
+    """Send the text around anchors that repeat: once for all in the shard that have the same."""
+    import polars as pl
+
+    from curate.text.repeats import gram_length, surroundings
+
+    window, position = stage.min_bytes, table.shards.index(shard)
+    noted = read_partition([_local(folder, "anchors", shard)], 0)
+    row, at, key = (noted[name].to_numpy() for name in ("row", "position", "key"))
+    chosen = np.isin(key, read_partition(repeated, position)["key"].to_numpy())
+    row, at, key = row[chosen], at[chosen], key[chosen]
+    text = _whole(table, shard) if len(row) else None
+    offsets = text.offsets if text else np.zeros(1, np.int64)
+    data = text.data if text else np.zeros(0, np.uint8)
+    before, after, content = surroundings(data, offsets, row, at, window)
+    anchors = pl.concat(
+        [
+            pl.DataFrame(
+                {"key": key, "content": content, "row": row, "position": at, "before": before, "after": after}
+            ),
+            ranking(table, stage.policy, shard)[row],
+        ],
+        how="horizontal",
+    )
+    order = {"key": False, "content": False, **stage.policy.directions, "position": False}
+    anchors = anchors.sort(list(order), descending=list(order.values()), nulls_last=True)
+    changed = anchors.select(pl.struct("key", "content").rle_id()).to_series().to_numpy().astype(np.int32)
+    best = np.flatnonzero(np.diff(changed, prepend=np.int32(-1)))
+    local = anchors.select("row", "position").with_columns(group=changed)
+    write_partitions(_local(folder, "groups", shard), local.to_arrow(), np.zeros(len(local), np.int64), 1)
+    sent = anchors[best].with_columns(group=np.arange(len(best), dtype=np.int32), shard=pl.lit(position, pl.Int32))
+    start = offsets[sent["row"].to_numpy()] + sent["position"].to_numpy()
+    around = _around(data, start, sent["before"].to_numpy(), sent["after"].to_numpy(), gram_length(window))
+    travelling = sent.drop("content", "row").to_arrow().append_column("around", around)
+    write_partitions(path, travelling, partition_of(sent["key"].to_numpy(), partitions), partitions)
+    return {"anchors": len(row), "sent": len(best)}
+
+
+def _around(
+    data: NDArray[np.uint8], start: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64], gram: int
+) -> pa.Array:
+    """The bytes before each anchor and those after its k-gram."""
+    pieces = (
+        data[at - left : at].tobytes() + data[at + gram : at + gram + right].tobytes()
+        for at, left, right in zip(start.tolist(), before.tolist(), after.tolist(), strict=True)
+    )
+    return pa.array(pieces, pa.large_binary())
+
+
+def _windows(stage: Substring, paths: Sequence[str], shards: int, partition: int, received: pa.Table) -> dict[str, Any]:
+    """Tell the shards which windows around their anchors stood where first."""
+    import polars as pl
+
+    from curate.text.repeats import first_windows
+
+    order = {"key": False, **stage.policy.directions, "position": False}
+    anchors = pl.DataFrame(received.drop_columns("around")).with_row_index("sent")
+    anchors = anchors.sort(list(order), descending=list(order.values()), nulls_last=True)
+    around = received["around"].combine_chunks().take(pa.array(anchors["sent"].to_numpy()))
+    buffers = around.buffers()
+    starts = np.frombuffer(buffers[1] or bytes(8), np.int64)[: len(around)]
+    data = np.frombuffer(buffers[2] or b"", np.uint8)
+    key = anchors["key"].to_numpy()
+    key_starts = np.append(np.flatnonzero(np.diff(key, prepend=~key[:1])), len(key))
+    found = first_windows(
+        key_starts, data, starts, anchors["before"].to_numpy(), anchors["after"].to_numpy(), stage.min_bytes
+    )
+    first = anchors.select(first_id="id", first_position="position")[found.first]
+    ranges = anchors.select("group", "shard")[found.anchor].with_columns(
+        first, before_from=found.before_from, before_to=found.before_to
+    )
+    table = ranges.select(RANGE.names).to_arrow().cast(RANGE)
+    write_partitions(paths[partition], table, ranges["shard"].to_numpy().astype(np.int64), shards)
+    return {"ranges": len(ranges)}
+
+
+def _cut(
+    stage: Substring, table: Table, artifact: Artifact, folder: str, ranges: Sequence[str], shard: Shard
+) -> dict[str, Any]:
+    """Write the shard without what stood before."""
+    return write_without(table, artifact, Spans(*_spans(stage, table, folder, ranges, shard)), shard)
+
+
+def _spans(
+    stage: Substring, table: Table, folder: str, ranges: Sequence[str], shard: Shard
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The bytes that are covered by windows that stood before."""
+    import polars as pl
+
+    from curate.text.spans import merge, whole_characters
+
+    groups = pl.DataFrame(read_partition([_local(folder, "groups", shard)], 0))
+    if groups.height == 0:
+        return merge(*np.zeros((3, 0), np.int64))
+    ids = pl.DataFrame(table.read(shard, ["id"])).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    found = (
+        groups.join(pl.DataFrame(read_partition(ranges, table.shards.index(shard))), on="group", how="inner")
+        .join(ids, on="row", how="left")
+        .filter(
+            (pl.col("first_id") != pl.col("id")) | (pl.col("position") - pl.col("first_position") >= stage.min_bytes)
+        )
+        .select(
+            "row",
+            start=pl.col("position") - pl.col("before_to"),
+            end=pl.col("position") - pl.col("before_from") + stage.min_bytes,
+        )
+    )
+    row, start, end = merge(*(found[name].to_numpy() for name in ("row", "start", "end")))
+    text = _whole(table, shard)
+    base = text.offsets[row]
+    start, end = whole_characters(text.data, base + start, base + end)
+    return merge(row, start - base, end - base)
