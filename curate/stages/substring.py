@@ -28,10 +28,15 @@ from curate.stage import Known, Stage
 from curate.table import DOCUMENT, Table
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from curate.engine.context import Context
     from curate.text.batch import TextBatch
 
 BYTES_PER_ROW = 16  # of the rows that `partition_count` counts
+ANCHOR = pa.schema(
+    [("row", pa.int64()), ("position", pa.int64()), ("key", pa.uint64()), ("stride", pa.int64()), ("times", pa.int64())]
+)
 RANGE = pa.schema(
     [
         ("group", pa.int32()),
@@ -127,18 +132,19 @@ def _send_anchors(
     from curate.text.words import mix64
 
     scopes = mix64(scope.scope_hashes(stage.within, table, shard))
-    rows, positions, keys, first = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], 0
+    noted, first = [ANCHOR.empty_table()], 0
     for batch in table.batches(shard, ["text"]):
         text = TextBatch(batch.column(0))
         found = anchors(text.data, text.offsets, stage.min_bytes)
-        rows.append(first + found.document)
-        positions.append(found.position)
-        keys.append(mix64(found.key ^ scopes[first + found.document]))
+        keys = mix64(found.key ^ scopes[first + found.document])
+        columns = [first + found.document, found.position, keys, found.stride, found.times]
+        noted.append(pa.table(columns, schema=ANCHOR))
         first += len(text)
-    key = np.concatenate(keys)
-    noted = pa.table({"row": np.concatenate(rows), "position": np.concatenate(positions), "key": key})
-    write_partitions(_local(folder, "anchors", shard), noted, np.zeros(len(key), np.int64), 1)
-    distinct, counts = np.unique(key, return_counts=True)
+    all_noted = pa.concat_tables(noted)
+    write_partitions(_local(folder, "anchors", shard), all_noted, np.zeros(len(all_noted), np.int64), 1)
+    key = all_noted["key"].to_numpy()
+    distinct, inverse = np.unique(key, return_inverse=True)
+    counts = np.bincount(inverse, weights=all_noted["times"].to_numpy()).astype(np.int64)
     sent = pa.table({"key": distinct, "count": counts, "shard": np.full(len(distinct), table.shards.index(shard))})
     write_partitions(path, sent, partition_of(distinct, partitions), partitions)
     return {"anchors": len(key)}
@@ -163,18 +169,17 @@ def _send_surroundings(
 
     window, position = stage.min_bytes, table.shards.index(shard)
     noted = read_partition([_local(folder, "anchors", shard)], 0)
-    row, at, key = (noted[name].to_numpy() for name in ("row", "position", "key"))
-    chosen = np.isin(key, read_partition(repeated, position)["key"].to_numpy())
-    row, at, key = row[chosen], at[chosen], key[chosen]
+    key = noted["key"].to_numpy()
+    noted = noted.filter(pa.array(np.isin(key, read_partition(repeated, position)["key"].to_numpy())))
+    row, at = noted["row"].to_numpy(), noted["position"].to_numpy()
     text = _whole(table, shard) if len(row) else None
     offsets = text.offsets if text else np.zeros(1, np.int64)
     data = text.data if text else np.zeros(0, np.uint8)
     before, after, content = surroundings(data, offsets, row, at, window)
     anchors = pl.concat(
         [
-            pl.DataFrame(
-                {"key": key, "content": content, "row": row, "position": at, "before": before, "after": after}
-            ),
+            pl.DataFrame(noted),
+            pl.DataFrame({"content": content, "before": before, "after": after}),
             ranking(table, stage.policy, shard)[row],
         ],
         how="horizontal",
@@ -183,12 +188,12 @@ def _send_surroundings(
     anchors = anchors.sort(list(order), descending=list(order.values()), nulls_last=True)
     changed = anchors.select(pl.struct("key", "content").rle_id()).to_series().to_numpy().astype(np.int32)
     best = np.flatnonzero(np.diff(changed, prepend=np.int32(-1)))
-    local = anchors.select("row", "position").with_columns(group=changed)
+    local = anchors.select("row", "position", "stride", "times").with_columns(group=changed)
     write_partitions(_local(folder, "groups", shard), local.to_arrow(), np.zeros(len(local), np.int64), 1)
     sent = anchors[best].with_columns(group=np.arange(len(best), dtype=np.int32), shard=pl.lit(position, pl.Int32))
     start = offsets[sent["row"].to_numpy()] + sent["position"].to_numpy()
     around = _around(data, start, sent["before"].to_numpy(), sent["after"].to_numpy(), gram_length(window))
-    travelling = sent.drop("content", "row").to_arrow().append_column("around", around)
+    travelling = sent.drop("content", "row", "stride", "times").to_arrow().append_column("around", around)
     write_partitions(path, travelling, partition_of(sent["key"].to_numpy(), partitions), partitions)
     return {"anchors": len(row), "sent": len(best)}
 
@@ -253,13 +258,14 @@ def _spans(
     found = (
         groups.join(pl.DataFrame(read_partition(ranges, table.shards.index(shard))), on="group", how="inner")
         .join(ids, on="row", how="left")
-        .filter(
-            (pl.col("first_id") != pl.col("id")) | (pl.col("position") - pl.col("first_position") >= stage.min_bytes)
-        )
+        .with_columns(apart=pl.col("position") - pl.col("first_position") - stage.min_bytes)
+        # Of anchors at one distance, those that overlap with the first in the same document are passed over.
+        .with_columns(passed=pl.when(pl.col("first_id") == pl.col("id")).then(_steps("apart", "stride")).otherwise(0))
+        .filter(pl.col("passed") < pl.col("times"))
         .select(
             "row",
-            start=pl.col("position") - pl.col("before_to"),
-            end=pl.col("position") - pl.col("before_from") + stage.min_bytes,
+            start=pl.col("position") + pl.col("passed") * pl.col("stride") - pl.col("before_to"),
+            end=pl.col("position") + (pl.col("times") - 1) * pl.col("stride") - pl.col("before_from") + stage.min_bytes,
         )
     )
     row, start, end = merge(*(found[name].to_numpy() for name in ("row", "start", "end")))
@@ -267,3 +273,12 @@ def _spans(
     base = text.offsets[row]
     start, end = whole_characters(text.data, base + start, base + end)
     return merge(row, start - base, end - base)
+
+
+def _steps(lacking: str, stride: str) -> "pl.Expr":
+    """Strides until a distance that is negative is 0 or more; one, if there is no stride."""
+    import polars as pl
+
+    lack = (-pl.col(lacking)).clip(lower_bound=0)
+    step = pl.col(stride).clip(lower_bound=1)
+    return pl.when(pl.col(stride) > 0).then((lack + step - 1) // step).otherwise((lack > 0).cast(pl.Int64))

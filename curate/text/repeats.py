@@ -32,11 +32,16 @@ class Anchors(NamedTuple):
         Document, and byte in it at which the k-gram starts, int64, shape (anchors,), ascending.
     key
         Hash of the k-gram, uint64.
+    stride, times
+        Anchors with one key and one surrounding are one row: `times` of them, `stride` bytes apart. So text that
+        repeats itself at short distance (a line of dashes) costs no more than other text.
     """
 
     document: NDArray[np.int64]
     position: NDArray[np.int64]
     key: NDArray[np.uint64]
+    stride: NDArray[np.int64]
+    times: NDArray[np.int64]
 
 
 class Firsts(NamedTuple):
@@ -87,10 +92,11 @@ def anchors(data: NDArray[np.uint8], offsets: NDArray[np.int64], window: int) ->
     """
     gram = gram_length(window)
     room = int(np.maximum(np.diff(offsets) - window + 1, 0).sum())
-    document, position = np.empty(room, np.int64), np.empty(room, np.int64)
+    columns = np.empty((4, room), np.int64)
     key = np.empty(room, np.uint64)
-    count = _anchors(data, offsets, gram, reach(window), _base(), document, position, key)
-    return Anchors(document[:count].copy(), position[:count].copy(), key[:count].copy())
+    count = _anchors(data, offsets, gram, reach(window), _base(), columns, key)
+    document, position, stride, times = columns[:, :count].copy()
+    return Anchors(document, position, key[:count].copy(), stride, times)
 
 
 def surroundings(
@@ -203,7 +209,7 @@ def _power(base, exponent):
 
 
 @numba.njit(cache=True, nogil=True)
-def _anchors(data, offsets, gram, reach, base, document, position, key):
+def _anchors(data, offsets, gram, reach, base, columns, key):
     grams = reach + 1  # k-grams of a window, whose first starts with it and whose last ends with it
     leading = _power(base, gram - 1)
     # Candidates for the minimum, oldest first, with ascending hashes: a ring.
@@ -217,6 +223,8 @@ def _anchors(data, offsets, gram, reach, base, document, position, key):
         for i in range(first, first + gram - 1):
             rolling = _sum(_product(rolling, base), np.uint64(data[i]) + np.uint64(1))
         head, size, last = 0, 0, -1
+        # Anchors with one k-gram at one distance, which are written when the next one is another.
+        run, run_key, stride, times = 0, np.uint64(0), 0, 0
         for at in range(end - first - gram + 1):
             rolling = _sum(_product(rolling, base), np.uint64(data[first + at + gram - 1]) + np.uint64(1))
             order = mix64(rolling)
@@ -229,11 +237,38 @@ def _anchors(data, offsets, gram, reach, base, document, position, key):
             ring_at[tail], ring_order[tail], ring_key[tail] = at, order, rolling
             size += 1
             if at >= grams - 1 and ring_at[head] != last:
+                distance = ring_at[head] - last
+                same = times > 0 and ring_key[head] == run_key and distance <= gram
+                if same and (times == 1 or distance == stride):
+                    stride = distance
+                    times += 1
+                else:
+                    count = _write_run(number, run, run_key, stride, times, reach, columns, key, count)
+                    run, run_key, stride, times = ring_at[head], ring_key[head], 0, 1
                 last = ring_at[head]
-                document[count], position[count], key[count] = number, last, ring_key[head]
-                count += 1
             gone = np.uint64(data[first + at]) + np.uint64(1)
             rolling = _sum(rolling, _PRIME - _product(gone, leading))
+        count = _write_run(number, run, run_key, stride, times, reach, columns, key, count)
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _write_run(document, position, run_key, stride, times, reach, columns, key, count):
+    """Write equal k-grams at one distance; those in the middle, which have the same text around them, as one row.
+
+    K-grams that overlap or touch make the text between the first and the last periodic. What is around one of them is
+    the same as around the next if both reach into periodic text alone.
+    """
+    edge = -(-reach // stride) if times > 1 else times
+    inner = times - 2 * edge
+    for i in range(times):
+        middle = inner > 1 and edge <= i < times - edge
+        if middle and i > edge:
+            continue
+        columns[0, count], columns[1, count] = document, position + i * stride
+        columns[2, count], columns[3, count] = (stride, inner) if middle else (0, 1)
+        key[count] = run_key
+        count += 1
     return count
 
 
