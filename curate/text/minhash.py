@@ -265,7 +265,10 @@ def choose_bands(permutations: int, threshold: float, recall: float) -> Banding:
     similarity = np.linspace(0, threshold, 1001)
     best, least = None, math.inf
     for rows in range(1, permutations + 1):
-        bands = max(1, math.ceil(math.log1p(-recall) / math.log1p(-(threshold**rows)) - 1e-9))
+        missed = math.log1p(-(threshold**rows))  # logarithm of the chance that a band misses a pair
+        if math.log1p(-recall) < permutations * missed:
+            break  # more bands than permutations, and ever more with more rows
+        bands = max(1, math.ceil(math.log1p(-recall) / missed - 1e-9))
         false_candidates = float(np.mean(collision_probability(similarity, bands, rows)))
         if bands * rows <= permutations and false_candidates < least:
             best, least = Banding(bands, rows), false_candidates
