@@ -237,7 +237,7 @@ def _run_pipeline(pipeline: "Pipeline", again: str) -> None:
 
 
 def _need_run(run: str) -> None:
-    if not Path(run, "run.json").is_file() and "://" not in run:
+    if not any(Path(run, *place).is_file() for place in (("run.json",), ("run", "run.json"))) and "://" not in run:
         _stop(f"there is no run in {run}", FAILED)
 
 

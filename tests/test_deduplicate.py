@@ -133,7 +133,7 @@ def test_an_index_keeps_what_it_kept(web: Path, tmp_path: Path) -> None:
         (["--priority", "wbe"], "--priority: there is no source 'wbe'\n    did you mean 'web'?"),
         (["--recall", "0.9"], "--recall: is the chance of finding a pair at the threshold"),
         (["--threshold", "0.8", "--bands", "9", "--recall", "0.9"], "--recall: chooses bands and rows, but --bands"),
-        (["--threshold", "0.05", "--recall", "0.9999"], "--recall: 256 permutations find a pair"),
+        (["--threshold", "0.01", "--recall", "0.9999"], "--recall: 256 permutations find a pair"),
         (["--index", "nowhere"], "--index: there is no run in"),
         (["--text", "txt"], "--text: web.jsonl: no field 'txt'"),
         (["--closure", "--threshold", "0.8", "--verify", "off"], "--threshold: has no effect without verification"),

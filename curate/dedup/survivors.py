@@ -106,12 +106,7 @@ class Policy:
         return next((("keep", i) for i, order in enumerate(self.orders) if order.column == column), ())
 
     def problems(self, known: Known) -> Iterator[Problem]:
-        """Columns that have no order, sources that do not exist, and policies that together could lose a group.
-
-        If one stage keeps A of the duplicates A and B and another keeps B, then rules that drop what either does not
-        keep leave nothing of the group. This cannot happen if both have one policy, or if the later one prefers what
-        the earlier one keeps.
-        """
+        """Columns that have no order, and sources that do not exist."""
         for order in self.orders:
             kind = known.columns.field(order.column).type if order.column in known.columns.names else pa.null()
             if pa.types.is_nested(kind):
@@ -119,9 +114,18 @@ class Policy:
         for index, source in enumerate(self.priority):
             if source not in known.sources:
                 yield Problem(("priority", index), f"there is no source {source!r}", nearest(source, known.sources))
+
+    def clashes(self, known: Known) -> Iterator[Problem]:
+        """Policies of earlier stages that together with this one could lose a group.
+
+        If one stage keeps A of the duplicates A and B and another keeps B, then rules that drop what either does not
+        keep leave nothing of the group. This cannot happen if both have one policy, or if the later one prefers what
+        the earlier one keeps.
+        """
         for name, stage in known.stages.items():
             other = getattr(stage, "policy", None)
-            if isinstance(other, Policy) and not self._agrees(other, f"{name}_keep desc"):
+            decides = f"{name}_keep" in stage.columns().names
+            if decides and isinstance(other, Policy) and not self._agrees(other, f"{name}_keep desc"):
                 yield Problem(
                     ("keep",),
                     f"differs from what {name!r} keeps, so that a group could lose all of its documents",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import storage
+from curate.report import repeats
 from curate.report.facts import facts as facts_of
 from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
@@ -18,6 +19,8 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "drops": drops,
     "quarantine": quarantine,
     "duplicates": duplicates,
+    "recall": repeats.recall,
+    "removed": repeats.removed,
     "mixture": mixture,
     "shards": shards,
     "checks": checks,

@@ -6,6 +6,7 @@ memory does not.
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from curate import storage
 from curate.artifact import Shard
 from curate.errors import RunError, nearest
 from curate.report.difference import difference
-from curate.report.explanation import Cluster, Destination, Explanation, FiredRule, Landing, QuarantinedRow
+from curate.report.explanation import Cluster, Cut, Destination, Explanation, FiredRule, Landing, QuarantinedRow
 from curate.report.page import number
 from curate.report.record import RunRecord, StageRecord
 from curate.table import read_part
@@ -53,26 +54,24 @@ def explain(run_dir: str, document: str) -> Explanation | QuarantinedRow:
     tables = [stage for stage in run.stages if stage.makes_table]
     if not tables:
         raise RunError(f"no stage of {run.root} has made documents yet")
-    table = tables[-1]
-    if "/" in document:
-        source, _, source_id = document.partition("/")
-        places = list(_by_source_id(table, source, source_id))
-    elif _ID.fullmatch(document):
-        source, source_id = "", ""
-        places = list(_by_prefix(table, document.lower()))
-    else:
+    if "/" not in document and not _ID.fullmatch(document):
         raise RunError(
             f"{document!r} names no document: give an id of 32 hexadecimal digits, at least the first 6 of them, "
             "or SOURCE/SOURCE_ID"
         )
-    if not places:
-        found = _quarantined(run, source, source_id)
-        if found is None:
-            raise RunError(_unknown(run, table, document, source))
-        return found
-    if len(places) > 1:
-        raise RunError(_several(table, document, places))
-    return _explained(run, table, *places[0])
+    source, _, source_id = document.partition("/") if "/" in document else ("", "", "")
+    later: StageRecord | None = None
+    for table in reversed(tables):
+        places = list(_by_source_id(table, source, source_id) if source else _by_prefix(table, document.lower()))
+        if len(places) > 1:
+            raise RunError(_several(table, document, places))
+        if places:
+            return _explained(run, table, later, *places[0])
+        later = table
+    found = _quarantined(run, source, source_id)
+    if found is None:
+        raise RunError(_unknown(run, tables[-1], document, source))
+    return found
 
 
 # -- finding -----------------------------------------------------------------------------------------------------------
@@ -165,7 +164,7 @@ def _names(table: StageRecord, places: Iterable[Place]) -> Iterator[tuple[str, s
 # -- telling -----------------------------------------------------------------------------------------------------------
 
 
-def _explained(run: RunRecord, table: StageRecord, shard: Shard, row: int) -> Explanation:
+def _explained(run: RunRecord, table: StageRecord, later: StageRecord | None, shard: Shard, row: int) -> Explanation:
     part = table.artifact.part(shard.name)
     document = _row(part, row)
     annotations = {
@@ -191,7 +190,26 @@ def _explained(run: RunRecord, table: StageRecord, shard: Shard, row: int) -> Ex
         clusters=clusters,
         destination=_destination(run, document, annotations),
         difference=_difference(table, document, clusters),
+        emptied_by=later and later.name,
+        cuts=tuple(_cuts(run, document["id"], shard.name)),
     )
+
+
+def _cuts(run: RunRecord, own: bytes, shard: str) -> Iterator[Cut]:
+    """What the stages that make tables of tables cut out of the document; these keep the names of the shards."""
+    tables = [stage for stage in run.stages if stage.makes_table]
+    for before, stage in pairwise(tables):
+        path = f"{stage.artifact.path}/removed/part-{shard}.parquet"
+        if "removed" not in stage.manifest or not storage.exists(path):
+            continue
+        removed = read_part(path)
+        rows = _rows_equal(removed.column("id"), own)
+        if rows:
+            part = before.artifact.part(shard)
+            (place,) = _rows_equal(read_part(part, ["id"]).column("id"), own)
+            text = _row(part, place, ["text"])["text"].encode()
+            spans = removed.select(["start", "end"]).take(rows).to_pylist()
+            yield Cut(stage.name, tuple((span["start"], text[span["start"] : span["end"]].decode()) for span in spans))
 
 
 def _row(path: str, row: int, columns: list[str] | None = None) -> dict[str, Any]:
@@ -227,7 +245,22 @@ def _clusters(run: RunRecord, table: StageRecord, annotations: dict[str, dict[st
         if keeper is not None:
             size = values[f"{stage.name}_{'count' if stage.kind == 'exact' else 'size'}"]
             places = _members(stage, keeper, min(size, MEMBERS))
-            yield Cluster(stage.name, size, keeper.hex(), tuple(_names(table, places)))
+            names = tuple(_names(table, places))
+            if keeper.hex() not in [name for name, _, _ in names]:
+                names = (*_keeper_elsewhere(stage, keeper), *names)
+            yield Cluster(stage.name, size, keeper.hex(), names, values.get(f"{stage.name}_jaccard"))
+
+
+def _keeper_elsewhere(stage: StageRecord, keeper: bytes) -> Iterator[tuple[str, str, str]]:
+    """The name of a keeper that is not among the first members, or in an index, from the pairs that it is in."""
+    for shard in stage.artifact.shards():
+        path = f"{stage.artifact.path}/pairs/part-{shard.name}.parquet"
+        if storage.exists(path):
+            pairs = read_part(path, ["keeper", "keeper_source", "keeper_source_id"])
+            for row in _rows_equal(pairs.column("keeper"), keeper)[:1]:
+                values = pairs.slice(row, 1).to_pylist()[0]
+                yield keeper.hex(), values["keeper_source"], values["keeper_source_id"]
+                return
 
 
 def _members(stage: StageRecord, keeper: bytes, count: int) -> list[Place]:
@@ -245,10 +278,10 @@ def _difference(table: StageRecord, document: dict[str, Any], clusters: tuple[Cl
     """Against the keeper of the first cluster in which the document is not kept."""
     for cluster in clusters:
         if cluster.keeper != document["id"].hex():
-            shard, row = next(_by_prefix(table, cluster.keeper))
-            kept = _row(table.artifact.part(shard.name), row, ["text"])
-            return difference(document["text"], kept["text"])
-    return ()
+            for shard, row in _by_prefix(table, cluster.keeper):
+                kept = _row(table.artifact.part(shard.name), row, ["text"])
+                return difference(document["text"], kept["text"])
+    return ()  # the keeper may be a document of an index, whose text is not in this run
 
 
 def _destination(

@@ -7,6 +7,8 @@ from typing import Any
 from curate.report.page import plural
 
 _SHOWN = 6  # values of a list that are shown
+_BYTES = 16  # of a hash or a signature
+_LINE = 100  # characters of a span
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,24 @@ class Cluster:
     keeper
         Id of the one that is kept.
     members
-        Id, source and the source's own id of some of them.
+        Id, source and the source's own id of some of them; the keeper may be of another run.
+    similarity
+        To the keeper, where it is known.
     """
 
     stage: str
     size: int
     keeper: str
     members: tuple[tuple[str, str, str], ...]
+    similarity: float | None = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Spans that a stage cut out of the document: the byte where each began in the text before, and what it said."""
+
+    stage: str
+    spans: tuple[tuple[int, str], ...]
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,10 @@ class Explanation:
         Where it landed; None when no `mix` has finished.
     difference
         How its words differ from those of the copy that is kept; empty when it is that copy or has none.
+    emptied_by
+        The stage that cut everything out of it, so that it is in no later table; None otherwise.
+    cuts
+        What was cut out of it, by stage.
     """
 
     id: str
@@ -113,6 +130,8 @@ class Explanation:
     clusters: tuple[Cluster, ...]
     destination: Destination | None
     difference: tuple[str, ...]
+    emptied_by: str | None = None
+    cuts: tuple[Cut, ...] = ()
 
     def render(self) -> str:
         """The explanation as text."""
@@ -127,6 +146,7 @@ class Explanation:
         parts = [
             [f"{name:<9}  {value}" for name, value in head.items() if value],
             self._decision(),
+            self._cut(),
             self._copies(),
             self._landed(),
             self._columns(),
@@ -134,6 +154,8 @@ class Explanation:
         return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
     def _decision(self) -> list[str]:
+        if self.emptied_by is not None:
+            return [f"dropped by {self.emptied_by!r}: nothing of its text was left"]
         if self.keep is None:
             return []
         if self.keep:
@@ -144,11 +166,25 @@ class Explanation:
             *(f"  {rule.name:<{width}}  {rule.when}" for rule in self.rules),
         ]
 
+    def _cut(self) -> list[str]:
+        lines = []
+        for cut in self.cuts:
+            size = sum(len(text.encode()) for _, text in cut.spans)
+            lines.append(f"{cut.stage} cut out {plural(len(cut.spans), 'span')}, {plural(size, 'byte')}:")
+            lines += [f"  from byte {start}: {_shortened(text)}" for start, text in cut.spans[:_SHOWN]]
+            if len(cut.spans) > _SHOWN:
+                lines.append(f"  and {len(cut.spans) - _SHOWN} more")
+        return lines
+
     def _copies(self) -> list[str]:
         lines = []
         for cluster in self.clusters:
             kept = "this one" if cluster.keeper == self.id else cluster.keeper
-            lines.append(f"{cluster.stage}: one of {plural(cluster.size, 'copy')}, of which it keeps {kept}")
+            close = (
+                "" if cluster.similarity is None else f", to which this has a similarity of {cluster.similarity:.3f}"
+            )
+            line = f"{cluster.stage}: one of {plural(cluster.size, 'copy')}, of which it keeps {kept}"
+            lines.append(line + ("" if kept == "this one" else close))
             for member, source, source_id in cluster.members:
                 mark = "this" if member == self.id else "kept" if member == cluster.keeper else ""
                 lines.append(f"  {member}  {mark:<4}  {source}/{source_id}")
@@ -194,10 +230,16 @@ class QuarantinedRow:
         return f"quarantined when {self.source} was read, for {self.reason}\n{self.file}, {place}: {self.detail}"
 
 
+def _shortened(text: str) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LINE else line[:_LINE] + " ..."
+
+
 def _shown(value: Any) -> str:
     """A column's value on one line."""
     if isinstance(value, bytes):
-        return value.hex()
+        return value.hex() if len(value) <= _BYTES else f"{value[:_BYTES].hex()} ... {len(value)} bytes"
     if isinstance(value, list) and len(value) > _SHOWN:
         return f"[{', '.join(map(_shown, value[:_SHOWN]))}, ... {len(value)} values]"
     return f"{value:.6g}" if isinstance(value, float) else "null" if value is None else str(value)

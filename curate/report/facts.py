@@ -27,6 +27,8 @@ def facts(run: RunRecord) -> Facts:
         "drops": drops(run),
         "quarantine": quarantine(run),
         "duplicates": duplicates(run),
+        "recall": recall(run),
+        "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
         "shards": shards(run),
@@ -202,6 +204,35 @@ def duplicates(run: RunRecord) -> list[Facts] | None:
             }
         )
     return found
+
+
+def recall(run: RunRecord) -> list[Facts] | None:
+    """Per stage that looked for near-duplicates: how well it finds them, and how similar what it found is."""
+    found = []
+    for stage in run.of("minhash"):
+        manifest = stage.manifest
+        if "quality" in manifest:
+            similarities = Totals()
+            for counts in manifest["duplicates"].values():
+                similarities.add(counts.get("jaccard", {}))
+            limits = ("largest_bucket", "largest_component", "hot_buckets", "crowded", "cut_components")
+            found.append(
+                {
+                    "stage": stage.name,
+                    "verify": manifest["verify"],
+                    "threshold": manifest["threshold"],
+                    **manifest["quality"],
+                    "pairs": dict(sorted(similarities.counts.items())),
+                    "limits": {name: manifest[name] for name in limits},
+                }
+            )
+    return found or None
+
+
+def removed(run: RunRecord) -> list[Facts] | None:
+    """Per stage that cuts text out of documents: what went, by source."""
+    stages = [stage for stage in run.stages if "removed" in stage.manifest]
+    return [{"stage": stage.name, "kind": stage.kind, "sources": stage.manifest["removed"]} for stage in stages] or None
 
 
 def tokens(run: RunRecord) -> Facts | None:

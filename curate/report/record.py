@@ -65,7 +65,7 @@ class RunRecord:
     Parameters
     ----------
     root
-        The directory, local or an fsspec URL.
+        The directory, local or an fsspec URL; or one that holds a run under ``run``, as ``curate dedup`` leaves it.
 
     Raises
     ------
@@ -75,6 +75,8 @@ class RunRecord:
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
+        if not storage.exists(f"{self.root}/run.json") and storage.exists(f"{self.root}/run/run.json"):
+            self.root += "/run"
         try:
             self.description: dict[str, Any] = storage.read_json(f"{self.root}/run.json")
         except FileNotFoundError:

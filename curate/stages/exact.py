@@ -170,6 +170,7 @@ class Exact(Stage):
     def check(self, known: Known) -> Iterable[Problem]:
         """The policy fits the columns, the sources and the policies of earlier stages; the scope exists."""
         yield from self.policy.problems(known)
+        yield from self.policy.clashes(known)
         yield from scope.problems(self.within, known)
 
     def run(self, ctx: "Context") -> dict[str, Any]:

@@ -227,6 +227,7 @@ class MinHash(Stage):
     def check(self, known: Known) -> Iterable[Problem]:
         """The policy fits the columns and earlier stages, the scope exists, and indexes are of the same kind."""
         yield from self.policy.problems(known)
+        yield from self.policy.clashes(known)
         yield from scope.problems(self.within, known)
         if self.verify == "off" and self.threshold is not None:
             yield Problem(("threshold",), "has no effect without verification", "`verify: signature` or `jaccard`")
@@ -255,6 +256,7 @@ class MinHash(Stage):
             **survivors.account(ctx.table.shards, counted),
             **found.counts,
             **clusters.counts,
+            "verify": self.verify,
             "threshold": round(self.least_similarity, 4),
             "quality": quality,
         }

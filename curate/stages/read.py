@@ -30,6 +30,7 @@ from curate.units import Bytes
 
 TOLERATED_ROWS = 10
 TOLERATED_FILES = 1
+SHARD_ROWS = 1 << 18  # documents of a shard, however short: some stages hold 2 kB of each at once
 _SHOWN = 20  # names of ignored files that the manifest lists
 QUARANTINE_FOLDER = "quarantine"
 SOURCE_NAME = r"^\w[\w.+-]*$"
@@ -75,7 +76,7 @@ class Read(Stage):
     """
 
     stage: Literal["read"] = "read"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes_table: ClassVar[bool] = True
 
     sources: dict[Annotated[str, Field(pattern=SOURCE_NAME)], Source] = Field(
@@ -357,7 +358,7 @@ class _Quarantine:
 
 
 class _Shards:
-    """The shards of one task: a new one begins when the last one holds `shard_bytes` of text."""
+    """The shards of one task: a new one begins when the last one holds `shard_bytes` of text, or `SHARD_ROWS`."""
 
     def __init__(self, path: str, key: str, shard_bytes: int) -> None:
         self.done: list[dict[str, Any]] = []
@@ -380,7 +381,7 @@ class _Shards:
         self._writer.write(batch.documents)
         self._ids.append(batch.documents.column("id"))
         self._bytes += batch.text_bytes
-        if self._bytes >= self._shard_bytes:
+        if self._bytes >= self._shard_bytes or self._writer.rows >= SHARD_ROWS:
             self._finish()
 
     def _finish(self) -> None:
