@@ -126,26 +126,33 @@ class Pipeline:
         seen: dict[str, set[str]] = {}  # per stage: itself, its helpers, and all that was visible to it
         for stage, before in ordered:
             visible = set().union(*(seen[name] for name in before))
+            table = self._table_of(visible)
             for helper in stage.upstream():
-                helper = helper.model_copy(update={"name": helper.name or f"{stage.name}_{helper.stage}"})
-                found = self._same(helper, visible)
+                taken = helper.name in self.nodes and self.nodes[helper.name].table != table
+                name = f"{table}_{helper.stage}" if taken else helper.name or f"{stage.name}_{helper.stage}"
+                helper = helper.model_copy(update={"name": name})
+                found = self._same(helper, visible, table)
                 if found is None:
                     self._add(helper, visible)
                 visible.add(found or helper.name)
             self._add(stage, visible)
             seen[stage.name] = visible | {stage.name}
 
-    def _same(self, stage: Stage, visible: set[str]) -> str | None:
-        """Name of a visible node with the same configuration."""
+    def _same(self, stage: Stage, visible: set[str], table: str | None) -> str | None:
+        """Name of a visible node with the same configuration that annotates the same documents."""
         config = stage.model_dump(exclude={"name", "after"})
-        for name, node in self.nodes.items():
-            if name in visible and node.stage.model_dump(exclude={"name", "after"}) == config:
+        for name in self._beside(visible, table):
+            if self.nodes[name].stage.model_dump(exclude={"name", "after"}) == config:
                 return name
         return None
 
+    def _table_of(self, visible: set[str]) -> str | None:
+        """Name of the last visible node that makes documents."""
+        return next((n for n in reversed(self.nodes) if n in visible and self.nodes[n].stage.makes_table), None)
+
     def _add(self, stage: Stage, visible: set[str]) -> None:
         where = ("stages", stage.name)
-        table = next((n for n in reversed(self.nodes) if n in visible and self.nodes[n].stage.makes_table), None)
+        table = self._table_of(visible)
         if table is None and not stage.makes_table:
             self.problems.append(Problem(where, "no stage before it makes documents", "begin with a `read` stage"))
             return

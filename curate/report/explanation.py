@@ -179,12 +179,11 @@ class Explanation:
     def _copies(self) -> list[str]:
         lines = []
         for cluster in self.clusters:
-            kept = "this one" if cluster.keeper == self.id else cluster.keeper
-            close = (
-                "" if cluster.similarity is None else f", to which this has a similarity of {cluster.similarity:.3f}"
-            )
-            line = f"{cluster.stage}: one of {plural(cluster.size, 'copy')}, of which it keeps {kept}"
-            lines.append(line + ("" if kept == "this one" else close))
+            own = cluster.keeper == self.id
+            known = cluster.similarity is not None and not own
+            close = f", to which this one has a similarity of {cluster.similarity:.3f}" if known else ""
+            kept = "this one" if own else cluster.keeper
+            lines.append(f"{cluster.stage}: one of {plural(cluster.size, 'copy')}, of which it keeps {kept}{close}")
             for member, source, source_id in cluster.members:
                 mark = "this" if member == self.id else "kept" if member == cluster.keeper else ""
                 lines.append(f"  {member}  {mark:<4}  {source}/{source_id}")

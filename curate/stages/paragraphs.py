@@ -18,11 +18,11 @@ from curate.artifact import Artifact, Shard
 from curate.dedup import scope
 from curate.dedup.cuts import Spans, account, write_without
 from curate.dedup.scope import Within
-from curate.dedup.survivors import KEY, Policy, Preference, Priority, ranking
+from curate.dedup.survivors import KEY, LONGEST, Policy, Preference, Priority, ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
 from curate.errors import Problem
-from curate.stage import Known, Stage
+from curate.stage import STAGES, Known, Stage
 from curate.table import DOCUMENT, Table
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class Paragraphs(Stage):
     def policy(self) -> Policy:
         """Whose copy stays."""
         return Policy(self.prefer, self.priority)
+
+    def upstream(self) -> tuple[Stage, ...]:
+        """Lengths, if the longest is preferred."""
+        return (STAGES["size"](),) if LONGEST in self.prefer else ()
 
     def requires(self) -> tuple[str, ...]:
         """The documents, and what `prefer` and `within` name."""
