@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from curate import storage
@@ -282,8 +281,7 @@ def _cluster_parts(table: Table) -> Iterator[pa.Table]:
     for shard in table.shards:
         names = ["minhash_cluster", "id", "source", "source_id", "minhash_size", "minhash_jaccard", "minhash_keep"]
         rows = table.read(shard, names)
-        members = np.flatnonzero(rows.column(0).is_valid().to_numpy())
-        yield plain_columns(rows.take(pa.array(members))).rename_columns(CLUSTER.names)
+        yield plain_columns(rows.filter(rows.column(0).is_valid())).rename_columns(CLUSTER.names)
 
 
 def _account(pipeline: Pipeline) -> dict[str, Any]:

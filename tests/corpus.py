@@ -54,6 +54,17 @@ def make_table(path: Path, sources: Mapping[str, Sequence[str]], shard_rows: int
     return Table(artifact)
 
 
+def with_column(table: Table, name: str, values: list) -> Table:
+    """The table with other values in a column of the documents, shard after shard."""
+    field = DOCUMENT.field(name)
+    for shard in table.shards:
+        rows = table.read(shard, DOCUMENT.names)
+        chosen = pa.array(values[shard.first_row : shard.first_row + shard.rows], field.type)
+        with ParquetWriter(table.documents.part(shard.name), DOCUMENT) as writer:
+            writer.write(rows.set_column(DOCUMENT.get_field_index(name), field, chosen))
+    return table
+
+
 def run_stage(
     stage: Stage,
     table: Table,

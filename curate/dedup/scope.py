@@ -17,7 +17,7 @@ from curate.stage import Known
 from curate.table import Table
 
 ALL, SOURCE, META = "all", "source", "meta."
-_COLUMN = re.compile(r"\w+|meta(\.[^.]+)+")
+_COLUMN = re.compile(r"\w+|meta(\.[^.\\]+)+")  # a backslash would quote what follows it in a JSON path
 
 
 def _within(text: str) -> str:
@@ -60,6 +60,16 @@ def problems(within: str, known: Known) -> Iterator[Problem]:
 def scope_hashes(within: str, table: Table, shard: Shard) -> NDArray[np.uint64]:
     """Hash of the scope of each document of a shard; documents without a value have one scope together.
 
+    Values are compared as text: 1 and "1" are one scope, 1 and 1.0 are two. A field that is null has no
+    value.
+
+    Parameters
+    ----------
+    within
+        ``all``, ``source``, a column, or a field of the input.
+    table, shard
+        Where the column is read.
+
     Returns
     -------
     NDArray[np.uint64]
@@ -86,7 +96,8 @@ def _field(meta: pa.Array, name: str) -> pa.Array:
     """The values of a field of JSON objects, as they would be printed; null where there is none."""
     import polars as pl
 
-    path = "$" + "".join(f"['{step}']" for step in name.split("."))
+    steps = (step.replace("'", "\\'") for step in name.split("."))
+    path = "$" + "".join(f"['{step}']" for step in steps)
     return pl.Series(meta).str.json_path_match(path).to_arrow().cast(pa.string())
 
 
@@ -94,6 +105,7 @@ def _hashed(values: pa.Array) -> NDArray[np.uint64]:
     """XXH3-64 of each value; each distinct value is hashed once."""
     encoded = values.dictionary_encode()
     distinct = [value if isinstance(value, bytes) else value.encode() for value in encoded.dictionary.to_pylist()]
-    hashes = np.array([xxhash.xxh3_64_intdigest(b"=" + value) for value in distinct] + [xxhash.xxh3_64_intdigest(b"")])
-    codes = pc.fill_null(encoded.indices, len(distinct)).to_numpy()
-    return hashes.astype(np.uint64)[codes]
+    none = xxhash.xxh3_64_intdigest(b"")
+    # Without a type, NumPy makes floats of integers on both sides of 2^63, and floats lose 11 of the 64 bits.
+    hashes = np.array([*(xxhash.xxh3_64_intdigest(b"=" + value) for value in distinct), none], np.uint64)
+    return hashes[pc.fill_null(encoded.indices, len(distinct)).to_numpy()]

@@ -131,7 +131,7 @@ class MinHash(Stage):
 
     stage: Literal["minhash"] = "minhash"
     name: str = "minhash"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     bands: int = Field(default=14, ge=1, description="documents are candidates if they agree in one of the bands")
     rows: int = Field(default=8, ge=1, description="minima per band, all of which must agree")

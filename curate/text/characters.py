@@ -1,8 +1,9 @@
 """Characters of documents as tokens, for n-grams of characters.
 
-A document is the sequence of the lower-cased characters of its words (see `curate.text.words`), with one separator
-between two words unless both are characters of scripts that are written without spaces. Punctuation, case and layout do
-not count, as with words; and where a word is one character, n-grams of words and of characters are the same.
+A document is the sequence of the lower-cased code points of its words (see `curate.text.words`), with one separator
+between two words unless both are characters of scripts that are written without spaces: between these a space is
+layout, as a line break is. Punctuation, case and layout do not count, as with words; and where each word is one code
+point, n-grams of words and of characters are the same.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from curate.text.unicode import UNSPACED, decode, tables
 from curate.text.words import Words, mix64
 
-_SEPARATOR = np.uint64(0x20)
+_SEPARATOR = np.uint64(ord(" "))
 
 
 class Characters(NamedTuple):
@@ -38,9 +39,14 @@ def characters(data: NDArray[np.uint8], words: Words) -> Characters:
     Parameters
     ----------
     data
-        Valid UTF-8 of all documents.
+        Valid UTF-8 of all documents, shape (bytes,).
     words
         ``segment(data, offsets)``.
+
+    Returns
+    -------
+    Characters
+        The hash of a code point is `mix64` of it; that of the separator is the hash of a space, which no word has.
 
     Examples
     --------

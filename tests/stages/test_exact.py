@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 
 from curate.engine.local import LocalEngine
 from curate.errors import RunError
+from curate.stage import Known
 from curate.stages.exact import Exact
-from curate.table import DOCUMENT, ParquetWriter
-from tests.corpus import document_id, make_table, run_stage
+from tests.corpus import document_id, make_table, run_stage, with_column
 from tests.duplicates import FailingEngine, annotated, digests, find
 
 TEXTS = st.lists(st.text(alphabet="aB. *", max_size=4), max_size=12)
@@ -56,9 +57,11 @@ def test_groups_are_those_of_a_dictionary(
     assert groups_of(found) == {frozenset(group) for group in expected.values()}
     kept = dict(found.select("id", "exact_keep").iter_rows())
     count = dict(found.select("id", "exact_count").iter_rows())
+    stands_for = dict(found.select("id", "exact_dup_count").iter_rows())
     for group in expected.values():
         assert [member for member in group if kept[member]] == [min(group)]
         assert {count[member] for member in group} == {len(group)}
+        assert [stands_for[member] for member in sorted(group)] == [len(group)] + [0] * (len(group) - 1)
     lost = found.filter(~pl.col("exact_keep"))
     for source, counts in artifact.manifest["duplicates"].items():
         texts = lost.filter(pl.col("source") == source)["text"].to_list()
@@ -117,35 +120,47 @@ def test_a_run_that_was_stopped_anywhere_goes_on_to_the_same_bytes(tmp_path: Pat
         assert digests(run_stage(Exact(), full, path, engine=FailingEngine(tasks - limit))) == whole
 
 
-def test_equal_addresses_are_one_group_and_documents_without_one_are_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_rows", [2, 100])
+def test_equal_addresses_are_one_group_and_documents_without_one_are_none(tmp_path: Path, shard_rows: int) -> None:
     urls = [
         "http://a.org/x",
-        "https://www.a.org/x/?utm_source=y",
-        None,
         None,
         "no address",
+        "https://www.a.org/x/?utm_source=y",
+        None,
         "no address",
         "http://a.org/y",
     ]
-    plain = make_table(tmp_path / "read", {"web": [f"text {i}" for i in range(len(urls))]})
-    shard = plain.shards[0]
-    rows = plain.read(shard, DOCUMENT.names)
-    with ParquetWriter(plain.documents.part(shard.name), DOCUMENT) as writer:
-        writer.write(rows.set_column(4, "url", pa.array(urls, pa.string())))
-    _, found = find(Exact(by="url", keep=()), plain, tmp_path)
-    assert found["exact_count"].to_list() == [2, 2, 1, 1, 1, 1, 1]
+    plain = make_table(tmp_path / "read", {"web": ["same text"] * len(urls)}, shard_rows)
+    _, found = find(Exact(by="url", keep=()), with_column(plain, "url", urls), tmp_path)
+    assert found["exact_count"].to_list() == [2, 1, 1, 2, 1, 1, 1]
     assert found["exact_keep"].sum() == 6
     assert found["exact_dup_count"].sum() == 7
+    alone = found.filter(pl.col("exact_count") == 1)
+    assert alone["exact_keeper"].is_null().all()
+    assert alone["exact_dup_count"].to_list() == [1] * 5
 
 
-def test_equal_texts_of_different_scopes_stay_apart(tmp_path: Path) -> None:
-    dumps = ["a", "b", "a", None, None, "b"]
-    plain = make_table(tmp_path / "read", {"web": ["same text"] * len(dumps)})
-    shard = plain.shards[0]
-    meta = pa.array([dump and json.dumps({"dump": dump}) for dump in dumps], pa.string())
-    with ParquetWriter(plain.documents.part(shard.name), DOCUMENT) as writer:
-        writer.write(plain.read(shard, DOCUMENT.names).set_column(6, "meta", meta))
-    _, found = find(Exact(within="meta.dump"), plain, tmp_path)
-    assert found["exact_count"].to_list() == [2] * 6
-    kept = [dump for dump, keep in zip(dumps, found["exact_keep"], strict=True) if keep]
-    assert sorted(kept, key=str) == [None, "a", "b"]
+@pytest.mark.parametrize("shard_rows", [1, 2, 3, 100])
+@pytest.mark.parametrize("within", ["meta.dump", "url", "date"])
+def test_equal_texts_of_different_scopes_stay_apart(tmp_path: Path, within: str, shard_rows: int) -> None:
+    numbers = [None if number % 10 == 9 else number % 10 for number in range(24)]
+    values = {
+        "meta.dump": [None if number is None else json.dumps({"dump": f"CC-{number}"}) for number in numbers],
+        "url": [None if number is None else f"http://a.org/{number}" for number in numbers],
+        "date": [None if number is None else datetime(2024, 1, 1 + number, tzinfo=UTC) for number in numbers],
+    }
+    plain = make_table(tmp_path / "read", {"web": ["same text"] * len(numbers)}, shard_rows)
+    _, found = find(Exact(within=within), with_column(plain, within.split(".")[0], values[within]), tmp_path)
+    assert found["exact_count"].to_list() == [numbers.count(number) for number in numbers]
+    kept = [number for number, keep in zip(numbers, found["exact_keep"], strict=True) if keep]
+    assert sorted(kept, key=str) == [*range(9), None]
+
+
+def test_a_scope_is_a_column_that_makes_groups() -> None:
+    known = Known(pa.schema([("score", pa.float64()), ("lang_code", pa.string())]), {}, {})
+    assert [problem.where for problem in Exact(within="score").check(known)] == [("within",)]
+    assert list(Exact(within="lang_code").check(known)) == []
+    stage = Exact(within="meta.dump", by="url")
+    assert stage.requires() == ("url_hash", "text_bytes", "id", "meta")
+    assert stage.place("meta") == ("within",)
