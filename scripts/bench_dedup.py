@@ -31,6 +31,7 @@ from curate.text.batch import TextBatch
 from curate.text.minhash import collision_probability, exact_jaccard, signatures
 
 BANDS, ROWS, NGRAM = 14, 8, 5
+PART_MB = 200  # that the text makes a corpus of
 PEERS = {
     "datatrove": ("datatrove", "bench_datatrove_minhash.py", []),
     "dolma paragraphs": ("dolma", "bench_dolma.py", ["paragraphs"]),
@@ -69,9 +70,10 @@ def corpus(options: argparse.Namespace, folder: Path, megabytes: float, seed: in
     return out
 
 
-def deduplicate(path: Path, out: Path, *flags: str) -> Cost:
+def deduplicate(inputs: list[str], out: Path, workers: int, *flags: str) -> Cost:
     """What the command costs from start to end."""
-    return run([sys.executable, "-m", "curate", "dedup", str(path), "--out", str(out), *flags])[0]
+    command = [sys.executable, "-m", "curate", "dedup", *inputs, "--out", str(out), "--workers", str(workers), *flags]
+    return run(command)[0]
 
 
 def kept_ids(out: Path) -> set[str]:
@@ -121,11 +123,10 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     made = corpus(options, folder, options.mb, options.seed)
     path = made / "corpus.jsonl"
     megabytes = sum(len(json.loads(line)["text"].encode()) for line in path.open()) / 1e6
-    flags = ["--workers", str(options.workers)]
     best, kept = None, set()
     for number in range(options.repeat):
         out = folder / f"out-{number}"
-        cost = deduplicate(path, out, *flags)
+        cost = deduplicate([str(path)], out, options.workers)
         best = cost if best is None or cost.cpu < best.cpu else best
         kept = kept_ids(out)
     assert best is not None
@@ -224,18 +225,21 @@ def spent(out: Path) -> None:
 
 
 def by_size(options: argparse.Namespace, folder: Path) -> None:
-    """Cost by size, each corpus of another seed."""
-    rows = []
-    for number, size in enumerate(options.sizes):
-        path = corpus(options, folder, size, options.seed + number) / "corpus.jsonl"
-        megabytes = sum(len(json.loads(line)["text"].encode()) for line in path.open()) / 1e6
+    """Cost by size, each corpus of another seed; what is more than the text there is comes from several of them."""
+    rows, seed = [], options.seed
+    for size in options.sizes:
+        parts = max(round(size / PART_MB), 1)
+        paths = [corpus(options, folder, size / parts, seed + part) / "corpus.jsonl" for part in range(parts)]
+        seeds = ", ".join(str(seed + part) for part in range(parts))
+        seed += parts
+        megabytes = sum(len(json.loads(line)["text"].encode()) for path in paths for line in path.open()) / 1e6
         out = folder / f"size-{size:g}"
-        cost = deduplicate(path, out, "--workers", str(options.workers))
+        cost = deduplicate([f"part{number}={path}" for number, path in enumerate(paths)], out, options.workers)
         spent_in = json.loads((out / "report.json").read_text())["cost"]["cpu_seconds"]
         tasks = sum(spent_in.values())
         figures = [f"{megabytes:.1f}", f"{cost.cpu:.2f}", f"{megabytes / cost.cpu:.1f}", f"{tasks:.2f}"]
-        rows.append([f"{size:g}", str(options.seed + number), *figures, f"{megabytes / tasks:.1f}", f"{cost.peak:.0f}"])
-    head = ["asked MB", "seed", "MB of text", "CPU s", "MB per core-s", "CPU s of tasks", "MB per core-s", "peak MB"]
+        rows.append([f"{size:g}", seeds, *figures, f"{megabytes / tasks:.1f}", f"{cost.peak:.0f}"])
+    head = ["asked MB", "seeds", "MB of text", "CPU s", "MB per core-s", "CPU s of tasks", "MB per core-s", "peak MB"]
     show(head, rows)
 
 
@@ -244,9 +248,11 @@ def planted(options: argparse.Namespace, folder: Path) -> None:
     made = folder / "planted"
     run([sys.executable, f"{options.bench}/make_planted.py", str(made)])
     out = folder / "planted-out"
-    deduplicate(made / "docs.jsonl", out, "--threshold", "0.7", "--recall", "0.999", "--closure")
+    deduplicate(
+        [str(made / "docs.jsonl")], out, options.workers, "--threshold", "0.7", "--recall", "0.999", "--closure"
+    )
     guarded = folder / "planted-guarded"
-    deduplicate(made / "docs.jsonl", guarded, "--threshold", "0.7", "--recall", "0.999")
+    deduplicate([str(made / "docs.jsonl")], guarded, options.workers, "--threshold", "0.7", "--recall", "0.999")
     for name, results in (("closure", out), ("guarded", guarded)):
         listing = folder / f"planted-{name}.jsonl"
         listing.write_text("\n".join(json.dumps({"id": int(own)}) for own in sorted(kept_ids(results))))
@@ -261,7 +267,7 @@ def news(options: argparse.Namespace, folder: Path) -> None:
     rows = []
     for verify in ("jaccard", "off"):
         out = folder / f"bbc-{verify}"
-        deduplicate(Path(options.data) / "bbc_news.jsonl.zst", out, "--verify", verify)
+        deduplicate([f"{options.data}/bbc_news.jsonl.zst"], out, options.workers, "--verify", verify)
         cluster = dict(pl.read_parquet(out / "clusters.parquet").select("source_id", "cluster").iter_rows())
         for low, high in ((0.8, 1.01), (0.7, 0.8), (0.5, 0.7), (0.3, 0.5)):
             some = truth.filter((pl.col("jaccard_word5") >= low) & (pl.col("jaccard_word5") < high))
@@ -337,7 +343,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.folder or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        deduplicate(_tiny(folder), folder / "compiled", "--workers", "1")  # kernels are compiled once per machine
+        deduplicate([str(_tiny(folder))], folder / "compiled", 1)  # kernels are compiled once per machine
         if options.sizes:
             by_size(options, folder)
         for flag, tell in (("planted", planted), ("bbc", news), ("kernel", kernel)):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from curate.text.batch import TextBatch
     from curate.text.minhash import Sets
 
-COMPONENT_LIMIT = 1 << 21  # documents, at about 500 bytes of a reducer's memory: 1 GB
+COMPONENT_LIMIT = 1 << 19  # documents, at about 4 KB of a reducer's memory: 2 GB
 BYTES_PER_ROW = 16  # of the rows that `partition_count` counts
 
 GROUP = pa.schema([("group", pa.int32()), ("best", pa.bool_())])

@@ -92,7 +92,7 @@ def lead(
     sets = Sets(np.empty(0, np.uint32), np.zeros(count + 1, np.int64)) if sets is None else sets
     leader = np.arange(count)
     similarity = np.ones(count, np.float32)
-    slots = np.full(1 << max(2 * keys.size - 1, 1).bit_length(), NO_DOCUMENT, np.int64)
+    slots = np.full(1 << max(2 * keys.size - 1, 1).bit_length(), NO_DOCUMENT, np.int32)
     limits = (hopeless, least, threshold)
     crowded = _lead(keys, signatures, settled, limits, *sets, closure, slots, leader, similarity)
     return Leaders(leader, similarity, int(crowded))
