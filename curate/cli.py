@@ -72,10 +72,16 @@ def dedup(
         list[str] | None, typer.Option(help="Results of an earlier dedup, whose documents stay; can be repeated.")
     ] = None,
     text: Annotated[str, typer.Option(help="Field of the text.")] = "text",
-    id_field: Annotated[str, typer.Option("--id", help="Field of the document's own id.")] = "id",
+    id_field: Annotated[str | None, typer.Option("--id", help="Field of the document's own id [id].")] = None,
     max_text_bytes: Annotated[str, typer.Option(help="Longest text that is kept.")] = "256MB",
+    max_bad_rows: Annotated[
+        float | None, typer.Option(help="Share of a source's rows that may be bad before the run stops [0.01].")
+    ] = None,
+    max_bad_files: Annotated[
+        float | None, typer.Option(help="Share of a source's files that may be bad before the run stops [0.01].")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one per core unless given.")] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the hash functions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the hash functions.")] = 0,
 ) -> None:
     """Remove near-duplicates from any files, and account for each: no configuration needed."""
     from curate.deduplicate import Request, hand_over, is_done, pipeline_of
@@ -94,7 +100,8 @@ def dedup(
         "index": index,
     }
     source = {"text": text, "id": id_field}
-    request = Request(inputs, out.rstrip("/"), source, minhash, recall, within, max_text_bytes, workers, seed)
+    read = {"max_text_bytes": max_text_bytes, "max_bad_rows": max_bad_rows, "max_bad_files": max_bad_files}
+    request = Request(inputs, out.rstrip("/") or "/", source, read, minhash, recall, within, workers, seed)
     pipeline = pipeline_of(request)
     done = is_done(pipeline, request.out)
     if not done:
@@ -129,10 +136,7 @@ def status(run: RunDirectory) -> None:
     """Show how far a run has come."""
     from curate.plan import status as status_of
 
-    try:
-        rows = list(status_of(run.rstrip("/")))
-    except FileNotFoundError:
-        _stop(f"there is no run in {run}", FAILED)
+    rows = list(status_of(_run_in(run)))
     width = max(len(name) for name, _ in rows)
     for name, state in rows:
         typer.echo(f"{name:<{width}}  {state}")
@@ -143,9 +147,9 @@ def report(run: RunDirectory) -> None:
     """Build report.html and report.json of a run anew."""
     from curate.report.build import build
 
-    _need_run(run)
-    build(run.rstrip("/"))
-    _say_where(run.rstrip("/"))
+    root = _run_in(run)
+    build(root)
+    _say_where(root)
 
 
 @app.command()
@@ -156,8 +160,7 @@ def explain(
     """Tell all that a run knows of one document: annotations, rules that fired, duplicates, where it landed."""
     from curate.report.explain import explain as explanation_of
 
-    _need_run(run)
-    typer.echo(explanation_of(run.rstrip("/"), document).render())
+    typer.echo(explanation_of(_run_in(run), document).render())
 
 
 @app.command()
@@ -236,9 +239,13 @@ def _run_pipeline(pipeline: "Pipeline", again: str) -> None:
         _stop(f"{error}\nthe run stopped there; what is done is kept in {pipeline.root}", BAD_CONFIG)
 
 
-def _need_run(run: str) -> None:
-    if not any(Path(run, *place).is_file() for place in (("run.json",), ("run", "run.json"))) and "://" not in run:
-        _stop(f"there is no run in {run}", FAILED)
+def _run_in(folder: str) -> str:
+    """The directory of the run in `folder`: itself, or what `curate dedup` made in it."""
+    from curate import storage
+
+    root = folder.rstrip("/")
+    found = next((path for path in (root, f"{root}/run") if storage.exists(f"{path}/run.json")), None)
+    return found or _stop(f"there is no run in {folder}", FAILED)
 
 
 def _say_what(pipeline: "Pipeline") -> None:
@@ -282,11 +289,16 @@ def _say_deduplicated(account: dict[str, Any], out: str, done: bool) -> None:
     least = f"similarity {settings['threshold']:.2f} or more by {settings['verify']}"
     typer.echo(
         f"{settings['bands']} bands x {settings['rows']} rows of {settings['unit']} {settings['ngram']}-grams, "
-        f"{'candidates not compared' if settings['verify'] == 'off' else least}; "
-        f"pairs of similarity 0.8 are found with a chance of {dict(map(tuple, quality['curve']))[0.8]:.3f}"
+        f"{'candidates not compared' if settings['verify'] == 'off' else least}"
     )
+    chances = {0.8: dict(map(tuple, quality["curve"]))[0.8]}
+    if settings["verify"] != "off":
+        chances[settings["threshold"]] = settings["chance_at_threshold"]
+    said = ", ".join(f"{chance:.3f} at {similarity:.2f}" for similarity, chance in sorted(chances.items()))
+    typer.echo(f"chance of finding a pair by its similarity: {said}")
     for name in ("kept", "pairs.parquet", "clusters.parquet", "report.json"):
         typer.echo(f"{name.partition('.')[0]:<8} {out}/{name}")
+    typer.echo(f"explain  curate explain {out} DOC_ID")
 
 
 def _say_where(root: str) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,16 @@ from curate.io.pieces import shard_size
 from curate.io.plain import plain_columns, plain_type
 from curate.pipeline import Pipeline
 from curate.stages.minhash import PAIR, PAIRS, MinHash
+from curate.stages.read import SOURCE_NAME, Read
 from curate.table import DOCUMENT, ParquetWriter, Table, read_part
 
 KEPT, PAIRS_FILE, CLUSTERS_FILE, REPORT, RUN = "kept", "pairs.parquet", "clusters.parquet", "report.json", "run"
 MAX_PERMUTATIONS = 256  # that bands and rows may come to when they are chosen for a threshold
 RECALL = 0.95  # at the threshold, unless given
 LEAST_SHARD = 32_000_000  # bytes of text: on small inputs, smaller shards cost a seventh more processor time
-MAX_TEXT_BYTES = 256_000_000
 _SUFFIXES = re.compile(r"(\.(jsonl|ndjson|json|parquet|txt|text|gz|zst))+$", re.IGNORECASE)
-_OWN = {KEPT, PAIRS_FILE, CLUSTERS_FILE, REPORT, RUN}
+_STAGES = {"read", "signatures", "size", "minhash", "kept"}  # of a run that this command made
+_PART = re.compile(r"part-.+\.parquet")
 
 CLUSTER = pa.schema(
     [
@@ -56,14 +58,12 @@ class Request:
         Folder for the results.
     source
         Options of every source, as of `curate.stages.read.Source`.
-    minhash
-        Options of the `minhash` stage; those that are None were not given.
+    read, minhash
+        Options of the stages of these names; those that are None were not given.
     recall
         Least chance of finding a pair at the threshold, for which bands and rows are chosen.
     within
         ``all``, ``source``, or a field of the input.
-    max_text_bytes
-        Longest document that is read.
     workers, seed
         Processes, and the seed of the hash functions.
     """
@@ -71,10 +71,10 @@ class Request:
     inputs: Sequence[str]
     out: str
     source: Mapping[str, Any]
+    read: Mapping[str, Any]
     minhash: Mapping[str, Any]
     recall: float | None = None
     within: str = "all"
-    max_text_bytes: int | str = MAX_TEXT_BYTES
     workers: int | None = None
     seed: int = 0
 
@@ -87,13 +87,13 @@ def pipeline_of(request: Request) -> Pipeline:
     ConfigError
         With every problem found, each named for the option that it is about.
     """
-    problems = list(_problems(request))
+    sources = _sources(request.inputs)
+    problems = [*_name_problems(sources), *_shape_problems(request), *_out_problems(request.out)]
     if problems:
         raise ConfigError(problems)
-    minhash = {name: value for name, value in request.minhash.items() if value is not None}
-    minhash |= {"within": _scope(request.within), "seed": request.seed} | _bands(request)
-    sources = {name: {"path": path, **request.source} for name, path in _sources(request.inputs).items()}
-    read = {"sources": sources, "max_text_bytes": request.max_text_bytes}
+    minhash = _given(request.minhash) | {"within": _scope(request.within), "seed": request.seed} | _bands(request)
+    named = {name: {"path": path} | _given(request.source) for name, path in sources}
+    read = {"sources": named} | _given(request.read)
     stages = {
         "read": read | {"shard_bytes": LEAST_SHARD},
         "minhash": minhash,
@@ -107,7 +107,7 @@ def pipeline_of(request: Request) -> Pipeline:
             pipeline = Pipeline.from_mapping(settings | {"stages": stages | {"read": read}})
     except ConfigError as error:
         raise ConfigError([_as_option(problem) for problem in error.problems]) from None
-    problems = list(_field_problems(request, pipeline))
+    problems = [*_nested(request.out, sources, pipeline), *_field_problems(request, pipeline)]
     if problems:
         raise ConfigError(problems)
     return pipeline
@@ -141,30 +141,51 @@ def hand_over(pipeline: Pipeline, out: str) -> dict[str, Any]:
 
 
 def is_done(pipeline: Pipeline, out: str) -> bool:
-    """Whether `out` holds the results of this very pipeline."""
+    """Whether `out` holds the results of this very pipeline, and all of them."""
+    kept = pipeline.nodes[KEPT].artifact
     try:
-        return storage.read_json(f"{out}/{REPORT}")["fingerprint"] == pipeline.nodes[KEPT].artifact.fingerprint
+        same = storage.read_json(f"{out}/{REPORT}")["fingerprint"] == kept.fingerprint
+        parts = {file["path"] for file in kept.manifest["files"]}
     except (FileNotFoundError, ValueError, KeyError):
         return False
+    whole = {PAIRS_FILE, CLUSTERS_FILE} <= storage.names_in(out) and parts == storage.names_in(f"{out}/{KEPT}")
+    return same and whole
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
 
 
-def _sources(inputs: Sequence[str]) -> dict[str, str]:
-    """Paths by name of the source: the file's name without suffixes, numbered where two are the same."""
-    sources: dict[str, str] = {}
-    for text in inputs:
-        name, separator, path = text.partition("=")
-        if not separator or "/" in name:
-            path = text
-            stem = _SUFFIXES.sub("", os.path.basename(text.rstrip("/"))) or "input"
-            name = re.sub(r"[^\w.+-]+", "_", stem).lstrip(".+-") or "input"
-        number, unique = 2, name
-        while unique in sources:
-            number, unique = number + 1, f"{name}-{number}"
-        sources[unique] = path
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _sources(inputs: Sequence[str]) -> list[tuple[str, str]]:
+    """Name and path of each source; those that are not named by the user are numbered where two are the same."""
+    named = [_named(text) for text in inputs]
+    taken = {name for name, _ in named if name}
+    sources = []
+    for text, (name, path) in zip(inputs, named, strict=True):
+        if name is None:
+            stem = _stem(text)
+            name = next(n for n in chain([stem], (f"{stem}-{i}" for i in count(2))) if n not in taken)
+            taken.add(name)
+        sources.append((name, path))
     return sources
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """The name and path of ``NAME=PATH``; no name for what is a path as it stands."""
+    name, separator, path = text.partition("=")
+    return (name, path) if separator and "/" not in name and not os.path.exists(text) else (None, text)
+
+
+def _stem(path: str) -> str:
+    """What to call a source: the last part of its path that has letters or digits, without suffixes."""
+    for part in reversed(path.split("/")):
+        stem = re.sub(r"[^\w.+-]+", "_", _SUFFIXES.sub("", part)).strip(".+-_")
+        if stem:
+            return stem
+    return "input"
 
 
 def _scope(within: str) -> str:
@@ -175,16 +196,30 @@ def _scope(within: str) -> str:
 def _bands(request: Request) -> dict[str, int]:
     """Bands and rows for the threshold, unless they are given."""
     threshold = request.minhash.get("threshold")
-    if threshold is None or request.minhash.get("bands") or request.minhash.get("rows"):
+    if threshold is None or any(request.minhash.get(name) is not None for name in ("bands", "rows")):
         return {}
     from curate.text.minhash import choose_bands
 
-    return choose_bands(MAX_PERMUTATIONS, threshold, request.recall or RECALL)._asdict()
+    recall = RECALL if request.recall is None else request.recall
+    return choose_bands(MAX_PERMUTATIONS, threshold, recall)._asdict()
 
 
-def _problems(request: Request) -> Iterator[Problem]:
-    """What is wrong with options that are no fields of a stage."""
-    shape = [f"--{name}" for name in ("bands", "rows") if request.minhash.get(name)]
+def _name_problems(sources: Sequence[tuple[str, str]]) -> Iterator[Problem]:
+    """Names that cannot be, or that two inputs have."""
+    names = [name for name, _ in sources]
+    for position, (name, path) in enumerate(sources):
+        where = (f"INPUT {name}={path}",)
+        if not re.fullmatch(SOURCE_NAME, name):
+            yield Problem(where, f"{name!r} cannot be a name", "begin with a letter or digit; then also . + - and _")
+        elif name in names[:position]:
+            yield Problem(where, f"another input is called {name!r} too", "one NAME=PATH for each name")
+        elif not path:
+            yield Problem(where, "names no file")
+
+
+def _shape_problems(request: Request) -> Iterator[Problem]:
+    """Options that choose bands and rows, and cannot."""
+    shape = [f"--{name}" for name in ("bands", "rows") if request.minhash.get(name) is not None]
     threshold = request.minhash.get("threshold")
     if request.recall is not None and shape:
         yield Problem(("--recall",), f"chooses bands and rows, but {' and '.join(shape)} is given")
@@ -197,15 +232,53 @@ def _problems(request: Request) -> Iterator[Problem]:
             _bands(request)
         except ValueError as error:
             yield Problem(("--recall",), str(error))
-    if not storage.is_local(request.out):
-        yield Problem(("--out",), "must be a local folder", "`curate run` writes to object storage")
-    elif os.path.isdir(request.out):
-        foreign = sorted(set(os.listdir(request.out)) - _OWN)
-        foreign = [name for name in foreign if not name.startswith(".")]
-        if foreign and not os.path.exists(f"{request.out}/{RUN}/run.json"):
-            yield Problem(("--out",), f"{request.out} holds something else, such as {foreign[0]!r}", "choose another")
-    elif os.path.exists(request.out):
-        yield Problem(("--out",), f"{request.out} is a file")
+
+
+def _out_problems(out: str) -> Iterator[Problem]:
+    """What stands in the way of writing to `out`: other storage, a file, no permission, somebody's own files."""
+    where = ("--out",)
+    if not storage.is_local(out):
+        yield Problem(where, "must be a local folder", "`curate run` writes to object storage")
+        return
+    there = next(path for path in (Path(out), *Path(out).absolute().parents) if path.exists())
+    if not there.is_dir():
+        yield Problem(where, f"{there} is a file")
+    elif not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        yield Problem(where, f"{there} cannot be read and written by this user")
+    else:
+        foreign = _foreign(out)
+        if foreign:
+            yield Problem(where, f"{out} holds something else, such as {foreign[0]!r}", "choose another")
+
+
+def _foreign(out: str) -> list[str]:
+    """Files in the way that this command did not write; beside its own results, others do no harm."""
+    try:
+        stages = {stage["stage"] for stage in storage.read_json(f"{out}/{RUN}/run.json")["stages"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        stages = None
+    if stages == _STAGES:
+        return [f"{KEPT}/{name}" for name in _visible(f"{out}/{KEPT}") if not _PART.fullmatch(name)]
+    # A run that was stopped as it began has described itself in run.yaml at most.
+    begun = [f"{RUN}/{name}" for name in _visible(f"{out}/{RUN}") if name != "run.yaml"]
+    return begun + [name for name in _visible(out) if name != RUN]
+
+
+def _visible(folder: str) -> list[str]:
+    return sorted(name for name in storage.names_in(folder) if not name.startswith("."))
+
+
+def _nested(out: str, sources: Sequence[tuple[str, str]], pipeline: Pipeline) -> Iterator[Problem]:
+    """Inputs among which the results would be read the next time."""
+    inside = f"{storage.absolute(out)}/"
+    read = pipeline.nodes["read"].stage
+    assert isinstance(read, Read)
+    for name, path in sources:
+        folder = os.path.isdir(path) and inside.startswith(f"{storage.absolute(path)}/")
+        if folder or any(file.path.startswith(inside) for file in read.listings[name].files):
+            yield Problem(
+                ("--out",), f"what is written to {out} would be input of {path!r}", "choose a folder beside it"
+            )
 
 
 def _as_option(problem: Problem) -> Problem:
@@ -217,39 +290,52 @@ def _as_option(problem: Problem) -> Problem:
             where = (f"--{str(field).replace('_', '-')}",)
         case ("stages", "minhash" | "read", field, *_):
             where = (f"--{str(field).replace('_', '-')}",)
-        case ("engine", field, *_):
-            where = (f"--{field}",)
         case ("run", "root", *_):
             where = ("--out",)
+        case ("engine" | "run", field, *_):
+            where = (f"--{field}",)
         case _:
             where = problem.where
     return replace(problem, where=where, at="")
 
 
 def _field_problems(request: Request, pipeline: Pipeline) -> Iterator[Problem]:
-    """A scope that no first record of any file has would be none at all."""
+    """Fields asked for that no first record of any source has."""
+    scope = _scope(request.within)
+    asked = {"--within": scope.removeprefix("meta.")} if scope.startswith("meta.") else {}
+    if request.source.get("id") is not None:
+        asked["--id"] = request.source["id"]
+    names = _field_names(pipeline) if asked else None
+    if names is None:
+        return
+    for option, field in asked.items():
+        first = field.split(".")[0]
+        if not {field, first} & names:
+            valid = names - {request.source.get("text")}
+            hint = nearest(first, valid | {"source", "all"} if option == "--within" else valid)
+            yield Problem((option,), f"the first records have no field {first!r}", hint)
+
+
+def _field_names(pipeline: Pipeline) -> set[str] | None:
+    """Fields of the first records of each source; None if those of one cannot be told."""
     from curate.io import jsonl, parquet
     from curate.io.streams import BrokenFileError
-    from curate.stages.read import Read
 
-    scope = _scope(request.within)
     read = pipeline.nodes["read"].stage
-    if not scope.startswith("meta.") or not isinstance(read, Read):
-        return
-    names: list[str] = []
-    for listing in read.listings.values():
-        for file in listing.files[:1]:
-            try:
-                if file.format == "parquet":
-                    names += parquet.schema(file).names
-                elif file.format == "jsonl":
-                    names += [name for record in jsonl.peek(file)[0] for name in record]
-            except BrokenFileError:
-                continue
-    field = scope.removeprefix("meta.").split(".")[0]
-    if field not in names:
-        hint = nearest(field, {*names, "source", "all"} - set(request.source.values()))
-        yield Problem(("--within",), f"the first records have no field {field!r}", hint)
+    assert isinstance(read, Read)
+    names: set[str] = set()
+    for file in (listing.files[0] for listing in read.listings.values() if listing.files):
+        try:
+            if file.format == "parquet":
+                names.update(parquet.schema(file).names)
+            elif file.format == "jsonl":
+                records, _ = jsonl.peek(file)
+                if not records:
+                    return None
+                names.update(name for record in records for name in record)
+        except BrokenFileError:
+            return None
+    return names
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
@@ -260,7 +346,8 @@ def _link(source: str, target: str) -> None:
 
     The new folder is complete before it takes the place of the old one.
     """
-    fresh, old = f"{target}.new", f"{target}.old"
+    folder, name = os.path.split(target)
+    fresh, old = f"{folder}/.{name}-new", f"{folder}/.{name}-old"
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     os.makedirs(fresh)
@@ -289,6 +376,8 @@ def _account(pipeline: Pipeline) -> dict[str, Any]:
     read, minhash, kept = (pipeline.nodes[name].artifact for name in ("read", "minhash", KEPT))
     stage = pipeline.nodes["minhash"].stage
     assert isinstance(stage, MinHash)
+    least = stage.least_similarity
+    chance = 1 - (1 - least**stage.rows) ** stage.bands
     text_bytes = Totals()
     for shard, file in zip(read.shards(), kept.manifest["files"], strict=True):
         text_bytes.add({shard.source: {"in": shard.text_bytes, "kept": file["text_bytes"]}})
@@ -315,7 +404,7 @@ def _account(pipeline: Pipeline) -> dict[str, Any]:
         "fingerprint": kept.fingerprint,
         "sources": sources,
         "settings": stage.model_dump(mode="json", exclude={"stage", "name", "after"})
-        | {"threshold": round(stage.least_similarity, 4)},
+        | {"threshold": round(least, 4), "chance_at_threshold": round(chance, 4)},
         **found,
         "cost": _cost(pipeline, sum(counts["in"] for counts in text_bytes.counts.values())),
         "versions": storage.read_json(f"{pipeline.root}/run.json")["versions"],
@@ -323,15 +412,17 @@ def _account(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _cost(pipeline: Pipeline, text_bytes: int) -> dict[str, Any]:
-    """Processor seconds by stage, of tasks alone, and the largest process."""
-    seconds, peak = {}, 0
+    """Seconds by stage, of processors and by the clock, of tasks alone; and the largest process."""
+    cpu, wall, peak = {}, {}, 0
     for name, node in pipeline.nodes.items():
         receipts = list(_receipts(f"{node.artifact.path}/{RECEIPTS}"))
-        seconds[name] = round(sum(receipt.cpu_seconds for receipt in receipts), 3)
+        cpu[name] = round(sum(receipt.cpu_seconds for receipt in receipts), 3)
+        wall[name] = round(sum(receipt.seconds for receipt in receipts), 3)
         peak = max([peak, *(receipt.peak_rss for receipt in receipts)])
-    total = sum(seconds.values())
+    total = sum(cpu.values())
     return {
-        "cpu_seconds": seconds,
+        "cpu_seconds": cpu,
+        "task_seconds": wall,
         "peak_rss": peak,
         "text_bytes": text_bytes,
         "mb_per_core_second": round(text_bytes / 1e6 / total, 1) if total else None,

@@ -59,7 +59,7 @@ class ParquetWriter:
             file,
             self._schema,
             # Ids, hashes and signatures are random bytes, which no compressor makes smaller.
-            compression={
+            compression={  # type: ignore[arg-type]
                 f.name: "none" if pa.types.is_fixed_size_binary(f.type) else COMPRESSION for f in self._schema
             },
             compression_level={f.name: self._level for f in self._schema if not pa.types.is_fixed_size_binary(f.type)},

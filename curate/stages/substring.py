@@ -52,8 +52,9 @@ class Substring(Stage):
     """Cut out bytes that are covered by a window of `min_bytes` bytes that stood before, and make a new table.
 
     Before means in a document that comes first in the order of `priority`, `prefer` and the ids, or further up in the
-    same document and not overlapping. Documents of which nothing is left are dropped; characters are not cut in two.
-    What was cut is recorded in ``removed``, by document and byte.
+    same document and not overlapping. Documents of which nothing is left are dropped. Characters are not cut in two,
+    nor letters from their marks, so that text stays in NFC. What was cut is recorded in ``removed``, by document and
+    byte.
 
     Examples
     --------
@@ -62,7 +63,7 @@ class Substring(Stage):
     """
 
     stage: Literal["substring"] = "substring"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     makes_table: ClassVar[bool] = True
 
     min_bytes: int = Field(default=500, ge=8, le=100_000, description="length from which on a repeated span is cut")
@@ -123,8 +124,13 @@ def _whole(table: Table, shard: Shard) -> "TextBatch":
     return TextBatch(table.read(shard, ["text"]).column(0).combine_chunks())
 
 
-def _local(folder: str, kind: str, shard: Shard) -> str:
-    return f"{folder}/local/{kind}-{shard.name}.arrow"
+def _write_local(folder: str, kind: str, shard: Shard, table: pa.Table) -> None:
+    """Keep a table for a later phase of the same shard."""
+    write_partitions(f"{folder}/local/{kind}-{shard.name}.arrow", table, np.zeros(len(table), np.int64), 1)
+
+
+def _read_local(folder: str, kind: str, shard: Shard) -> pa.Table:
+    return read_partition([f"{folder}/local/{kind}-{shard.name}.arrow"], 0)
 
 
 def _send_anchors(
@@ -140,12 +146,13 @@ def _send_anchors(
     for batch in table.batches(shard, ["text"]):
         text = TextBatch(batch.column(0))
         found = anchors(text.data, text.offsets, stage.min_bytes)
-        keys = mix64(found.key ^ scopes[first + found.document])
+        # Anchors are those with the smallest mix64(key): mixed once only, nearly all would be in the first partition.
+        keys = mix64(mix64(found.key) ^ scopes[first + found.document])
         columns = [first + found.document, found.position, keys, found.stride, found.times]
         noted.append(pa.table(columns, schema=ANCHOR))
         first += len(text)
     all_noted = pa.concat_tables(noted)
-    write_partitions(_local(folder, "anchors", shard), all_noted, np.zeros(len(all_noted), np.int64), 1)
+    _write_local(folder, "anchors", shard, all_noted)
     key = all_noted["key"].to_numpy()
     distinct, inverse = np.unique(key, return_inverse=True)
     counts = np.bincount(inverse, weights=all_noted["times"].to_numpy()).astype(np.int64)
@@ -169,12 +176,13 @@ def _send_surroundings(
     """Send the text around anchors that repeat: once for all in the shard that have the same."""
     import polars as pl
 
-    from curate.text.repeats import gram_length, surroundings
+    from curate.text.repeats import gram_length, surroundings, text_around
+    from curate.text.spans import merge
 
-    window, position = stage.min_bytes, table.shards.index(shard)
-    noted = read_partition([_local(folder, "anchors", shard)], 0)
+    window, gram, number = stage.min_bytes, gram_length(stage.min_bytes), table.shards.index(shard)
+    noted = _read_local(folder, "anchors", shard)
     key = noted["key"].to_numpy()
-    noted = noted.filter(pa.array(np.isin(key, read_partition(repeated, position)["key"].to_numpy())))
+    noted = noted.filter(pa.array(np.isin(key, read_partition(repeated, number)["key"].to_numpy())))
     row, at = noted["row"].to_numpy(), noted["position"].to_numpy()
     text = _whole(table, shard) if len(row) else None
     offsets = text.offsets if text else np.zeros(1, np.int64)
@@ -190,27 +198,31 @@ def _send_surroundings(
     )
     order = {"key": False, "content": False, **stage.policy.directions, "position": False}
     anchors = anchors.sort(list(order), descending=list(order.values()), nulls_last=True)
-    changed = anchors.select(pl.struct("key", "content").rle_id()).to_series().to_numpy().astype(np.int32)
-    best = np.flatnonzero(np.diff(changed, prepend=np.int32(-1)))
-    local = anchors.select("row", "position", "stride", "times").with_columns(group=changed)
-    write_partitions(_local(folder, "groups", shard), local.to_arrow(), np.zeros(len(local), np.int64), 1)
-    sent = anchors[best].with_columns(group=np.arange(len(best), dtype=np.int32), shard=pl.lit(position, pl.Int32))
+    group = anchors.select(pl.struct("key", "content").rle_id()).to_series().to_numpy().astype(np.int32)
+    best = np.flatnonzero(np.diff(group, prepend=np.int32(-1)))
+    anchors = anchors.with_columns(group=group)
+    # What overlaps with the group's best may overlap with where its windows stood first; all others are copies whole.
+    near = (pl.col("row") == pl.col("row").gather(best[group])) & (
+        pl.col("position") < pl.col("position").gather(best[group]) + window
+    )
+    copies = anchors.filter(~near).select(
+        "row",
+        start=pl.col("position") - pl.col("before"),
+        end=pl.col("position") + (pl.col("times") - 1) * pl.col("stride") + gram + pl.col("after"),
+    )
+    merged = merge(*(copies[name].to_numpy() for name in copies.columns))
+    _write_local(folder, "copies", shard, pa.table(list(merged), names=copies.columns))
+    near_best = anchors.filter(near).select("row", "position", "stride", "times", "group")
+    _write_local(folder, "near", shard, near_best.to_arrow())
+    sent = anchors[best].with_columns(shard=pl.lit(number, pl.Int32))
     start = offsets[sent["row"].to_numpy()] + sent["position"].to_numpy()
-    around = _around(data, start, sent["before"].to_numpy(), sent["after"].to_numpy(), gram_length(window))
-    travelling = sent.drop("content", "row", "stride", "times").to_arrow().append_column("around", around)
+    around, bounds = text_around(data, start, sent["before"].to_numpy(), sent["after"].to_numpy(), window)
+    column = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(sent), [None, *map(pa.py_buffer, (bounds, around))]
+    )
+    travelling = sent.drop("content", "row", "stride", "times").to_arrow().append_column("around", column)
     write_partitions(path, travelling, partition_of(sent["key"].to_numpy(), partitions), partitions)
     return {"anchors": len(row), "sent": len(best)}
-
-
-def _around(
-    data: NDArray[np.uint8], start: NDArray[np.int64], before: NDArray[np.int64], after: NDArray[np.int64], gram: int
-) -> pa.Array:
-    """The bytes before each anchor and those after its k-gram."""
-    pieces = (
-        data[at - left : at].tobytes() + data[at + gram : at + gram + right].tobytes()
-        for at, left, right in zip(start.tolist(), before.tolist(), after.tolist(), strict=True)
-    )
-    return pa.array(pieces, pa.large_binary())
 
 
 def _windows(stage: Substring, paths: Sequence[str], shards: int, partition: int, received: pa.Table) -> dict[str, Any]:
@@ -253,14 +265,16 @@ def _spans(
     """The bytes that are covered by windows that stood before."""
     import polars as pl
 
+    from curate.text.repeats import before_marks
     from curate.text.spans import merge, whole_characters
 
-    groups = pl.DataFrame(read_partition([_local(folder, "groups", shard)], 0))
-    if groups.height == 0:
+    copies = pl.DataFrame(_read_local(folder, "copies", shard))
+    near = pl.DataFrame(_read_local(folder, "near", shard))
+    if copies.is_empty() and near.is_empty():
         return merge(*np.zeros((3, 0), np.int64))
     ids = pl.DataFrame(table.read(shard, ["id"])).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
     found = (
-        groups.join(pl.DataFrame(read_partition(ranges, table.shards.index(shard))), on="group", how="inner")
+        near.join(pl.DataFrame(read_partition(ranges, table.shards.index(shard))), on="group", how="inner")
         .join(ids, on="row", how="left")
         .with_columns(apart=pl.col("position") - pl.col("first_position") - stage.min_bytes)
         # Of anchors at one distance, those that overlap with the first in the same document are passed over.
@@ -272,10 +286,11 @@ def _spans(
             end=pl.col("position") + (pl.col("times") - 1) * pl.col("stride") - pl.col("before_from") + stage.min_bytes,
         )
     )
-    row, start, end = merge(*(found[name].to_numpy() for name in ("row", "start", "end")))
+    row, start, end = merge(*(pl.concat([copies, found])[name].to_numpy() for name in copies.columns))
     text = _whole(table, shard)
     base = text.offsets[row]
     start, end = whole_characters(text.data, base + start, base + end)
+    end = before_marks(text.data, start, end, text.offsets[row + 1])
     return merge(row, start - base, end - base)
 
 

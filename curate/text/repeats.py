@@ -15,12 +15,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.text.unicode import MARK, decode, tables
 from curate.text.words import mix64
 
 _PRIME = np.uint64((1 << 61) - 1)
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _LOW_29 = np.uint64((1 << 29) - 1)
 _SEED = np.uint64(0x5EED)
+_FIRST_JAMO, _LAST_JAMO = 0x1160, 0x11FF  # conjoining vowels and final consonants
 
 
 class Anchors(NamedTuple):
@@ -125,10 +127,44 @@ def surroundings(
     gram = gram_length(window)
     before = np.minimum(position, reach(window))
     after = np.minimum(np.diff(offsets)[document] - position - gram, reach(window))
-    content = np.empty(len(position), np.uint64)
     start = offsets[document] + position
-    _content(data, start, before, after, gram, _base(), content)
+    content = _content(data, start - before, start + gram + after, before)
     return before, after, content
+
+
+def text_around(
+    data: NDArray[np.uint8],
+    start: NDArray[np.int64],
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    window: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes before each anchor and those after its k-gram, end to end.
+
+    Parameters
+    ----------
+    data, start
+        Anchor i is the k-gram at ``data[start[i]]``.
+    before, after
+        From `surroundings`.
+    window
+        As in `anchors`.
+
+    Returns
+    -------
+    tuple
+        Bytes, and the offsets that cut them into anchors, shape (anchors + 1,).
+
+    Examples
+    --------
+    >>> text, bounds = text_around(np.frombuffer(b"abGRAMcd", np.uint8), *np.array([[2], [2], [1]]), window=8)
+    >>> bytes(text), bounds.tolist()
+    (b'abc', [0, 3])
+    """
+    bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(before + after)))
+    around = np.empty(bounds[-1], np.uint8)
+    _text_around(data, start, before, start + gram_length(window), bounds, around)
+    return around, bounds
 
 
 def first_windows(
@@ -170,6 +206,34 @@ def first_windows(
     columns = np.empty((4, max(total, 1)), np.int64)
     count = _first_windows(key_starts, data, starts, before, after, reach(window), _base(), slots, stamps, columns)
     return Firsts(*columns[:, :count].copy())
+
+
+def before_marks(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64], limits: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    r"""Ends of spans, moved back until what follows does not join the character before it.
+
+    Marks join what they follow, and so do vowels and final consonants of conjoining Hangul. A cut that ends before a
+    character that does neither leaves NFC text in NFC, and no mark on another letter than its own.
+
+    Parameters
+    ----------
+    data
+        UTF-8.
+    starts, ends
+        Absolute positions, both between characters.
+    limits
+        Where the document of each span ends.
+
+    Examples
+    --------
+    >>> data = np.frombuffer("exx\u0301".encode(), np.uint8)
+    >>> before_marks(data, np.array([1]), np.array([3]), np.array([5])).tolist()
+    [2]
+    """
+    ends = ends.copy()
+    _before_marks(data, starts, ends, limits, tables().classes)
+    return ends
 
 
 def _count(before: NDArray[np.int64], after: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -273,14 +337,41 @@ def _write_run(document, position, run_key, stride, times, reach, columns, key, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _content(data, start, before, after, gram, base, content):
+def _content(data, starts, ends, before):
+    content = np.empty(len(starts), np.uint64)
+    for i in range(len(starts)):
+        state = mix64(np.uint64(before[i]) << np.uint64(32) | np.uint64(ends[i] - starts[i]))
+        at = starts[i]
+        while at < ends[i]:
+            word = np.uint64(0)
+            for byte in range(min(8, ends[i] - at)):
+                word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+            state = mix64(state ^ word)
+            at += 8
+        content[i] = state
+    return content
+
+
+@numba.njit(cache=True, nogil=True)
+def _text_around(data, start, before, follows, bounds, around):
     for i in range(len(start)):
-        h = mix64(np.uint64(before[i]) << np.uint64(32) | np.uint64(after[i])) >> np.uint64(4)
-        for at in range(start[i] - before[i], start[i]):
-            h = _sum(_product(h, base), np.uint64(data[at]) + np.uint64(1))
-        for at in range(start[i] + gram, start[i] + gram + after[i]):
-            h = _sum(_product(h, base), np.uint64(data[at]) + np.uint64(1))
-        content[i] = h
+        middle = bounds[i] + before[i]
+        around[bounds[i] : middle] = data[start[i] - before[i] : start[i]]
+        around[middle : bounds[i + 1]] = data[follows[i] : follows[i] + bounds[i + 1] - middle]
+
+
+@numba.njit(cache=True, nogil=True)
+def _before_marks(data, starts, ends, limits, classes):
+    for i in range(len(starts)):
+        at = ends[i]
+        while starts[i] < at < limits[i]:
+            code, _ = decode(data, at)
+            if not classes[code] & MARK and not _FIRST_JAMO <= code <= _LAST_JAMO:
+                break
+            at -= 1
+            while data[at] & 0xC0 == 0x80:
+                at -= 1
+        ends[i] = at
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,5 +1,7 @@
 """Repeated spans against every window of every document."""
 
+import unicodedata
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,11 +17,16 @@ from curate.table import Table
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, digests, frame
 
-ALPHABETS = ("ab", "aé", "天地人", "نبت", "कखग", "f(x) ")
+ALPHABETS = ("ab", "aé", "天地人", "نبت", "किखी", "f(x) ", "ex\u0301", "\u1100\u1161\u11a8")
 PIECES = st.sampled_from(ALPHABETS).flatmap(
     lambda letters: st.lists(st.one_of(st.text(letters, min_size=1, max_size=9), st.sampled_from(
         [letters[0] * 30, (letters[:2]) * 12, letters * 5])), max_size=4).map("".join))  # fmt: skip
 TEXTS = st.lists(PIECES, max_size=5)
+
+
+def joins(character: str) -> bool:
+    """Whether the character belongs to the one before it: a mark, or a vowel or final consonant of Hangul."""
+    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
 
 
 def by_definition(documents: list[tuple[str, bytes, str]], stage: Substring) -> dict[bytes, str]:
@@ -34,13 +41,12 @@ def by_definition(documents: list[tuple[str, bytes, str]], stage: Substring) -> 
             before = first.setdefault(key, (id_, start))
             if before[0] != id_ or start - before[1] >= size:
                 covered[start : start + size] = b"\1" * size
-        kept, place = [], 0
-        for character in text:
-            length = len(character.encode())
-            if not all(covered[place : place + length]):
-                kept.append(character)
-            place += length
-        rest = "".join(kept)
+        bounds = [0, *accumulate(len(character.encode()) for character in text)]
+        gone = [all(covered[first:last]) for first, last in pairwise(bounds)]
+        for number in reversed(range(1, len(text))):
+            if joins(text[number]) and not gone[number]:
+                gone[number - 1] = False
+        rest = "".join(character for character, cut in zip(text, gone, strict=True) if not cut)
         rest = rest if rest == text else rest.rstrip(" \t\n\r\f\v")
         if rest or not text:
             left[id_] = rest
@@ -69,6 +75,10 @@ def test_what_is_left_is_what_no_earlier_window_covers(min_bytes, web, books, sh
         after = frame(Table(artifact), ["id", "text"])
     documents = list(zip(before["source"], before["id"], before["text"], strict=True))
     assert dict(zip(after["id"], after["text"], strict=True)) == by_definition(documents, stage)
+    normal = set(before.filter(pl.col("text").str.normalize("NFC") == pl.col("text"))["id"])
+    assert all(
+        unicodedata.is_normalized("NFC", text) for id_, text in after.select("id", "text").iter_rows() if id_ in normal
+    )
     lost = sum(len(text.encode()) for text in before["text"]) - sum(len(text.encode()) for text in after["text"])
     assert lost == sum(counts["bytes"] for counts in artifact.manifest["removed"].values())
 
