@@ -154,11 +154,34 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         _, said = run([str(python), f"{options.bench}/{script}", str(path), str(out), "2", *extra])
         result = json.loads(next(line for line in reversed(said.splitlines()) if line.startswith('{"bench"')))
         cost = Cost(result["cpu_s"], result["wall_s"], result["maxrss_mb"])
-        row(name, cost, set((out / "kept.txt").read_text().split()))
+        ids = set((out / "kept.txt").read_text().split())
+        row(name, cost, ids)
+        if venv == "dolma":  # which only marks until its mixer writes what is kept, as the others do by themselves
+            mixed = dolma_mix(python, out, name.split()[-1])
+            total = Cost(cost.cpu + mixed.cpu, cost.wall + mixed.wall, max(cost.peak, mixed.peak))
+            row(f"{name}, and mix", total, ids)
     print(f"{megabytes:.1f} MB of text, seed {options.seed}, {options.workers} workers (peers: 2)\n")
     show(head, rows)
     recall(made, folder / "out-0", kept)
     spent(folder / "out-0")
+
+
+def dolma_mix(python: Path, out: Path, mode: str) -> Cost:
+    """Write the documents that dolma's marks leave, without the marked ones or without their marked paragraphs."""
+    marked = {
+        "documents": {"filter": {"exclude": ["$@.attributes[?(@.dup && @.dup[0] && @.dup[0][2] >= 1)]"]}},
+        "paragraphs": {"span_replacement": [{"span": "$.attributes.dup", "min_score": 0.5, "replacement": ""}]},
+    }
+    stream = {
+        "name": "kept",
+        "documents": [f"{out}/data/documents/*.gz"],
+        "output": {"path": f"{out}/kept", "max_size_in_bytes": 100_000_000},
+        "attributes": ["dup"],
+        **marked[mode],
+    }
+    config = out / "mix.json"
+    config.write_text(json.dumps({"streams": [stream], "processes": 2}))
+    return run([str(python.parent / "dolma"), "-c", str(config), "mix"])[0]
 
 
 def recall(made: Path, out: Path, kept: set[str]) -> None:
