@@ -50,7 +50,7 @@ def dedup(
     bands: Annotated[int | None, typer.Option(help="Bands of the signature [14].")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows of a band [8].")] = None,
     ngram: Annotated[int | None, typer.Option(help="Words or characters per shingle [5].")] = None,
-    unit: Annotated[str | None, typer.Option(help="What shingles are made of: word or char [word].")] = None,
+    unit: Annotated[str | None, typer.Option(help="What shingles are made of: word (the default) or char.")] = None,
     threshold: Annotated[
         float | None,
         typer.Option(help="Least Jaccard similarity to what is kept; chooses bands and rows unless given."),
@@ -64,7 +64,7 @@ def dedup(
     ] = None,
     priority: Annotated[list[str] | None, typer.Option(help="Sources that are kept first; can be repeated.")] = None,
     verify: Annotated[
-        str | None, typer.Option(help="Compare candidates by jaccard, signature, or off [jaccard].")
+        str | None, typer.Option(help="Compare candidates by jaccard (the default), signature, or off.")
     ] = None,
     closure: Annotated[bool, typer.Option("--closure", help="Drop what is similar by a chain alone, too.")] = False,
     min_cluster_size: Annotated[int | None, typer.Option(help="Leave smaller clusters alone [2].")] = None,
@@ -72,7 +72,9 @@ def dedup(
         list[str] | None, typer.Option(help="Results of an earlier dedup, whose documents stay; can be repeated.")
     ] = None,
     text: Annotated[str, typer.Option(help="Field of the text.")] = "text",
-    id_field: Annotated[str | None, typer.Option("--id", help="Field of the document's own id [id].")] = None,
+    id_field: Annotated[
+        str | None, typer.Option("--id", help="Field of the document's own id; id unless given.")
+    ] = None,
     max_text_bytes: Annotated[str, typer.Option(help="Longest text that is kept.")] = "256MB",
     max_bad_rows: Annotated[
         float | None, typer.Option(help="Share of a source's rows that may be bad before the run stops [0.01].")
@@ -266,8 +268,13 @@ def _say_what(pipeline: "Pipeline") -> None:
                 parts.append(f"{sum(reasons.values()):,} {fate} ({named})")
         typer.echo(f"{node.stage.name}  {', '.join(parts)}")
         for source, files in node.artifact.manifest.get("files", {}).items():
-            for reason, count in files["quarantined"].items():
-                typer.echo(f"warning: {count} of {files['in']} files of {source} in quarantine: {reason}", err=True)
+            _warn_of_files(source, files)
+
+
+def _warn_of_files(source: str, files: dict[str, Any]) -> None:
+    """Files of a source that are bad; what could be read of them is among the records."""
+    for reason, count in files["quarantined"].items():
+        typer.echo(f"warning: {count} of {files['in']} files of {source} in quarantine: {reason}", err=True)
 
 
 def _say_deduplicated(account: dict[str, Any], out: str, done: bool) -> None:
@@ -286,6 +293,8 @@ def _say_deduplicated(account: dict[str, Any], out: str, done: bool) -> None:
     parts = f"{totals['in']:,} in, {totals['kept']:,} kept, {totals['near_duplicate']:,} dropped as near-duplicates"
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in quarantined.items())
     typer.echo(parts + (f", {sum(quarantined.values()):,} quarantined ({reasons})" if quarantined else ""))
+    for source, counts in account["sources"].items():
+        _warn_of_files(source, counts["files"])
     least = f"similarity {settings['threshold']:.2f} or more by {settings['verify']}"
     typer.echo(
         f"{settings['bands']} bands x {settings['rows']} rows of {settings['unit']} {settings['ngram']}-grams, "

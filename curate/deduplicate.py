@@ -89,6 +89,7 @@ def pipeline_of(request: Request) -> Pipeline:
     """
     sources = _sources(request.inputs)
     problems = [*_name_problems(sources), *_shape_problems(request), *_out_problems(request.out)]
+    problems += _index_problems(request)
     if problems:
         raise ConfigError(problems)
     minhash = _given(request.minhash) | {"within": _scope(request.within), "seed": request.seed} | _bands(request)
@@ -251,6 +252,14 @@ def _out_problems(out: str) -> Iterator[Problem]:
             yield Problem(where, f"{out} holds something else, such as {foreign[0]!r}", "choose another")
 
 
+def _index_problems(request: Request) -> Iterator[Problem]:
+    """Earlier results that would be replaced by those that are compared with them."""
+    out = os.path.realpath(request.out)
+    for root in request.minhash.get("index") or ():
+        if storage.is_local(root) and os.path.realpath(root) in (out, f"{out}/{RUN}"):
+            yield Problem(("--index",), f"{root} is where --out would write", "choose a new folder for --out")
+
+
 def _foreign(out: str) -> list[str]:
     """Files in the way that this command did not write; beside its own results, others do no harm."""
     try:
@@ -313,6 +322,8 @@ def _field_problems(request: Request, pipeline: Pipeline) -> Iterator[Problem]:
         if not {field, first} & names:
             valid = names - {request.source.get("text")}
             hint = nearest(first, valid | {"source", "all"} if option == "--within" else valid)
+            if option == "--within" and "meta" in names and request.within.startswith("meta."):
+                hint = f"of the field 'meta' of the input, that is 'meta.{request.within}'"
             yield Problem((option,), f"the first records have no field {first!r}", hint)
 
 
@@ -392,6 +403,7 @@ def _account(pipeline: Pipeline) -> dict[str, Any]:
                 "quarantined": counts["quarantined"],
             },
             "text_bytes": text_bytes.counts.get(source, {"in": 0, "kept": 0}),
+            "files": read.manifest["files"][source],
         }
     found = {
         name: minhash.manifest[name]

@@ -1,5 +1,6 @@
 """`curate dedup` as a person uses it: files in, the four results out, mistakes named by option."""
 
+import gzip
 import json
 import os
 import random
@@ -147,6 +148,57 @@ def test_mistakes_are_named_by_option_and_nothing_is_run(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out" / "run").exists()
+
+
+def test_the_help_tells_the_defaults() -> None:
+    # Rich takes a word in brackets for markup, and prints nothing of it.
+    said = " ".join(curate("dedup", "--help").stdout.replace("\u2502", " ").split())
+    for default in (
+        "word (the default) or char",
+        "jaccard (the default), signature",
+        "own id; id unless given",
+        "[14]",
+    ):
+        assert default in said
+
+
+def test_a_file_that_breaks_half_way_is_told_of(web: Path, tmp_path: Path) -> None:
+    whole = gzip.compress(web.read_bytes())
+    (tmp_path / "half.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    done = dedup(web, tmp_path / "half.jsonl.gz", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "warning: 1 of 1 files of half in quarantine: truncated" in done.stderr
+    assert "files of web" not in done.stderr
+    files = {
+        name: of["files"] for name, of in json.loads((tmp_path / "out" / "report.json").read_text())["sources"].items()
+    }
+    assert (files["half"]["in"], files["half"]["kept"], files["half"]["quarantined"]) == (1, 0, {"truncated": 1})
+    assert (files["web"]["in"], files["web"]["kept"], files["web"]["quarantined"]) == (1, 1, {})
+    again = dedup(web, tmp_path / "half.jsonl.gz", "--out", tmp_path / "out")
+    assert "nothing to do" in again.stdout
+    assert "files of half in quarantine: truncated" in again.stderr
+
+
+def test_results_are_not_written_over_their_own_index(web: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    dedup(web, "--out", old)
+    before = (old / "report.json").read_bytes()
+    for index in (old, f"{old}/", old / "run"):
+        done = dedup(web, "--out", old, "--index", index)
+        assert done.returncode == 2
+        assert "is where --out would write" in done.stderr
+    assert (old / "report.json").read_bytes() == before
+
+
+def test_a_field_inside_of_meta_is_found_by_the_hint(tmp_path: Path) -> None:
+    records = [{"id": i, "text": text(i // 2), "meta": {"dump": i % 2}} for i in range(8)]
+    path = write(tmp_path / "web.jsonl", records)
+    wrong = dedup(path, "--out", tmp_path / "out", "--within", "meta.dump")
+    assert wrong.returncode == 2
+    assert "no field 'dump'\n    of the field 'meta' of the input, that is 'meta.meta.dump'" in wrong.stderr
+    right = dedup(path, "--out", tmp_path / "out", "--within", "meta.meta.dump")
+    assert right.returncode == 0, right.stderr
+    assert len(kept_of(tmp_path / "out")) == 8
 
 
 def test_missing_input_and_foreign_folders_are_mistakes(web: Path, tmp_path: Path) -> None:

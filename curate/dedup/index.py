@@ -1,5 +1,6 @@
 """Indexes: finished runs whose kept documents a new dump is compared with, by signatures and not by text."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from curate import storage
@@ -26,7 +27,7 @@ class Index(NamedTuple):
     fingerprint: str
 
 
-def open_index(root: str, signatures: str) -> Index:
+def open_index(root: str, signatures: str, scope: Sequence[str] = ()) -> Index:
     """Find the kept documents of a run and their signatures.
 
     Parameters
@@ -35,11 +36,14 @@ def open_index(root: str, signatures: str) -> Index:
         The directory of a run, or what ``curate dedup`` wrote, which holds one under ``run``.
     signatures
         Column that must be there, named for all that must agree: unit, n-gram, permutations and seed.
+    scope
+        Columns by which it is told which documents are compared (see `curate.dedup.scope.columns_of`).
 
     Raises
     ------
     RunError
-        There is no such run, its `minhash` stage has not finished, or its signatures are others.
+        There is no such run, its `minhash` stage has not finished, its signatures are others, or it lacks a
+        column of `scope`.
     """
     root = storage.absolute(root).rstrip("/")
     found = next((path for path in (root, f"{root}/run") if storage.exists(f"{path}/run.json")), None)
@@ -62,4 +66,7 @@ def open_index(root: str, signatures: str) -> Index:
     if signatures not in made:
         others = ", ".join(column for column in made if column.startswith("signature_"))
         raise RunError(f"the run in {found} has {others}, not {signatures}: compare with the same settings and seed")
+    lacking = [column for column in scope if column not in (*DOCUMENT.names, *made)]
+    if lacking:
+        raise RunError(f"the run in {found} has no {', '.join(map(repr, lacking))}, within whose values is compared")
     return Index(Table(documents, sidecars), f"{kept[-1].name}_keep", kept[-1].fingerprint)

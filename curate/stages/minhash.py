@@ -196,7 +196,7 @@ class MinHash(Stage):
     @cached_property
     def indexes(self) -> tuple[Index, ...]:
         """The runs that `index` names; raises ``RunError`` if one cannot serve."""
-        return tuple(open_index(root, self.signatures.column) for root in self.index)
+        return tuple(open_index(root, self.signatures.column, scope.columns_of(self.within)) for root in self.index)
 
     def upstream(self) -> tuple[Stage, ...]:
         """The signatures, and lengths for counts in bytes."""
@@ -233,7 +233,7 @@ class MinHash(Stage):
             yield Problem(("threshold",), "has no effect without verification", "`verify: signature` or `jaccard`")
         for position, root in enumerate(self.index):
             try:
-                open_index(root, self.signatures.column)
+                open_index(root, self.signatures.column, scope.columns_of(self.within))
             except RunError as error:
                 yield Problem(("index", position), str(error))
 

@@ -5,6 +5,7 @@ with a count from which on something is a repeat, and with the copy that stays c
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -84,9 +85,7 @@ class Paragraphs(Stage):
     def check(self, known: Known) -> Iterable[Problem]:
         """Sources and columns exist and have an order."""
         for problem in self.policy.problems(known):
-            yield Problem(
-                ("prefer", *problem.where[1:]) if problem.where[0] == "keep" else problem.where, problem.message
-            )
+            yield replace(problem, where=tuple("prefer" if step == "keep" else step for step in problem.where))
         yield from scope.problems(self.within, known)
 
     def run(self, ctx: "Context") -> dict[str, Any]:

@@ -101,3 +101,20 @@ def test_a_run_that_cannot_serve_as_an_index_is_a_problem_before_anything_runs(t
     (tmp_path / "empty" / "run.json").write_text('{"stages": []}')
     with pytest.raises(RunError, match="no finished `minhash` stage"):
         open_index(str(tmp_path / "empty"), "signature_word2_16_0")
+
+
+def test_an_index_without_the_column_of_the_scope_is_a_problem_before_anything_runs(tmp_path: Path) -> None:
+    run(tmp_path / "old", {"old": OLD})
+    index = [str(tmp_path / "old" / "run")]
+    (tmp_path / "new.jsonl").write_text('{"text": "one two three"}\n')
+    stages = {
+        "read": {"sources": {"new": {"path": str(tmp_path / "new.jsonl")}}},
+        "heuristics": {},
+        "minhash": {**SMALL, "within": "gopher_words", "index": index},
+    }
+    with pytest.raises(ConfigError, match=r"has no 'gopher_words', within whose values is compared") as error:
+        Pipeline.from_mapping({"run": {"root": str(tmp_path / "new")}, "stages": stages})
+    assert error.value.problems[0].where == ("stages", "minhash", "index", 0)
+    for within in ("date", "meta.dump", "source"):  # are documents' own
+        stages["minhash"] = {**SMALL, "within": within, "index": index}
+        Pipeline.from_mapping({"run": {"root": str(tmp_path / "new")}, "stages": stages})

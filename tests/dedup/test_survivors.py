@@ -18,6 +18,8 @@ from curate.engine.local import LocalEngine
 from curate.stage import Known
 from curate.stages.exact import Exact
 from curate.stages.minhash import MinHash
+from curate.stages.paragraphs import Paragraphs
+from curate.stages.substring import Substring
 from curate.table import DOCUMENT, ParquetWriter, Table
 from tests.corpus import document_id, make_table
 from tests.duplicates import frame
@@ -110,6 +112,12 @@ def test_sources_and_columns_without_order_are_problems() -> None:
     assert "list<item: float>, which has no order" in problems[0].message
     assert "there is no source 'bocks'" in problems[1].message
     assert list(Exact(keep=("longest", "source asc"), priority=("web",)).check(known())) == []
+    for stage in (Paragraphs, Substring):
+        cutting = stage(name="cut", prefer=("longest", "vector desc"), priority=("web", "bocks"))
+        assert [(problem.where, problem.hint) for problem in cutting.check(known())] == [
+            (("prefer", 1), ""),
+            (("priority", 1), "did you mean 'books'?"),
+        ]
 
 
 def test_an_unknown_column_is_pointed_at() -> None:
