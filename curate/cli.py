@@ -103,7 +103,7 @@ def dedup(
     }
     source = {"text": text, "id": id_field}
     read = {"max_text_bytes": max_text_bytes, "max_bad_rows": max_bad_rows, "max_bad_files": max_bad_files}
-    request = Request(inputs, out.rstrip("/") or "/", source, read, minhash, recall, within, workers, seed)
+    request = Request(inputs, out.rstrip("/") or out[:1], source, read, minhash, recall, within, workers, seed)
     pipeline = pipeline_of(request)
     done = is_done(pipeline, request.out)
     if not done:

@@ -238,6 +238,9 @@ def _shape_problems(request: Request) -> Iterator[Problem]:
 def _out_problems(out: str) -> Iterator[Problem]:
     """What stands in the way of writing to `out`: other storage, a file, no permission, somebody's own files."""
     where = ("--out",)
+    if not out:
+        yield Problem(where, "names no folder")
+        return
     if not storage.is_local(out):
         yield Problem(where, "must be a local folder", "`curate run` writes to object storage")
         return

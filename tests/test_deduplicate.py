@@ -210,6 +210,9 @@ def test_missing_input_and_foreign_folders_are_mistakes(web: Path, tmp_path: Pat
     foreign = dedup(web, "--out", tmp_path / "mine")
     assert foreign.returncode == 2
     assert "holds something else, such as 'thesis.tex'" in foreign.stderr
+    nowhere = dedup(web, "--out", "")
+    assert nowhere.returncode == 2
+    assert nowhere.stderr.startswith("--out: names no folder")
     file = dedup(web, "--out", web)
     assert file.returncode == 2
     assert "is a file" in file.stderr

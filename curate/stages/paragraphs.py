@@ -118,7 +118,7 @@ def _units(stage: Paragraphs, table: Table, shard: Shard) -> "tuple[pl.DataFrame
     for batch in table.batches(shard, ["text"]):
         text = TextBatch(batch.column(0))
         bounds = units(text.data, text.offsets, paragraphs=stage.unit == "paragraph")
-        hashes, lengths = unit_hashes(text.data, bounds, text.words)
+        hashes, lengths = unit_hashes(bounds, text.words)
         row = np.searchsorted(text.offsets, bounds[:-1], side="right") - 1
         place = np.arange(before, before + len(row))
         scoped = scopes[first + row]

@@ -73,10 +73,34 @@ def normalized_hash(
     (True, False, False)
     """
     words = segment(data, offsets) if words is None else words
-    hashes = np.empty((len(offsets) - 1, 2), np.uint64)
-    _hash_sequences(words.hashes, words.offsets, hashes)
+    hashes = words_hash(words)
     wordless = np.flatnonzero(np.diff(words.offsets) == 0)
     hashes[wordless] = symbols_hash(data, offsets, wordless)
+    return hashes
+
+
+def words_hash(words: Words) -> NDArray[np.uint64]:
+    """Hash of each document's sequence of words alone: all documents without words have one.
+
+    Parameters
+    ----------
+    words
+        Of the documents.
+
+    Returns
+    -------
+    NDArray[np.uint64]
+        High and low half, shape (documents, 2).
+
+    Examples
+    --------
+    >>> data, offsets = np.frombuffer(b"To be! to be*--", np.uint8), np.array([0, 6, 12, 13, 15])
+    >>> to_be, again, star, dashes = words_hash(segment(data, offsets)).tolist()
+    >>> to_be == again, star == dashes, to_be == star
+    (True, True, False)
+    """
+    hashes = np.empty((len(words.offsets) - 1, 2), np.uint64)
+    _hash_sequences(words.hashes, words.offsets, hashes)
     return hashes
 
 

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.text.hashing import normalized_hash
+from curate.text.hashing import words_hash
 from curate.text.words import Words
 
 _LINE_FEED = 10
@@ -40,15 +40,14 @@ def units(data: NDArray[np.uint8], offsets: NDArray[np.int64], *, paragraphs: bo
     return bounds[:count]
 
 
-def unit_hashes(
-    data: NDArray[np.uint8], bounds: NDArray[np.int64], words: Words
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    r"""What each unit says, as 128 bits (see `curate.text.hashing.normalized_hash`), and its number of words.
+def unit_hashes(bounds: NDArray[np.int64], words: Words) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    r"""What each unit says, as 128 bits (see `curate.text.hashing.words_hash`), and its number of words.
+
+    Units without words, of which there is one for every other line where blank lines part paragraphs, all have the
+    same hash.
 
     Parameters
     ----------
-    data
-        Bytes of all documents.
     bounds
         From `units`.
     words
@@ -59,13 +58,12 @@ def unit_hashes(
     >>> from curate.text.words import segment
     >>> data = np.frombuffer(b"To be!\nto be\n***\n", np.uint8)
     >>> offsets = np.array([0, len(data)])
-    >>> hashes, lengths = unit_hashes(data, units(data, offsets, paragraphs=False), segment(data, offsets))
+    >>> hashes, lengths = unit_hashes(units(data, offsets, paragraphs=False), segment(data, offsets))
     >>> bool((hashes[0] == hashes[1]).all()), lengths.tolist()
     (True, [2, 2, 0])
     """
     inside = np.searchsorted(words.starts, bounds)
-    hashes = normalized_hash(data, bounds, Words(words.starts, words.ends, inside, words.hashes))
-    return hashes, np.diff(inside)
+    return words_hash(Words(words.starts, words.ends, inside, words.hashes)), np.diff(inside)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,7 +4,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.text.hashing import hash64, normalized_hash, raw_hash
+from curate.text.hashing import hash64, normalized_hash, raw_hash, words_hash
 from curate.text.words import segment
 
 documents = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=6)
@@ -69,6 +69,15 @@ def test_equal_if_and_only_if_the_words_are(texts: list[str]):
     rows = [tuple(row) for row in normalized_hash(data, offsets, words).tolist()]
     assert len(set(rows)) == len(set(keys)) == len(set(zip(rows, keys, strict=True)))
     assert rows == normalized(*texts)
+
+
+def test_words_alone_are_hashed_as_in_normalized_text():
+    texts = ["To be", "to -- BE!", "***", "", "be to"]
+    data, offsets = buffers(texts)
+    alone = words_hash(segment(data, offsets)).tolist()
+    assert [alone[i] for i in (0, 1, 4)] == [normalized_hash(data, offsets).tolist()[i] for i in (0, 1, 4)]
+    assert alone[2] == alone[3]  # without words; `normalized_hash` tells their symbols apart
+    assert len({tuple(halves) for halves in alone}) == 3
 
 
 def test_the_halves_of_normalized_hash_are_independent():
