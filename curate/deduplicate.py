@@ -145,7 +145,9 @@ def is_done(pipeline: Pipeline, out: str) -> bool:
     """Whether `out` holds the results of this very pipeline, and all of them."""
     kept = pipeline.nodes[KEPT].artifact
     try:
-        same = storage.read_json(f"{out}/{REPORT}")["fingerprint"] == kept.fingerprint
+        report = storage.read_json(f"{out}/{REPORT}")
+        # A report of an earlier version says nothing of files; it is written anew.
+        same = report["fingerprint"] == kept.fingerprint and all("files" in of for of in report["sources"].values())
         parts = {file["path"] for file in kept.manifest["files"]}
     except (FileNotFoundError, ValueError, KeyError):
         return False

@@ -177,6 +177,13 @@ def test_a_file_that_breaks_half_way_is_told_of(web: Path, tmp_path: Path) -> No
     again = dedup(web, tmp_path / "half.jsonl.gz", "--out", tmp_path / "out")
     assert "nothing to do" in again.stdout
     assert "files of half in quarantine: truncated" in again.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    del report["sources"]["half"]["files"]  # as versions before wrote it
+    (tmp_path / "out" / "report.json").write_text(json.dumps(report))
+    assert (
+        "files of half in quarantine: truncated"
+        in dedup(web, tmp_path / "half.jsonl.gz", "--out", tmp_path / "out").stderr
+    )
 
 
 def test_results_are_not_written_over_their_own_index(web: Path, tmp_path: Path) -> None:
