@@ -8,7 +8,6 @@ The definitions, and how they differ from those of GPT-3, Llama 2, datatrove and
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -16,21 +15,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from curate import storage
-from curate.artifact import Artifact, Shard, file_hash
+from curate.artifact import Artifact, Shard
 from curate.errors import Problem, RunError, nearest
-from curate.io.benchmarks import FieldNames, Item, read_items
-from curate.io.files import FORMATS, InputFile, Listing, list_files
-from curate.io.streams import BrokenFileError
+from curate.io.benchmarks import Benchmark, FieldNames, file_problems, identity, items_of
+from curate.io.files import Listing
+from curate.models.benchmark_index import Lengths, open_index, words_of, write_index
 from curate.stage import Annotate, Annotator, Known
 from curate.table import ParquetWriter, read_part
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
     from curate.text.batch import TextBatch
-    from curate.text.ngrams import NgramIndex
     from curate.text.overlap import Overlap
     from curate.text.words import Words
 
@@ -38,23 +35,7 @@ INDEX, MATCHES = "index", "matches"
 CHECKED_ITEMS = 20_000  # of a benchmark that are read before the run; the rest is read before the pass over the text
 HALF = 0.5  # of an item's n-grams: what the report calls mostly there
 TOP = 10  # items that the manifest names, of those that most documents have
-_CHUNK = 1 << 26  # bytes of items that are cut into words at a time
-_SHOWN = 3
 
-CHECKABLE, SHORT, SHARED, COPY = "checkable", "short", "shared", "copy"
-"""What an item can be: short ones have too few words, shared ones no n-gram of their own, copies the words of
-another."""
-
-ITEM = pa.schema(
-    [
-        pa.field("benchmark", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        pa.field("item", pa.string(), nullable=False),
-        pa.field("words", pa.int32(), nullable=False),
-        pa.field("ngram", pa.int32(), nullable=False),
-        pa.field("ngrams", pa.int32(), nullable=False),
-        pa.field("state", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-    ]
-)
 _MATCH = [
     pa.field("benchmark", pa.string()),
     pa.field("item", pa.string()),
@@ -72,28 +53,6 @@ _SPAN = [
 ]
 MATCH = pa.schema([pa.field("id", pa.binary(16), nullable=False), *_MATCH])
 """A row per document and item, in the files of ``matches``."""
-
-
-class Benchmark(BaseModel, extra="forbid", frozen=True):
-    """The files of one benchmark, and what of a record makes an item."""
-
-    path: str | tuple[str, ...] = Field(
-        min_length=1, description="files, folders (read with all that is in them) or globs; local paths or fsspec URLs"
-    )
-    format: Literal["jsonl", "parquet", "text"] | None = Field(
-        default=None, description="format of all files; unless given, their names tell. Each line of text is an item"
-    )
-    fields: tuple[str, ...] = Field(
-        default=("text",),
-        min_length=1,
-        description="fields that make an item, in the order in which they are read; a.b is field b of the object a",
-    )
-    id: str = Field(default="id", min_length=1, description="field of the item's id; without it, file and number")
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """Paths, folders and globs, as a tuple."""
-        return (self.path,) if isinstance(self.path, str) else self.path
 
 
 class Decontaminate(Annotator):
@@ -129,19 +88,12 @@ class Decontaminate(Annotator):
     @cached_property
     def listings(self) -> dict[str, Listing]:
         """The files of each benchmark; found once, so that all parts of a run see the same."""
-        return {name: list_files(found.patterns, found.format) for name, found in self.benchmarks.items()}
+        return {name: found.listing() for name, found in self.benchmarks.items()}
 
     @cached_property
     def _contents(self) -> list[Any]:
         """Benchmarks as they enter the fingerprint: by names and contents of files, not by their place."""
-        return [
-            [
-                name,
-                found.model_dump(mode="json", exclude={"path"}),
-                [[file.name, file_hash(file.path)] for file in self.listings[name].files],
-            ]
-            for name, found in self.benchmarks.items()
-        ]
+        return [[name, identity(found, self.listings[name])] for name, found in self.benchmarks.items()]
 
     def identity(self) -> dict[str, Any]:
         """The configuration, with the content of the files in the place of paths."""
@@ -156,23 +108,19 @@ class Decontaminate(Annotator):
         if not self.ngram <= self.short_words:
             yield Problem(("short_words",), f"must be at least ngram ({self.ngram}), not {self.short_words}")
         for name, found in self.benchmarks.items():
-            bad = list(_file_problems(self.listings[name], ("benchmarks", name)))
+            bad = list(file_problems(self.listings[name], ("benchmarks", name)))
             yield from bad or self._item_problems(name, found)
 
     def _item_problems(self, name: str, found: Benchmark) -> Iterator[Problem]:
         """What is wrong with the first items."""
         where = ("benchmarks", name)
-        names, most = FieldNames(found.fields), 0
-        count, file = 0, None
+        names = FieldNames(found.fields)
         try:
-            for file in self.listings[name].files:
-                items = list(islice(read_items(file, found.fields, found.id, names), CHECKED_ITEMS - count))
-                count += len(items)
-                if items and most < self.min_words:
-                    most = max(most, int(np.diff(_words([text for _, text in items]).offsets).max()))
-        except BrokenFileError as error:
-            yield Problem((*where, "path"), f"{file.name if file else ''} cannot be read: {_said(error)}")
+            texts = [text for _, text in islice(items_of(found, self.listings[name], names), CHECKED_ITEMS)]
+        except RunError as error:
+            yield Problem((*where, "path"), str(error))
             return
+        count, most = len(texts), int(np.diff(words_of(texts).offsets).max(initial=0))
         unknown = list(names.missing)
         for field in unknown if count else ():
             at = (*where, "fields", found.fields.index(field)) if "fields" in found.model_fields_set else where
@@ -217,8 +165,7 @@ class Decontaminate(Annotator):
         from curate.text.overlap import overlap
 
         schema = self.columns()
-        index = _open_index(f"{path}/{INDEX}")
-        items = read_part(f"{path}/{INDEX}/items.parquet", ["benchmark", "item", "ngrams"])
+        index, items = open_index(f"{path}/{INDEX}")
         own = items.column("ngrams").to_numpy().astype(np.int64)
         names = items.column("benchmark").combine_chunks().dictionary_decode(), items.column("item").combine_chunks()
 
@@ -243,142 +190,14 @@ class Decontaminate(Annotator):
         return {"index": made["index"], "benchmarks": _summary(made["benchmarks"], shards, counted, found)}
 
 
-# -- checks ------------------------------------------------------------------------------------------------------------
-
-
-def _file_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]:
-    """What is wrong with the files of a benchmark, all of which must be read."""
-    at = (*where, "path")
-    for pattern, hint in listing.unmatched:
-        yield Problem(at, f"{pattern!r} matches nothing", hint)
-    for bad in listing.bad:
-        yield Problem(at, f"{bad.name} cannot be read: {bad.detail}")
-    if listing.unknown:
-        names = ", ".join(map(repr, listing.unknown[:_SHOWN]))
-        yield Problem(at, f"the format of {names} is not known", f"set `format` to one of {', '.join(FORMATS)}")
-    elif not (listing.files or listing.bad or listing.unmatched):
-        yield Problem(at, "no file to read", "files end in .jsonl, .parquet or .txt, or `format` is set")
-
-
-def _said(error: BrokenFileError) -> str:
-    return f"{error.reason}: {error.detail}"
-
-
-# -- the index ---------------------------------------------------------------------------------------------------------
-
-
-def _items(stage: Decontaminate, name: str) -> Iterator[Item]:
-    """All items of a benchmark; raises ``RunError``."""
-    found, file = stage.benchmarks[name], None
-    names = FieldNames(found.fields)
-    try:
-        for file in stage.listings[name].files:
-            yield from read_items(file, found.fields, found.id, names)
-    except BrokenFileError as error:
-        place = _place(file)
-        raise RunError(f"{place} of the benchmark {name!r} cannot be read: {_said(error)}") from error
-
-
-def _place(file: InputFile | None) -> str:
-    return file.name if file else "a file"
-
-
-def _words(texts: Sequence[str]) -> "Words":
-    from curate.text.batch import TextBatch
-
-    return TextBatch(pa.array(texts, pa.large_string())).words
-
-
-def _segmented(items: Iterator[Item], ids: list[str]) -> Iterator["Words"]:
-    """Words of items, some at a time; `ids` takes their names."""
-    texts, size = [], 0
-    for name, text in items:
-        ids.append(name)
-        texts.append(text)
-        size += len(text)
-        if size >= _CHUNK:
-            yield _words(texts)
-            texts, size = [], 0
-    yield _words(texts)
-
-
 def _write_index(stage: Decontaminate, path: str, _: str) -> dict[str, Any]:
-    """Read all benchmarks, and write the index of their n-grams and the table of their items."""
-    from curate.text.ngrams import build_index, ngram_hashes
-
-    ids: list[str] = []
-    hashes, counts, sizes = [], [], []
-    for name in stage.benchmarks:
-        before = len(ids)
-        for words in _segmented(_items(stage, name), ids):
-            hashes.append(words.hashes)
-            counts.append(np.diff(words.offsets))
-        sizes.append(len(ids) - before)
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-    words, groups = np.concatenate(hashes), np.repeat(np.arange(len(sizes)), sizes)
-    count = np.diff(offsets)
-    copies = _copies(words, offsets, groups)
-    length = np.where(count < stage.short_words, np.minimum(stage.short_ngram, count), stage.ngram)
-    length[(count < stage.min_words) | copies] = 0
-    keys, item = ngram_hashes(words, offsets, length)
-    index = build_index(keys, item, groups, np.unique(length[length > 0]), stage.max_items)
-    own = np.bincount(index.items, minlength=len(ids))
-    state = np.select([copies, length == 0, own == 0], [COPY, SHORT, SHARED], CHECKABLE)
-    for field, array in index._asdict().items():
-        with storage.replacing(f"{path}/{INDEX}/{field}.npy") as file:
-            np.save(file, array)
-    names = np.array(list(stage.benchmarks))
-    columns = {
-        "benchmark": pa.DictionaryArray.from_arrays(pa.array(groups, pa.int32()), pa.array(names)),
-        "item": pa.array(ids, pa.string()),
-        "words": count,
-        "ngram": length,
-        "ngrams": own,
-        "state": pa.array(state).dictionary_encode(),
+    """Read all benchmarks and write their index."""
+    items = {
+        name: items_of(found, stage.listings[name], FieldNames(found.fields))
+        for name, found in stage.benchmarks.items()
     }
-    with ParquetWriter(f"{path}/{INDEX}/items.parquet", ITEM) as writer:
-        writer.write(pa.table([pa.array(columns[f.name]).cast(f.type) for f in ITEM], schema=ITEM))
-    stands = {
-        name: {"items": size, **_states(state[groups == group]), "ngrams": int(own[groups == group].sum())}
-        for group, (name, size) in enumerate(zip(stage.benchmarks, sizes, strict=True))
-    }
-    made = {"ngrams": len(index.keys), "bytes": index.nbytes, "lengths": index.lengths.tolist()}
-    return {"benchmarks": stands, "index": made}
-
-
-def _states(state: NDArray) -> dict[str, int]:
-    found = Counter(state.tolist())
-    return {name: found[name] for name in (CHECKABLE, SHORT, SHARED, COPY)}
-
-
-def _copies(words: NDArray[np.uint64], offsets: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True for items with the same words as one before them in the benchmark; items without words have no copies."""
-    from curate.text.ngrams import ngram_hashes
-
-    count = np.diff(offsets)
-    whole = np.zeros(len(count), np.uint64)
-    whole[count > 0] = ngram_hashes(words, offsets, count)[0]  # an n-gram of all its words
-    order = np.lexsort((whole, groups))
-    same = np.zeros(len(count), np.bool_)
-    same[order[1:]] = (np.diff(groups[order]) == 0) & (whole[order[1:]] == whole[order[:-1]])
-    return same & (count > 0)
-
-
-def _open_index(folder: str) -> "NgramIndex":
-    """The index, mapped into memory where it lies on a disk, so that the workers of a machine share it."""
-    from curate.text.ngrams import NgramIndex
-
-    arrays = []
-    for field in NgramIndex._fields:
-        path = f"{folder}/{field}.npy"
-        if storage.is_local(path):
-            array = np.asarray(np.load(path, mmap_mode="r"))
-        else:
-            fs, inner = storage.filesystem(path)
-            array = np.load(BytesIO(fs.cat_file(inner)))  # type: ignore[arg-type]
-            array.flags.writeable = False
-        arrays.append(array)
-    return NgramIndex(*arrays)
+    lengths = Lengths(stage.ngram, stage.short_ngram, stage.short_words, stage.min_words)
+    return write_index(f"{path}/{INDEX}", items, lengths, stage.max_items)
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------

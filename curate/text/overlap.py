@@ -149,7 +149,7 @@ def _gather(
     ngrams = np.bincount(match[by_gram][distinct], minlength=len(begins))
     ratio = ngrams / own[item[begins]]
     run_begins = np.flatnonzero(fresh | (np.diff(place, prepend=-1) != 1))
-    run_ends = np.append(run_begins[1:], len(place)) - 1
+    run_ends = np.append(run_begins, len(place))[1:] - 1
     first, last, run_match = place[run_begins], (place + length)[run_ends], match[run_begins]
     longest_first = np.lexsort((first, first - last, run_match))
     best = longest_first[_differ(run_match[longest_first])] if len(run_match) else longest_first
