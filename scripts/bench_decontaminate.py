@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +138,27 @@ def share(values: pl.Series) -> str:
     return f"{100 * float(values.mean() or 0):.1f} %"  # type: ignore[arg-type]
 
 
-def recall(scores: pl.DataFrame, words: dict[str, int], short: int) -> None:
+def originals(items: list[dict[str, Any]]) -> dict[str, str]:
+    """The first item with the same words, which stands for all of them."""
+    words = TextBatch(pa.array([item["text"] for item in items], pa.large_string())).words
+    first: dict[bytes, str] = {}
+    return {
+        item["id"]: first.setdefault(words.hashes[low:high].tobytes(), item["id"])
+        for item, (low, high) in zip(items, pairwise(words.offsets), strict=True)
+    }
+
+
+def recall(scores: pl.DataFrame, words: dict[str, int], original: dict[str, str], short: int) -> None:
     """Share of planted documents that are found, by kind and threshold, and whether the right item is named."""
     planted = scores.filter(pl.col("source") == "planted").with_columns(
         pl.col("source_id").str.split("|").list.to_struct(fields=["kind", "of"]).struct.unnest()
     )
     planted = planted.with_columns(
         words=pl.col("of").replace_strict(words),
-        among=pl.col("decon_matches").list.eval(pl.element().struct.field("item")).list.contains(pl.col("of")),
+        among=pl.col("decon_matches")
+        .list.eval(pl.element().struct.field("item"))
+        .list.contains(pl.col("of").replace_strict(original)),
+        named=pl.col("decon_item") == pl.col("of").replace_strict(original),
     )
     rows = []
     for kind in KINDS:
@@ -152,10 +166,10 @@ def recall(scores: pl.DataFrame, words: dict[str, int], short: int) -> None:
         long = found.filter(pl.col("words") >= short)["decon_hits"] > 0
         brief = found.filter(pl.col("words") < short)["decon_hits"] > 0
         over = [share(found["decon_ratio"] >= threshold) for threshold in THRESHOLDS]
-        named = share(found["among"])
-        rows.append([kind, share(found["decon_hits"] > 0), share(brief), share(long), *over, named])
+        named = share(found["among"]), share(found["named"].fill_null(value=False))
+        rows.append([kind, share(found["decon_hits"] > 0), share(brief), share(long), *over, *named])
     over = [f"ratio >= {threshold}" for threshold in THRESHOLDS]
-    table(["planted", "any hit", f"items < {short} words", "longer ones", *over, "item itself among matches"], rows)
+    table(["planted", "any hit", f"items < {short} words", "longer ones", *over, "among the matches", "best"], rows)
 
 
 def clean(scores: pl.DataFrame) -> None:
@@ -307,6 +321,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--peer", help="interpreter of an environment with datatrove")
     parser.add_argument("--peer-items", type=int, default=100, help="planted per kind, and clean documents")
+    parser.add_argument("--ngram", type=int, default=13)
     parser.add_argument("--short-words", type=int, default=26)
     arguments = parser.parse_args()
     work = arguments.work or Path(tempfile.mkdtemp())
@@ -319,10 +334,12 @@ def main() -> None:
     write(work / "planted.jsonl.zst", plant(long, carriers, arguments.items))
     sources = {"planted": work / "planted.jsonl.zst"}
     sources |= {name: arguments.data / f"{name}.jsonl.zst" for name in CLEAN}
-    pipeline, scores = run(work / "run", arguments.data, sources, short_words=arguments.short_words)
+    pipeline, scores = run(
+        work / "run", arguments.data, sources, ngram=arguments.ngram, short_words=arguments.short_words
+    )
     found = pipeline.nodes["decontaminate"].artifact.manifest["benchmarks"]["bbh"]
     print({key: found[key] for key in ("items", "checkable", "short", "shared", "copy", "ngrams")}, "\n")
-    recall(scores, words, arguments.short_words)
+    recall(scores, words, originals(items), arguments.short_words)
     clean(scores)
     natural(pipeline, scores)
     cost(pipeline, carriers)
