@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from curate.text.ngrams import NgramIndex
     from curate.text.words import Words
 
-_CHUNK = 1 << 26  # characters of items that are cut into words at a time
+_CHUNK = 1 << 23  # characters of items that are cut into words at a time
 
 CHECKABLE, SHORT, SHARED, COPY = "checkable", "short", "shared", "copy"
 """What an item can be: short ones have too few words, shared ones no n-gram of their own, copies the words of
@@ -122,10 +122,12 @@ def write_index(
         sizes.append(len(ids) - before)
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     words, groups = np.concatenate(hashes), np.repeat(np.arange(len(sizes)), sizes)
+    del hashes
     count = np.diff(offsets)
     copies = _copies(words, offsets, groups)
     length = np.where(copies, 0, lengths.of(count))
     keys, item = ngram_hashes(words, offsets, length)
+    del words
     index = build_index(keys, item, groups, np.unique(length[length > 0]), max_items)
     own = np.bincount(index.items, minlength=len(ids))
     state = np.select([copies, length == 0, own == 0], [COPY, SHORT, SHARED], CHECKABLE)

@@ -20,6 +20,7 @@ from curate.text.words import mix64
 _BASE = np.uint64(0x9E6C63D0676A9A99)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 16  # per n-gram
+_PART = 1 << 22  # n-grams that are sorted at a time
 _BUCKET = 4  # n-grams that share an entry of the table of buckets, on average
 
 
@@ -89,7 +90,7 @@ def ngram_hashes(
     Returns
     -------
     tuple
-        Hash of each n-gram, and the number of its item, both of shape (n-grams,).
+        Hash of each n-gram, uint64, and the number of its item, uint32, both of shape (n-grams,).
 
     Examples
     --------
@@ -101,11 +102,15 @@ def ngram_hashes(
     counts = np.where(lengths > 0, np.maximum(np.diff(offsets) - lengths + 1, 0), 0)
     keys = np.empty(int(counts.sum()), np.uint64)
     _ngram_hashes(hashes, offsets, np.where(counts > 0, lengths, 0), keys)
-    return keys, np.repeat(np.arange(len(lengths)), counts)
+    return keys, np.repeat(np.arange(len(lengths), dtype=np.uint32), counts)
 
 
 def build_index(
-    keys: NDArray[np.uint64], items: NDArray[np.int64], groups: NDArray[np.int64], lengths: NDArray[np.int64], most: int
+    keys: NDArray[np.uint64],
+    items: NDArray[np.uint32],
+    groups: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    most: int,
 ) -> NgramIndex:
     """Index of n-grams by hash.
 
@@ -122,26 +127,48 @@ def build_index(
 
     Examples
     --------
-    >>> keys, items = np.array([7, 8, 7, 9], np.uint64), np.array([0, 0, 1, 2])
+    >>> keys, items = np.array([7, 8, 7, 9], np.uint64), np.array([0, 0, 1, 2], np.uint32)
     >>> index = build_index(keys, items, np.array([0, 0, 0]), np.array([2]), most=1)
     >>> index.keys.tolist(), index.first.tolist(), index.items.tolist()
     ([7, 8, 9], [0, 0, 1, 2], [0, 2])
     """
-    order = np.lexsort((items, keys))
+    parts = len(keys) // _PART + 1
+    part = _bucket_of(keys, np.uint64(parts)).astype(np.uint16)  # ascending in the key: parts follow one another
+    made = [_gathered(keys[part == p], items[part == p], groups, most) for p in range(parts)]
+    columns = [list(arrays) for arrays in zip(*made, strict=True)]
+    del part, made
+    distinct, counts, named = (_joined(arrays) for arrays in columns)
+    first = np.zeros(len(counts) + 1, np.uint32)
+    np.cumsum(counts, out=first[1:])
+    table = np.zeros(max(-(-len(distinct) * _FILTER_BITS // 64), 1), np.uint64)
+    _fill_filter(distinct, table)
+    bounds = np.zeros(len(distinct) // _BUCKET + 2, np.uint32)
+    _count_buckets(distinct, bounds[1:])
+    np.cumsum(bounds, out=bounds)
+    return NgramIndex(lengths, table, bounds, distinct, first, named)
+
+
+def _joined(arrays: list[NDArray]) -> NDArray:
+    """All of them as one, which takes their memory over."""
+    whole = np.concatenate(arrays)
+    arrays.clear()
+    return whole
+
+
+def _gathered(
+    keys: NDArray[np.uint64], items: NDArray[np.uint32], groups: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]:
+    """Different n-grams in order, how many items each names, and which, one after another."""
+    order = np.argsort(keys, kind="stable")  # leaves the items of an n-gram in order
     keys, items = keys[order], items[order]
     fresh = _changes(keys) | _changes(items)  # an n-gram counts once per item
     keys, items = keys[fresh], items[fresh]
     begins = np.flatnonzero(_changes(keys))
-    distinct = keys[begins]
     together = np.flatnonzero(_changes(keys) | _changes(groups[items]))
     sizes = np.diff(np.append(together, len(keys)))
     naming = np.repeat(sizes <= most, sizes)
-    first = np.concatenate([[0], np.cumsum(naming)])[np.append(begins, len(keys))]
-    table = np.zeros(max(-(-len(distinct) * _FILTER_BITS // 64), 1), np.uint64)
-    _fill_filter(distinct, table)
-    buckets = _bucket_of(distinct, np.uint64(len(distinct) // _BUCKET + 1))
-    bounds = np.searchsorted(buckets, np.arange(len(distinct) // _BUCKET + 2)).astype(np.uint32)
-    return NgramIndex(lengths, table, bounds, distinct, first.astype(np.uint32), items[naming].astype(np.uint32))
+    before = np.concatenate([[0], np.cumsum(naming)])[np.append(begins, len(keys))]
+    return keys[begins], np.diff(before).astype(np.uint32), items[naming]
 
 
 def find(index: NgramIndex, hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Hits:
@@ -190,6 +217,12 @@ def _bits(key):
 def _fill_filter(keys, table):
     for key in keys:
         table[_bucket_of(key, np.uint64(len(table)))] |= _bits(key)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_buckets(keys, counts):
+    for key in keys:
+        counts[_bucket_of(key, np.uint64(len(counts)))] += np.uint32(1)
 
 
 @numba.njit(cache=True, nogil=True)
