@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.artifact import Artifact, Shard
+from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, RunError, nearest
 from curate.io.benchmarks import Benchmark, FieldNames, file_problems, identity, items_of
 from curate.io.files import Listing
@@ -187,7 +187,11 @@ class Decontaminate(Annotator):
             partial(_count_items, ctx.path, [shard.name for shard in shards]), ["items"], phase="items", keys=["items"]
         )
         (made,) = (receipt.result for receipt in ctx.artifact.receipts(INDEX))
-        return {"index": made["index"], "benchmarks": _summary(made["benchmarks"], shards, counted, found)}
+        documents = Totals()
+        for shard, counts in zip(shards, counted, strict=True):
+            documents.add({shard.source: {"in": shard.rows, **counts["documents"]}})
+        benchmarks = _summary(made["benchmarks"], shards, counted, found)
+        return {"index": made["index"], "documents": documents.counts, "benchmarks": benchmarks}
 
 
 def _write_index(stage: Decontaminate, path: str, _: str) -> dict[str, Any]:
@@ -256,7 +260,8 @@ def _write_matches(artifact: Artifact, documents: Artifact, shard: Shard) -> dic
     """A row per document and item; documents and n-grams by benchmark."""
     import polars as pl
 
-    found = read_part(artifact.part(shard.name), ["decon_matches", "decon_shared", "decon_hits"])
+    names = ["decon_matches", "decon_shared", "decon_hits", "decon_ratio"]
+    found = read_part(artifact.part(shard.name), names)
     lists = found.column("decon_matches").combine_chunks()
     rows = pc.list_parent_indices(lists)  # type: ignore[attr-defined]
     ids = read_part(documents.part(shard.name), ["id"]).column("id").combine_chunks()
@@ -269,10 +274,14 @@ def _write_matches(artifact: Artifact, documents: Artifact, shard: Shard) -> dic
         mostly=pl.col("row").filter(pl.col("ratio") >= HALF).n_unique(),
         ngrams=pl.col("ngrams").sum(),
     )
-    shared = pc.greater(found.column("decon_shared"), 0)  # type: ignore[attr-defined]
-    only = pc.and_(shared, pc.equal(found.column("decon_hits"), 0))  # type: ignore[attr-defined]
+    shared, hits, ratio = (found.column(name).to_numpy() for name in names[1:])
+    overall = {
+        "hit": int((hits > 0).sum()),
+        "mostly": int((ratio >= HALF).sum()),
+        "shared_only": int(((shared > 0) & (hits == 0)).sum()),
+    }
     by_benchmark = {row.pop("benchmark"): row for row in counts.sort("benchmark").iter_rows(named=True)}
-    return {"benchmarks": by_benchmark, "shared_only": pc.sum(only).as_py() or 0}  # type: ignore[attr-defined]
+    return {"benchmarks": by_benchmark, "documents": overall}
 
 
 def _count_items(path: str, shards: Sequence[str], _: str) -> dict[str, Any]:

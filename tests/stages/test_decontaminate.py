@@ -241,9 +241,10 @@ def test_one_changed_word_hides_no_item_of_26_words(tmp_path: Path) -> None:
 def test_a_prompt_names_no_item_if_too_many_have_it(tmp_path: Path, copies: int, named: bool) -> None:
     prompt = " ".join(words(20))
     items = [f"{prompt} {' '.join(words(14, 100 * (n + 1)))}" for n in range(copies)]
-    _, rows = marked(tmp_path, items, [prompt, items[3]])
+    manifest, rows = marked(tmp_path, items, [prompt, items[3]])
     assert (rows["decon_hits"][0] > 0) == named
     assert (rows["decon_shared"][0] > 0) != named
+    assert manifest["documents"]["web"] == {"in": 2, "hit": 1 + named, "mostly": 1, "shared_only": 1 - named}
     assert rows["decon_ratio"][1] == 1
     assert rows["decon_item"][1] == "i3"
 
