@@ -37,7 +37,16 @@ CLEAN = (
     *("novels_en", "us_speeches", "tinyshakespeare", "movie_reviews", "dc_code", "code_functions", "german_law"),
     *("reddit_selfposts", "nltk_webtext", "product_reviews", "ag_news", "wikipedia_zh"),
 )
-PRINTED = {CARRIER, "wikitext2_valid_test", "python_peps", "rust_rfcs", "novels_en", "acl_papers", "dc_code"}
+PRINTED = {
+    CARRIER,
+    "wikitext2_valid_test",
+    "python_peps",
+    "rust_rfcs",
+    "novels_en",
+    "acl_papers",
+    "dc_code",
+    "movie_reviews",
+}
 THRESHOLDS = (0.1, 0.3, 0.5, 0.8)
 Edit = Callable[[list[str], random.Random, list[str]], list[str]]
 
@@ -179,7 +188,7 @@ def clean(scores: pl.DataFrame) -> None:
         found = scores.filter(pl.col("source") == source)
         over = [int((found["decon_ratio"] >= threshold).sum()) for threshold in THRESHOLDS]
         hits = int((found["decon_hits"] > 0).sum())
-        rows.append([source, found.height, f"{found['bytes'].sum() / 1e6:.1f}", hits, *over])
+        rows.append([source, found.height, f"{int(found['bytes'].sum()) / 1e6:.1f}", hits, *over])
     over = [f"ratio >= {threshold}" for threshold in THRESHOLDS]
     table(["clean text", "documents", "MB", "any hit", *over], rows)
 
@@ -237,7 +246,7 @@ def cost(pipeline: Pipeline, texts: list[str]) -> None:
     for what, seconds in (("segmentation", segmentation), ("look-up", looking), ("gathering", gathering)):
         print(f"{what}: {size:.1f} MB of {CARRIER} in {seconds:.3f} s, {size / seconds:,.0f} MB per core-second")
     documents = pipeline.nodes["read"].artifact.shards()
-    total = sum(shard.text_bytes for shard in documents) / 1e6
+    total = sum(shard.text_bytes for shard in documents) / 1_000_000
     spent = sum(receipt.cpu_seconds for receipt in artifact.receipts())
     print(f"pass: {total:.1f} MB in {spent:.2f} s, {total / spent:,.0f} MB per core-second, segmentation included")
     print()

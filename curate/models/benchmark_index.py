@@ -92,7 +92,7 @@ def write_index(
 ) -> dict[str, Any]:
     """Write the index of the n-grams of all benchmarks, and the table of their items.
 
-    Holds the words of all items and their n-grams, about 100 bytes per word of benchmarks.
+    Holds the hashes of all words and n-grams, about 8 bytes per byte of benchmark text.
 
     Parameters
     ----------

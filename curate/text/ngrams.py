@@ -77,7 +77,7 @@ class Hits(NamedTuple):
 
 def ngram_hashes(
     hashes: NDArray[np.uint64], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """All n-grams of items, each with the n of its item.
 
     Parameters

@@ -21,6 +21,7 @@ from curate import Pipeline
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.report.explain import explain
+from curate.report.explanation import Explanation
 from curate.stages.cut_contamination import CutContamination
 from curate.stages.decontaminate import Decontaminate
 from curate.table import Table
@@ -469,5 +470,10 @@ def test_a_run_drops_and_explains(tmp_path: Path) -> None:
     pipeline.run()
     decided = pl.read_parquet(f"{pipeline.nodes['select'].artifact.path}/part-*.parquet")
     assert decided["drop_reason"].to_list()[:4] == ["benchmark", None, "benchmark", None]
-    said = explain(str(tmp_path / "run"), "web/d0").render()
+    found = explain(str(tmp_path / "run"), "web/d0")
+    assert isinstance(found, Explanation)
+    (item,) = found.items
+    assert (item.item, item.ratio, item.words, item.text) == ("i0", 1.0, 40, " ".join(words(40)))
+    said = found.render()
+    assert "decontaminate found 100 % of 'i0' of b,\n  40 words from byte 10: w0 w1" in said
     assert re.search(r"decon_item +i0\n", said)
