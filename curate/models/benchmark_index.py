@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import storage
@@ -68,10 +69,10 @@ class Lengths(NamedTuple):
 
 
 def words_of(texts: Sequence[str]) -> "Words":
-    """Words of some texts."""
+    """Words of some texts, which are put into NFC first, as documents are."""
     from curate.text.batch import TextBatch
 
-    return TextBatch(pa.array(texts, pa.large_string())).words
+    return TextBatch(pc.utf8_normalize(pa.array(texts, pa.large_string()), "NFC")).words  # type: ignore[attr-defined]
 
 
 def _segmented(items: Iterable[tuple[str, str]], ids: list[str]) -> Iterator["Words"]:

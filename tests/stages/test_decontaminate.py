@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import re
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -298,6 +299,18 @@ def test_fields_of_every_format_are_put_together(tmp_path: Path, name: str) -> N
     table = make_table(tmp_path / "read", {"web": [text]})
     rows = frame(Table(table.documents, (run_stage(stage, table, tmp_path),)), ["decon_ratio", "decon_item"])
     assert rows.row(0)[1:] == (1.0, "7")
+
+
+def test_items_are_put_into_the_normal_form_of_documents(tmp_path: Path) -> None:
+    text = "Élan vital, à côté de l'été où il fut déçu, même très tôt"
+    settings = config(tmp_path)
+    write_benchmark(tmp_path / "bench.jsonl", [unicodedata.normalize("NFD", text)])
+    rows = [{"id": form, "text": unicodedata.normalize(form, text)} for form in ("NFC", "NFD")]
+    (tmp_path / "web.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pipeline = Pipeline.from_mapping(settings)
+    pipeline.run()
+    marks = pl.read_parquet(f"{pipeline.nodes['decontaminate'].artifact.path}/part-*.parquet")
+    assert marks["decon_ratio"].to_list() == [1, 1]
 
 
 def test_lines_of_text_are_items(tmp_path: Path) -> None:
