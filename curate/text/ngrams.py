@@ -21,7 +21,7 @@ _BASE = np.uint64(0x9E6C63D0676A9A99)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 16  # per n-gram
 _PART = 1 << 22  # n-grams that are sorted at a time
-_BLOCK = 256  # n-grams that are looked up in one loop without branches, so that loads from memory overlap
+_BLOCK = 256  # n-grams that are looked up in one loop
 _BUCKET = 4  # n-grams that share an entry of the table of buckets, on average
 
 
@@ -251,37 +251,56 @@ def _ngram_hashes(hashes, offsets, lengths, keys):
 
 
 @numba.njit(cache=True, nogil=True)
+def _hash_block(hashes, low, count, n, state, block):
+    """Hashes of the `count` n-grams that end at `low` and after it; `state` is of the n - 1 words before."""
+    power, salt = _power(n), np.uint64(n) * _GOLDEN
+    for i in range(count):
+        at = low + i
+        state = state * _BASE + hashes[np.uint64(at)]
+        block[i] = mix64(state ^ salt)
+        state -= hashes[np.uint64(at - n + 1)] * power
+    return state
+
+
+@numba.njit(cache=True, nogil=True)
+def _pass_filter(block, count, table, passed):
+    """Places in the block that the filter lets pass; without a branch, so that many loads are under way at once."""
+    found, size = 0, np.uint64(len(table))
+    for i in range(count):
+        bits = _bits(block[i])
+        passed[found] = i
+        found += table[_bucket_of(block[i], size)] & bits == bits
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _gram(key, buckets, keys):
+    """Place of a hash in the index, -1 if it is not there."""
+    bucket = _bucket_of(key, np.uint64(len(buckets) - 1))
+    for gram in range(buckets[bucket], buckets[bucket + np.uint64(1)]):
+        if keys[gram] == key:
+            return np.int64(gram)
+    return np.int64(-1)
+
+
+@numba.njit(cache=True, nogil=True)
 def _find(hashes, offsets, all_lengths, table, buckets, keys, positions, lengths, grams):
     found = 0
-    size, ranges = np.uint64(len(table)), np.uint64(len(buckets) - 1)
-    block, which = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK + 1, np.int64)
+    block, passed = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK + 1, np.int64)
     for document in range(len(offsets) - 1):
         begin, end = offsets[document], offsets[document + 1]
         for n in all_lengths:
-            if end - begin < n:
-                continue
-            power, salt, state = _power(n), np.uint64(n) * _GOLDEN, np.uint64(0)
-            for at in range(begin, begin + n - 1):
+            state = np.uint64(0)
+            for at in range(begin, min(begin + n - 1, end)):
                 state = state * _BASE + hashes[np.uint64(at)]
             for low in range(begin + n - 1, end, _BLOCK):
                 count = min(_BLOCK, end - low)
-                for i in range(count):
-                    at = low + i
-                    state = state * _BASE + hashes[np.uint64(at)]
-                    block[i] = mix64(state ^ salt)
-                    state -= hashes[np.uint64(at - n + 1)] * power
-                passed = 0
-                for i in range(count):
-                    bits = _bits(block[i])
-                    which[passed] = i
-                    passed += table[_bucket_of(block[i], size)] & bits == bits
-                for i in which[:passed]:
-                    key = block[i]
-                    bucket = _bucket_of(key, ranges)
-                    for gram in range(buckets[bucket], buckets[bucket + np.uint64(1)]):
-                        if keys[gram] == key:
-                            positions[found] = low + i - n + 1
-                            lengths[found] = n
-                            grams[found] = gram
-                            found += 1
+                state = _hash_block(hashes, low, count, n, state, block)
+                for i in passed[: _pass_filter(block, count, table, passed)]:
+                    gram = _gram(block[i], buckets, keys)
+                    if gram >= 0:
+                        positions[found] = low + i - n + 1
+                        lengths[found] = n
+                        grams[found] = gram
+                        found += 1
     return found

@@ -27,6 +27,9 @@ def test_every_ngram_of_an_item_is_found_and_no_other() -> None:
         (at, n) for start, n, count in zip(OFFSETS, LENGTHS, counts, strict=False) for at in range(start, start + count)
     }
     assert set(zip(hits.positions.tolist(), hits.lengths.tolist(), strict=True)) == inside
+    whole = find(index, WORDS, np.array([0, len(WORDS)]))  # longer than a block of look-ups
+    assert set(zip(whole.positions.tolist(), whole.lengths.tolist(), strict=True)) >= inside
+    assert len(whole.positions) > ngrams._BLOCK
     assert find(index, RNG.integers(0, 2**64, 200_000, np.uint64), np.array([0, 200_000])).positions.tolist() == []
 
 
