@@ -18,14 +18,14 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import Pipeline
+from curate import Pipeline, storage
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.report.explain import explain
 from curate.report.explanation import Explanation
 from curate.stages.cut_contamination import CutContamination
 from curate.stages.decontaminate import Decontaminate
-from curate.table import Table
+from curate.table import Table, read_part
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, digests, frame
 from tests.runs import curate, write_config
@@ -474,6 +474,24 @@ def test_runs_are_cut_from_half_of_an_item_on(tmp_path: Path, share: int, cut: b
     assert made.manifest["flow"]["web"]["dropped"] == {"emptied": 1}
     longer = run_stage(CutContamination(name="longer", min_words=33), beside, tmp_path)
     assert frame(Table(longer), ["text"])["text"].to_list() == [text, "clean"]
+
+
+def test_benchmarks_and_runs_may_lie_in_object_storage(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = config(tmp_path)
+    remote = f"memory://{request.node.name}"
+    storage.filesystem(remote)[0].pipe(f"/{request.node.name}/b.jsonl", (tmp_path / "bench.jsonl").read_bytes())
+    roots = [str(tmp_path / "run"), f"{remote}/run"]
+    found = []
+    for root, path in zip(roots, [str(tmp_path / "bench.jsonl"), f"{remote}/*.jsonl"], strict=True):
+        settings["run"]["root"] = root
+        settings["stages"]["decontaminate"]["benchmarks"]["b"]["path"] = path
+        pipeline = Pipeline.from_mapping(settings)
+        pipeline.run()
+        artifact = pipeline.nodes["decontaminate"].artifact
+        shards = pipeline.nodes["read"].artifact.shards()
+        found.append([read_part(artifact.part(shard.name)).to_pylist() for shard in shards])
+    assert found[0] == found[1]
+    assert any(row["decon_hits"] for rows in found[1] for row in rows)
 
 
 def test_a_run_drops_and_explains(tmp_path: Path) -> None:
