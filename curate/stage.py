@@ -162,9 +162,20 @@ class Stage(BaseModel):
 class Annotator(Stage):
     """Adds columns; never drops, adds or reorders rows. Annotators that are ready share one pass over the text."""
 
+    def prepare(self, ctx: "Context") -> None:
+        """Make, before the pass and under ``ctx.path``, what all workers share; most annotators need nothing."""
+
     def load(self) -> Annotate:
         """The annotating function; called once per worker process, so this is where models load and kernels import."""
         raise TypeError(f"annotator {self.stage!r} does not say how to annotate")
+
+    def load_prepared(self, path: str) -> Annotate:
+        """The same, of an annotator that has `prepare` make something: it lies below `path`."""
+        return self.load()
+
+    def conclude(self, ctx: "Context") -> dict[str, Any]:
+        """What the manifest says beside ``flow``, from the parts that the pass has written; ``ctx.map`` reads them."""
+        return {}
 
 
 def _ordered(value: Any) -> Any:

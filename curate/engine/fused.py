@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from curate.artifact import Artifact, Shard, receipts_folder, write_receipt
 from curate.engine.base import Engine, Failed
-from curate.engine.context import Clock, finished, task_error
+from curate.engine.context import Clock, Context, finished, task_error
 from curate.errors import RunError
 from curate.progress import track
 from curate.stage import Annotate, Annotator
@@ -20,7 +20,7 @@ from curate.table import ParquetWriter, Table, as_batch
 Member = tuple[Annotator, Artifact]
 """An annotator and the artifact that it fills."""
 
-_LOADED: dict[tuple[str, str], Annotate] = {}
+_LOADED: dict[tuple[str, str, str], Annotate] = {}
 
 
 def annotate(members: Sequence[Member], table: Table, engine: Engine) -> list[dict[str, Any]]:
@@ -29,13 +29,16 @@ def annotate(members: Sequence[Member], table: Table, engine: Engine) -> list[di
     Returns
     -------
     list of dict
-        The manifest body of each member: its flow per source.
+        The manifest body of each member: its flow per source, and what it concludes.
 
     Raises
     ------
     RunError
         A shard failed, or an annotator broke its promise (columns, types or rows).
     """
+    contexts = [Context(artifact, table, engine) for _, artifact in members]
+    for (stage, _), context in zip(members, contexts, strict=True):
+        stage.prepare(context)
     keys = [shard.name for shard in table.shards]
     done = [dict(finished(receipts_folder(artifact.path), keys)) for _, artifact in members]
     items = []
@@ -48,7 +51,8 @@ def annotate(members: Sequence[Member], table: Table, engine: Engine) -> list[di
     for outcome in track(outcomes, len(table.shards), label, done=len(table.shards) - len(items)):
         if isinstance(outcome, Failed):
             raise task_error(label, items[outcome.index][0].name, outcome)
-    return [{"flow": _flow(table.shards)} for _ in members]
+    flow = _flow(table.shards)
+    return [{"flow": flow, **stage.conclude(context)} for (stage, _), context in zip(members, contexts, strict=True)]
 
 
 def _flow(shards: Sequence[Shard]) -> dict[str, Any]:
@@ -60,11 +64,12 @@ def _flow(shards: Sequence[Shard]) -> dict[str, Any]:
     return flow
 
 
-def _loaded(stage: Annotator) -> Annotate:
-    """The annotator's function, loaded once per worker process."""
-    key = (stage.stage, stage.model_dump_json())
+def _loaded(stage: Annotator, path: str) -> Annotate:
+    """The annotator's function, loaded once per worker process; per artifact, if something was prepared for it."""
+    prepared = type(stage).load_prepared is not Annotator.load_prepared
+    key = (stage.stage, stage.model_dump_json(), path if prepared else "")
     if key not in _LOADED:
-        _LOADED[key] = stage.load()
+        _LOADED[key] = stage.load_prepared(path)
     return _LOADED[key]
 
 
@@ -74,7 +79,7 @@ def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, 
 
     shard, lacking = item
     chosen = [members[position] for position in lacking]
-    functions = [_loaded(stage) for stage, _ in chosen]
+    functions = [_loaded(stage, artifact.path) for stage, artifact in chosen]
     needed = [name for name in dict.fromkeys(n for stage, _ in chosen for n in stage.requires()) if name != "text"]
     clocks = [Clock() for _ in chosen]
     spent = [(0.0, 0.0)] * len(chosen)  # wall and processor seconds

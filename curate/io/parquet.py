@@ -125,6 +125,25 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
                 row += batch.num_rows
 
 
+def records(file: InputFile) -> Iterator[dict[str, Any]]:
+    """Rows of a whole file as Python values, for files of moderate size.
+
+    Raises
+    ------
+    BrokenFileError
+        The file is damaged, or a row holds text that is not UTF-8.
+    """
+    with _table(file) as table:
+        row = 0
+        for index in range(table.num_row_groups):
+            for batch in _batches(table, index, row):
+                for position, record in enumerate(_records(_as_text(batch, ""))):
+                    if not isinstance(record, dict):
+                        raise BrokenFileError(*record, row + position)
+                    yield record
+                row += batch.num_rows
+
+
 def _batches(table: pq.ParquetFile, index: int, row: int) -> Iterator[pa.RecordBatch]:
     group = table.metadata.row_group(index)
     rows = max(1, min(ROW_GROUP, ROW_GROUP_BYTES * group.num_rows // max(group.total_byte_size, 1)))

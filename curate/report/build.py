@@ -6,6 +6,7 @@ from typing import Any
 
 from curate import storage
 from curate.report import repeats
+from curate.report.contamination import contamination
 from curate.report.facts import facts as facts_of
 from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
@@ -20,6 +21,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "quarantine": quarantine,
     "duplicates": duplicates,
     "recall": repeats.recall,
+    "contamination": contamination,
     "removed": repeats.removed,
     "mixture": mixture,
     "shards": shards,

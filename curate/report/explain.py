@@ -18,7 +18,16 @@ from curate import storage
 from curate.artifact import Shard
 from curate.errors import RunError, nearest
 from curate.report.difference import difference
-from curate.report.explanation import Cluster, Cut, Destination, Explanation, FiredRule, Landing, QuarantinedRow
+from curate.report.explanation import (
+    Cluster,
+    Cut,
+    Destination,
+    Explanation,
+    FiredRule,
+    FoundItem,
+    Landing,
+    QuarantinedRow,
+)
 from curate.report.page import number
 from curate.report.record import RunRecord, StageRecord
 from curate.table import read_part
@@ -192,7 +201,19 @@ def _explained(run: RunRecord, table: StageRecord, later: StageRecord | None, sh
         difference=_difference(table, document, clusters),
         emptied_by=later and later.name,
         cuts=tuple(_cuts(run, document["id"], shard.name)),
+        items=tuple(_items(run, document["text"].encode(), annotations)),
     )
+
+
+def _items(run: RunRecord, text: bytes, annotations: dict[str, dict[str, Any]]) -> Iterator[FoundItem]:
+    """Items of benchmarks that stand in the document."""
+    for stage in run.of("decontaminate"):
+        matches = annotations.get(stage.name, {}).get("decon_matches") or []
+        for match in sorted(matches, key=lambda match: (-match["ratio"], -match["ngrams"])):
+            said = text[match["start"] : match["end"]].decode()
+            yield FoundItem(
+                stage.name, match["benchmark"], match["item"], match["ratio"], match["start"], said, match["longest"]
+            )
 
 
 def _cuts(run: RunRecord, own: bytes, shard: str) -> Iterator[Cut]:

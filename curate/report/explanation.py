@@ -85,6 +85,35 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class FoundItem:
+    """An item of a benchmark that stands in the document.
+
+    Parameters
+    ----------
+    stage
+        The `decontaminate` stage that found it.
+    benchmark, item
+        Which.
+    ratio
+        Share of the item's own n-grams that the document has.
+    start
+        Byte at which the longest run begins.
+    text
+        That run.
+    words
+        Its length.
+    """
+
+    stage: str
+    benchmark: str
+    item: str
+    ratio: float
+    start: int
+    text: str
+    words: int
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What became of one document.
 
@@ -114,6 +143,8 @@ class Explanation:
         The stage that cut everything out of it, so that it is in no later table; None otherwise.
     cuts
         What was cut out of it, by stage.
+    items
+        Items of benchmarks that stand in it, those of which it has most first.
     """
 
     id: str
@@ -132,6 +163,7 @@ class Explanation:
     difference: tuple[str, ...]
     emptied_by: str | None = None
     cuts: tuple[Cut, ...] = ()
+    items: tuple[FoundItem, ...] = ()
 
     def render(self) -> str:
         """The explanation as text."""
@@ -147,6 +179,7 @@ class Explanation:
             [f"{name:<9}  {value}" for name, value in head.items() if value],
             self._decision(),
             self._cut(),
+            self._contamination(),
             self._copies(),
             self._landed(),
             self._columns(),
@@ -175,6 +208,13 @@ class Explanation:
             if len(cut.spans) > _SHOWN:
                 lines.append(f"  and {len(cut.spans) - _SHOWN} more")
         return lines
+
+    def _contamination(self) -> list[str]:
+        lines = []
+        for found in self.items[:_SHOWN]:
+            lines.append(f"{found.stage} found {100 * found.ratio:.3g} % of {found.item!r} of {found.benchmark},")
+            lines.append(f"  {plural(found.words, 'word')} from byte {found.start}: {_shortened(found.text)}")
+        return [*lines, *([f"and {len(self.items) - _SHOWN} more"] if len(self.items) > _SHOWN else [])]
 
     def _copies(self) -> list[str]:
         lines = []
@@ -239,6 +279,8 @@ def _shown(value: Any) -> str:
     """A column's value on one line."""
     if isinstance(value, bytes):
         return value.hex() if len(value) <= _BYTES else f"{value[:_BYTES].hex()} ... {len(value)} bytes"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return plural(len(value), "entry")
     if isinstance(value, list) and len(value) > _SHOWN:
         return f"[{', '.join(map(_shown, value[:_SHOWN]))}, ... {len(value)} values]"
     return f"{value:.6g}" if isinstance(value, float) else "null" if value is None else str(value)

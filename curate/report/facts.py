@@ -28,6 +28,7 @@ def facts(run: RunRecord) -> Facts:
         "quarantine": quarantine(run),
         "duplicates": duplicates(run),
         "recall": recall(run),
+        "contamination": contamination(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -233,6 +234,22 @@ def removed(run: RunRecord) -> list[Facts] | None:
     """Per stage that cuts text out of documents: what went, by source."""
     stages = [stage for stage in run.stages if "removed" in stage.manifest]
     return [{"stage": stage.name, "kind": stage.kind, "sources": stage.manifest["removed"]} for stage in stages] or None
+
+
+def contamination(run: RunRecord) -> list[Facts] | None:
+    """Per stage that looked for benchmarks: items that can be found and were, and documents that have them."""
+    found = []
+    for stage in run.of("decontaminate"):
+        benchmarks = {}
+        for name, counts in stage.manifest["benchmarks"].items():
+            total = Totals({"documents": 0, "mostly": 0, "ngrams": 0})
+            for of_source in counts["sources"].values():
+                total.add(of_source)
+            documents = {"hit": total.counts["documents"], **{key: total.counts[key] for key in ("mostly", "ngrams")}}
+            benchmarks[name] = {**counts, "documents": documents}
+        own = {key: stage.manifest[key] for key in ("index", "documents")}
+        found.append({"stage": stage.name, **own, "benchmarks": benchmarks})
+    return found or None
 
 
 def tokens(run: RunRecord) -> Facts | None:

@@ -86,7 +86,9 @@ def removed(part: Sequence[Facts], _: Facts) -> Section:
     """How much text was cut out of the documents of each source."""
     gone = sum(counts["bytes"] for stage in part for counts in stage["sources"].values())
     first = sum(counts["bytes_in"] for counts in part[0]["sources"].values())
-    finding = f"{percent(gone, first)} of all text stood elsewhere before, and was cut out"
+    repeated = all(stage["kind"] != "cut_contamination" for stage in part)
+    why = "stood elsewhere before, and was cut out" if repeated else "was cut out of documents"
+    finding = f"{percent(gone, first)} of all text {why}"
     panels = []
     for stage in part:
         values = [counts["bytes"] / max(counts["bytes_in"], 1) for counts in stage["sources"].values()]
@@ -105,6 +107,5 @@ def removed(part: Sequence[Facts], _: Facts) -> Section:
         "documents touched": lambda entry: number(entry[2]["touched"]),
         "of them emptied": lambda entry: number(entry[2]["emptied"]),
     }
-    return Section(
-        "removed", "Repeated text", finding, charts=charts, tables=[table("What was cut out", rows, text, numbers)]
-    )
+    name = "Repeated text" if repeated else "Text cut out"
+    return Section("removed", name, finding, charts=charts, tables=[table("What was cut out", rows, text, numbers)])
