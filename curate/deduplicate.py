@@ -93,7 +93,7 @@ def pipeline_of(request: Request) -> Pipeline:
     if problems:
         raise ConfigError(problems)
     minhash = (
-        _given(request.minhash | {"keep": _preferences(request)})
+        _given({**request.minhash, "keep": _preferences(request)})
         | {"within": _scope(request.within), "seed": request.seed}
         | _bands(request)
     )
