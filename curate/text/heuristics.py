@@ -1,9 +1,9 @@
 """Words, lines and sentences of a batch and the counts behind the classic quality heuristics.
 
 One pass over the bytes of a batch (`scan`) cuts every document into white-space-delimited words, lines and
-sentences and counts what the rules need; another (`find_phrases`) looks for phrases in the lines. A family of signals is
-a function from those counts to columns, one module each in `curate.text.signals`. ``docs/signals.md`` holds the
-definition of every column and how other tools differ.
+sentences and counts what the rules need; another (`find_phrases`) looks for phrases in the lines. A family of signals
+is a function from those counts to columns, see `curate.text.signals`. ``docs/signals.md`` holds the definition of every
+column and how other tools differ.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@ code in ``quality_signals``.
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.text.heuristics import Counts, Lines, per_document, ratio
+from curate.text.heuristics import Counts, Lines, ratio
 from curate.text.signals.composition import Composition
 from curate.text.signals.repetition import NGrams
 

@@ -76,8 +76,9 @@ def compose(data: NDArray[np.uint8], offsets: NDArray[np.int64], lines: Lines) -
     documents = np.zeros((_CLASSES, len(offsets) - 1), np.int64)
     of_lines = np.zeros((3, len(lines.starts)), np.int64)
     hashes = np.empty(len(lines.starts), np.uint64)
-    _compose(data, offsets, lines.offsets, lines.starts, lines.ends, first, second, classes, documents, of_lines, hashes)
-    return Composition(*documents, *of_lines, hashes)
+    where = offsets, lines.offsets, lines.starts, lines.ends
+    _compose(data, *where, first, second, classes, documents, of_lines, hashes)
+    return Composition._make([*documents, *of_lines, hashes])
 
 
 def _ascii_lanes(classes: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -1,7 +1,7 @@
 r"""Statistics of FineWeb's, RefinedWeb's and MADLAD-400's rules for web pages.
 
-FineWeb: Penedo et al. 2024, arXiv 2406.17557, section 3.6. RefinedWeb's line-wise corrections: Penedo et al. 2023, arXiv
-2306.01116, appendix G.2, with the patterns that DCLM's configuration gives (Li et al. 2024, arXiv 2406.11794).
+FineWeb: Penedo et al. 2024, arXiv 2406.17557, section 3.6. RefinedWeb's line-wise corrections: Penedo et al. 2023,
+arXiv 2306.01116, appendix G.2, with the patterns that DCLM's configuration gives (Li et al. 2024, arXiv 2406.11794).
 MADLAD-400: Kudugunta et al. 2023, arXiv 2309.04662, section 2.3.
 """
 
