@@ -190,7 +190,9 @@ def main() -> None:
     fast = {kind: seconds for name, kind, seconds in results if name.startswith("ours")}
     print(f"ours on {len(rows)} documents, {size:.1f} MB; peers on the first {count}, {peer_size:.1f} MB")
     print(
-        "| what | how | CPU s per MB | MB per core-second | documents per core-second | times ours |\n|---|---|---|---|---|---|"
+        "| what | how | CPU s per MB | MB per core-second | documents per core-second | times ours |\n"
+        + "|---" * 6
+        + "|"
     )
     for name, kind, seconds in results:
         rate = (len(rows) / size if name.startswith("ours") else count / peer_size) / seconds

@@ -80,11 +80,12 @@ def our_paragraphs(text: str) -> list[str]:
     return blocks
 
 
-def later(items: Sequence[str]) -> tuple[int, int]:
-    """How many are equal to an earlier one, and their characters."""
+def later(items: Sequence[str], breaks: int = 1) -> tuple[int, int]:
+    """How many are equal to an earlier one, and their characters, line breaks among them or (0) not."""
     seen, count, chars = set(), 0, 0
     for item in items:
-        count, chars = (count + 1, chars + len(item.replace("\n", ""))) if item in seen else (count, chars)
+        size = len(item) if breaks else len(item.replace("\n", ""))
+        count, chars = (count + 1, chars + size) if item in seen else (count, chars)
         seen.add(item)
     return count, chars
 
@@ -214,7 +215,7 @@ def datatrove() -> dict[str, tuple[Formula, tuple[str, ...]]]:
             ("lines", "denominator"),
         ),
         "repeated paragraph characters > 0.2": (
-            lambda t, w, c: divide(later(trove_paragraphs(t, c))[1], trove_chars(t, c)) > 0.2,
+            lambda t, w, c: divide(later(trove_paragraphs(t, c), "paragraphs" not in c)[1], trove_chars(t, c)) > 0.2,
             ("paragraphs", "denominator"),
         ),
         "c4 sentences < 3": (sentences, ("sentences", "marks", "citations", "words")),
@@ -227,7 +228,7 @@ def datatrove() -> dict[str, tuple[Formula, tuple[str, ...]]]:
 
 
 def median_length(t: str, w: Sequence[str], c: Changed) -> float:
-    return statistics.median_length(map(len, words_for(c, t, w)))
+    return statistics.median(map(len, words_for(c, t, w)))
 
 
 def dolma_symbols(t: str, w: Sequence[str], c: Changed) -> bool:

@@ -120,11 +120,10 @@ def count_ngrams(data: NDArray[np.uint8], words: Words) -> NGrams:
     """
     documents = len(words.offsets) - 1
     most = int(np.diff(words.offsets).max(initial=0))
-    slots = 1 << max(2 * most - 1, 1).bit_length()
+    slots = 1 << max(4 * most - 1, 1).bit_length()
     distinct, chars = np.zeros((2, documents), np.int64)
     found = NGrams(np.diff(words.offsets), distinct, chars, np.zeros((_LONGEST, documents), np.int64))
-    table = np.empty(slots, np.uint64), np.empty(slots, np.int32)
-    room = _Room._make((*table, *(np.empty(most + 1, dtype) for dtype in _ROOM_TYPES)))
+    room = _Room._make((np.empty(slots, np.int32), *(np.empty(most + 1, dtype) for dtype in _ROOM_TYPES)))
     _count_ngrams(data, *words, room, found)
     return found
 
@@ -145,8 +144,8 @@ def repeated_paragraphs(lines: Lines, made: Composition) -> Repeats:
 
 def _repeats(hashes: NDArray[np.uint64], chars: NDArray[np.int64], offsets: NDArray[np.int64]) -> Repeats:
     most = int(np.diff(offsets).max(initial=0))
-    slots = 1 << max(2 * most - 1, 1).bit_length()
-    table = np.empty(slots, np.uint64), np.empty(slots, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
+    slots = 1 << max(4 * most - 1, 1).bit_length()
+    table = np.empty(most, np.uint64), np.empty(slots, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
     out = np.zeros((len(Repeats._fields), len(offsets) - 1), np.int64)
     _count_repeats(hashes, chars, offsets, *table, out)
     return Repeats(*out)
@@ -172,7 +171,7 @@ def _count_repeats(hashes, chars, offsets, keys, ids, classes, frequencies, out)
         for item in range(start, end):
             out[1, document] += chars[item]
             number = _enter(hashes[item], slots, found, keys, ids)
-            if number == found:
+            if number == np.uint64(found):
                 frequencies[found] = 0
                 found += 1
             else:
@@ -190,8 +189,9 @@ def _count_repeats(hashes, chars, offsets, keys, ids, classes, frequencies, out)
 class _Room(NamedTuple):
     """Room for the longest document: a hash table, and positions of repeated n-grams with the number of their class."""
 
-    keys: NDArray[np.uint64]
     ids: NDArray[np.int32]
+    keys: NDArray[np.uint64]
+    pairs: NDArray[np.uint64]
     positions: NDArray[np.int32]
     classes: NDArray[np.int32]
     frequencies: NDArray[np.int32]
@@ -200,29 +200,35 @@ class _Room(NamedTuple):
     lengths: NDArray[np.int64]
 
 
-_ROOM_TYPES = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int64)  # behind the table's
+_ROOM_TYPES = (np.uint64, np.uint64, np.int32, np.int32, np.int32, np.int32, np.int64, np.int64)  # behind the table
 
 
 @numba.njit(cache=True, inline="always")
 def _slots(items):
-    """A power of two, at least twice as many slots as items."""
+    """A power of two, at least four times as many slots as items."""
     slots = 2
-    while slots < 2 * items:
+    while slots < 4 * items:
         slots *= 2
     return slots
 
 
 @numba.njit(cache=True, inline="always")
 def _enter(key, slots, found, keys, ids):
-    """Number of a key's class: `found`, the next one, for a key that was not there."""
+    """Number of a key's class: `found`, the next one, for a key that was not there.
+
+    The table has numbers only; keys are in the order of the numbers, closer together than in the table. Whether a key
+    is new is hard to predict, so no branch depends on it; ``keys[found]`` is written either way.
+    """
     mask = np.uint64(slots - 1)
     slot = ((key * _SPREAD) >> np.uint64(32)) & mask
-    while ids[slot] >= 0 and keys[slot] != key:
+    number = ids[slot]
+    while (number >= 0) & (keys[np.uint64(max(number, 0))] != key):
         slot = (slot + np.uint64(1)) & mask
-    if ids[slot] < 0:
-        keys[slot] = key
-        ids[slot] = found
-    return ids[slot]
+        number = ids[slot]
+    keys[np.uint64(found)] = key
+    number = np.int32(found) if number < 0 else number
+    ids[slot] = number
+    return np.uint64(number)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -248,12 +254,19 @@ def _count_ngrams(data, starts, ends, offsets, hashes, room, found):
 
 @numba.njit(cache=True, nogil=True)
 def _measure(data, starts, ends, first, count, lengths):
-    """Characters before each word."""
+    """Characters before each word. Without a wide character in the document they are its bytes, which takes no loop."""
+    union = np.uint8(0)
+    for at in range(starts[first], ends[first + count - 1]):
+        union |= data[np.uint64(at)]
     total = 0
     for word in range(count):
         lengths[word] = total
-        for at in range(starts[first + word], ends[first + word]):
-            total += data[np.uint64(at)] & 0xC0 != 0x80
+        start = starts[first + word]
+        end = ends[first + word]
+        total += end - start
+        if union >= 0x80:
+            for at in range(start, end):
+                total -= data[np.uint64(at)] & 0xC0 == 0x80
     lengths[count] = total
 
 
@@ -262,12 +275,11 @@ def _classify_words(hashes, first, count, room):
     """Number the different words and count each; every position is looked at. Returns how many are different."""
     slots = _slots(count)
     room.ids[:slots] = -1
+    room.frequencies[:count] = 0
     classes = 0
     for word in range(count):
         number = _enter(hashes[np.uint64(first + word)], slots, classes, room.keys, room.ids)
-        if number == classes:
-            room.frequencies[classes] = 0
-            classes += 1
+        classes += number == np.uint64(classes)
         room.frequencies[number] += 1
         room.classes[word] = number
         room.positions[word] = word
@@ -282,7 +294,7 @@ def _keep_repeated(count, room):
         number = room.classes[i]
         room.positions[kept] = room.positions[i]
         room.classes[kept] = number
-        kept += room.frequencies[number] > 1
+        kept += room.frequencies[np.uint64(number)] > 1
     return kept
 
 
@@ -291,23 +303,20 @@ def _extend(count, room):
     """From the positions of repeated n-grams to those of (n+1)-grams that may repeat; returns how many."""
     candidates = 0
     for i in range(count - 1):
-        candidates += room.positions[i + 1] == room.positions[i] + 1
+        room.pairs[candidates] = (np.uint64(room.classes[i]) << _PAIR) | np.uint64(room.classes[i + 1])
+        follows = room.positions[i + 1] == room.positions[i] + 1
+        room.positions[candidates] = room.positions[i]
+        candidates += follows
     slots = _slots(candidates)
     room.ids[:slots] = -1
-    classes = kept = 0
-    for i in range(count - 1):
-        if room.positions[i + 1] != room.positions[i] + 1:
-            continue
-        key = (np.uint64(room.classes[i]) << _PAIR) | np.uint64(room.classes[i + 1])
-        number = _enter(key, slots, classes, room.keys, room.ids)
-        if number == classes:
-            room.frequencies[classes] = 0
-            classes += 1
+    room.frequencies[:candidates] = 0
+    classes = 0
+    for i in range(candidates):
+        number = _enter(room.pairs[i], slots, classes, room.keys, room.ids)
+        classes += number == np.uint64(classes)
         room.frequencies[number] += 1
-        room.positions[kept] = room.positions[i]
-        room.classes[kept] = number
-        kept += 1
-    return kept
+        room.classes[i] = number
+    return candidates
 
 
 @numba.njit(cache=True, nogil=True)
