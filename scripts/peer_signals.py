@@ -8,6 +8,7 @@ is tried by itself, so that none hides another, and words are tokenized once per
 The second writes processor seconds, with everything as the tool does it.
 """
 
+# pyright: reportMissingImports=false
 import functools
 import json
 import sys
@@ -131,7 +132,7 @@ def nemo_filters():
     import nemo_curator
     import yaml
 
-    path = Path(nemo_curator.__file__).parent / "config/text/heuristic_filter_english_pipeline.yaml"
+    path = Path(str(nemo_curator.__file__)).parent / "config/text/heuristic_filter_english_pipeline.yaml"
     found = []
     for stage in yaml.safe_load(path.read_text())["stages"]:
         options = dict(stage.get("filter_obj") or {})

@@ -28,6 +28,10 @@ from curate.text.marks import (
 )
 from curate.text.unicode import DIGIT, LETTER, MARK, PUNCTUATION, SPACE, SYMBOL, UNSPACED, UPPER, decode, tables
 
+JAVASCRIPT = "javascript"
+LOREM_IPSUM = "lorem ipsum"
+POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+
 _LINE_FEED, _CARRIAGE_RETURN = (ord(char) for char in "\n\r")
 
 # MADLAD-400's limits for a sentence (Kudugunta et al. 2023, arXiv 2309.04662, section 2.3).

@@ -5,12 +5,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.text.heuristics import Counts, Lines, find_phrases, per_document, ratio
+from curate.text.heuristics import (
+    JAVASCRIPT,
+    LOREM_IPSUM,
+    POLICIES,
+    Counts,
+    Lines,
+    find_phrases,
+    per_document,
+    ratio,
+)
 from curate.text.signals.composition import Composition
-
-JAVASCRIPT = "javascript"
-LOREM_IPSUM = "lorem ipsum"
-POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 
 class Boilerplate(NamedTuple):
