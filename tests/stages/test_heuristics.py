@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import zstandard
 from pydantic import ValidationError
 
 from curate.stage import Known
-from curate.stages.heuristics import Heuristics
+from curate.stages.heuristics import COLUMNS, Heuristics
 from curate.text.batch import TextBatch
 
 TEXTS = [
@@ -32,6 +33,16 @@ def test_promised_columns_come_in_order() -> None:
     found = annotate(pa.array(TEXTS))
     assert found.schema == Heuristics().columns()
     assert found.num_rows == len(TEXTS)
+
+
+def test_every_column_is_defined_in_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "signals.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
+    defined = {name for row in rows for name in re.findall("`([a-z0-9_]+)`", row)}
+    in_terms_of_others = {
+        name for line in text.splitlines() if line.startswith("| `rps_") for name in re.findall("`([a-z0-9_]+)`:", line)
+    }
+    assert set(COLUMNS) <= defined | in_terms_of_others
 
 
 def test_values() -> None:
