@@ -141,7 +141,7 @@ def thresholds(
         typer.echo(line)
     if out:
         write(comparison, request.out)
-        typer.echo(f"\nin {out}: thresholds.json, thresholds.yaml")
+        typer.echo(f"\nin {out}: thresholds.json, thresholds.yaml, thresholds.html")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from curate import storage
 from curate.config import stage_types
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.pipeline import Pipeline
-from curate.report.page import number, percent, plural
+from curate.report.build import compose
+from curate.report.histograms import Compared, section
+from curate.report.page import Tile, number, percent, plural
 from curate.report.record import RunRecord, StageRecord
 from curate.separation import ALPHA, Chosen, Cut, Signal, Values, choose
 from curate.separation import compare as compare_signals
@@ -27,7 +30,8 @@ from curate.stage import Annotator
 from curate.table import Table, read_part
 from curate.yaml import dump
 
-JSON, STANZA = "thresholds.json", "thresholds.yaml"
+JSON, STANZA, PAGE = "thresholds.json", "thresholds.yaml", "thresholds.html"
+SHOWN = 24  # histograms on the page
 MEASURED: Mapping[str, Mapping[str, Any]] = {"size": {}, "heuristics": {}, "information": {}}
 """Stages that measure files which are not a finished run."""
 SIDES = ("good", "bad")
@@ -266,10 +270,40 @@ def compare(request: Request, max_good_loss: float, ignore: Sequence[str] = ()) 
 
 
 def write(comparison: Comparison, out: str) -> None:
-    """Write ``thresholds.json`` and ``thresholds.yaml`` into a folder."""
+    """Write ``thresholds.json``, ``thresholds.yaml`` and a page of histograms into a folder."""
     storage.write_json(f"{out}/{JSON}", comparison.account())
     with storage.replacing(f"{out}/{STANZA}") as file:
         file.write(comparison.stanza().encode())
+    with storage.replacing(f"{out}/{PAGE}") as file:
+        file.write(page(comparison).encode())
+
+
+def page(comparison: Comparison) -> str:
+    """Histograms of the signals that tell the corpora apart, best first."""
+    good, bad = comparison.totals()
+    removed = comparison.together()
+    compared = (
+        Compared(
+            signal.name,
+            comparison.condition(signal.name, signal.cut),
+            comparison.good.read(signal.name),
+            comparison.bad.read(signal.name),
+            signal.cut.good / good,
+            signal.cut.bad / bad,
+        )
+        for signal in comparison.signals
+        if signal.cut
+    )
+    rules = ", ".join(comparison.rules().values()) or "none"
+    return compose(
+        title="Thresholds",
+        about=f"GOOD {comparison.good.name} · BAD {comparison.bad.name}",
+        verdict=f"Rules that go together: {rules}. They drop {percent(removed.bad, bad)} of BAD "
+        f"and {percent(removed.good, good)} of GOOD.",
+        tiles=[Tile("GOOD", number(good), "documents"), Tile("BAD", number(bad), "documents")],
+        sections=[section(each) for each in islice(compared, SHOWN)],
+        colophon=f"All signals are in {JSON}, the rules in {STANZA}, beside this page.",
+    )
 
 
 def lines(comparison: Comparison) -> Iterator[str]:

@@ -12,7 +12,7 @@ from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.pipeline import Pipeline
 from curate.stages.select import Select, evaluate
-from curate.thresholds import Comparison, compare, lines, measured, request_of
+from curate.thresholds import SHOWN, Comparison, compare, lines, measured, request_of
 from tests.runs import curate, document
 
 GOOD, BAD = 300, 200
@@ -131,6 +131,10 @@ def test_from_the_command_line(corpora: tuple[Path, Path], tmp_path: Path) -> No
     account = json.loads((out / "thresholds.json").read_text())
     assert account["max_good_loss"] == 0.01
     assert account["bad"] == {"name": str(corpora[1]), "documents": BAD}
+    html = (out / "thresholds.html").read_text()
+    rules = [signal for signal in account["signals"] if signal["when"]]
+    assert html.count("<figure>") == min(len(rules), SHOWN) > 0
+    assert rules[0]["when"].partition(" ")[0] in html
     again = curate("thresholds", out / "good", out / "bad", "--max-good-loss", "0.01", "--ignore", "gopher_*")
     assert again.returncode == 0, again.stderr
     assert "gopher_" not in again.stdout
