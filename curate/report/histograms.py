@@ -12,7 +12,7 @@ from curate.report.charts import BLUE, ORANGE, Panel, Series, draw, overlaid
 from curate.report.page import Section, percent
 
 BINS = 16
-TAIL = 1.0  # per cent of all values that the first and the last bin take in on each side
+TAIL = 1.0  # per cent of a corpus beyond the bins on each side, which the outer bins take in
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Compared:
 def section(signal: Compared) -> Section:
     """The histogram of one signal, under what its rule does."""
     finding = f"{signal.rule} drops {percent(signal.removed)} of BAD and {percent(signal.lost)} of GOOD"
-    edges = _edges(np.concatenate([signal.good, signal.bad]))
+    edges = _edges(signal.good, signal.bad)
     series = [
         Series(name, color, _shares(values, edges))
         for name, color, values in (("GOOD", BLUE, signal.good), ("BAD", ORANGE, signal.bad))
@@ -53,12 +53,19 @@ def section(signal: Compared) -> Section:
     return Section(signal.name, signal.name, finding, charts=[chart])
 
 
-def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Edges of equal bins over all but the tails, or over everything where that leaves a single value."""
-    low, high = np.nanpercentile(values, [TAIL, 100 - TAIL])
+def _edges(good: NDArray[np.float64], bad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges of equal bins over both corpora but for their tails, or over everything where that leaves one value.
+
+    Examples
+    --------
+    >>> _edges(np.zeros(5), np.array([8.0, np.nan]))[[0, 1, -1]]
+    array([0. , 0.5, 8. ])
+    """
+    ends = np.nanpercentile(good, [TAIL, 100 - TAIL]), np.nanpercentile(bad, [TAIL, 100 - TAIL])
+    low, high = np.min(ends), np.max(ends)
     if low == high:
-        low, high = np.nanmin(values), np.nanmax(values)
-    return np.linspace(low, high, BINS + 1) if high > low else np.linspace(low, low + 1, BINS + 1)
+        low, high = min(np.nanmin(good), np.nanmin(bad)), max(np.nanmax(good), np.nanmax(bad))
+    return np.linspace(low, high if high > low else low + 1, BINS + 1)
 
 
 def _shares(values: NDArray[np.float64], edges: Sequence[float] | NDArray[np.float64]) -> list[float]:
