@@ -92,7 +92,11 @@ def pipeline_of(request: Request) -> Pipeline:
     problems += _index_problems(request)
     if problems:
         raise ConfigError(problems)
-    minhash = _given(request.minhash) | {"within": _scope(request.within), "seed": request.seed} | _bands(request)
+    minhash = (
+        _given(request.minhash | {"keep": _preferences(request)})
+        | {"within": _scope(request.within), "seed": request.seed}
+        | _bands(request)
+    )
     named = {name: {"path": path} | _given(request.source) for name, path in sources}
     read = {"sources": named} | _given(request.read)
     stages = {
@@ -194,6 +198,19 @@ def _stem(path: str) -> str:
 def _scope(within: str) -> str:
     own = {"all", "source", *DOCUMENT.names}
     return within if within in own or within.startswith("meta.") else f"meta.{within}"
+
+
+def _preferences(request: Request) -> list[str] | None:
+    """What ``--keep`` says, with fields of the input as ``meta.FIELD``."""
+    columns = {*DOCUMENT.names, "text_bytes"}
+
+    def named(preference: str) -> str:
+        name, space, way = preference.rpartition(" ")
+        own = not space or name in columns or name.startswith("meta.")
+        return preference if own else f"meta.{name} {way}"
+
+    keep = request.minhash.get("keep")
+    return None if keep is None else [named(preference) for preference in keep]
 
 
 def _bands(request: Request) -> dict[str, int]:
@@ -316,13 +333,15 @@ def _as_option(problem: Problem) -> Problem:
 def _field_problems(request: Request, pipeline: Pipeline) -> Iterator[Problem]:
     """Fields asked for that no first record of any source has."""
     scope = _scope(request.within)
-    asked = {"--within": scope.removeprefix("meta.")} if scope.startswith("meta.") else {}
+    asked = [("--within", scope.removeprefix("meta."))] if scope.startswith("meta.") else []
     if request.source.get("id") is not None:
-        asked["--id"] = request.source["id"]
+        asked.append(("--id", request.source["id"]))
+    preferred = [preference.rpartition(" ")[0] for preference in _preferences(request) or ()]
+    asked += [("--keep", name.removeprefix("meta.")) for name in preferred if name.startswith("meta.")]
     names = _field_names(pipeline) if asked else None
     if names is None:
         return
-    for option, field in asked.items():
+    for option, field in asked:
         first = field.split(".")[0]
         if not {field, first} & names:
             valid = names - {request.source.get("text")}

@@ -92,6 +92,19 @@ def test_again_is_nothing_to_do_and_other_options_replace_the_results(web: Path,
     assert {path.name for path in out.iterdir()} == {"kept", "pairs.parquet", "clusters.parquet", "report.json", "run"}
 
 
+def test_a_field_of_the_input_says_which_is_best(tmp_path: Path) -> None:
+    records = [
+        {"id": f"v{i}", "text": text(0, i), "score": score}
+        for i, score in enumerate([9, 10.5, None, "high", "10", {"a": 99}])
+    ]
+    path = write(tmp_path / "web.jsonl", records)
+    done = dedup(path, "--out", tmp_path / "out", "--keep", "score desc")
+    assert done.returncode == 0, done.stderr
+    assert kept_of(tmp_path / "out")["source_id"].to_list() == ["v1"]
+    typo = dedup(path, "--out", tmp_path / "other", "--keep", "scroe desc")
+    assert (typo.returncode, "did you mean 'score'?" in typo.stderr) == (2, True)
+
+
 def test_a_threshold_chooses_bands_and_rows(web: Path, tmp_path: Path) -> None:
     done = dedup(web, "--out", tmp_path / "out", "--threshold", "0.7", "--recall", "0.999", "--verify", "signature")
     assert done.returncode == 0, done.stderr

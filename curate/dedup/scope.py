@@ -82,7 +82,7 @@ def scope_hashes(within: str, table: Table, shard: Shard) -> NDArray[np.uint64]:
     (column,) = columns_of(within)
     values = table.read(shard, [column]).column(column).combine_chunks()
     if within.startswith(META):
-        values = _field(values, within.removeprefix(META))
+        values = field_values(values, within.removeprefix(META))
     elif pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     return _hashed(values if pa.types.is_binary(values.type) or _is_text(values) else values.cast(pa.string()))
@@ -92,8 +92,14 @@ def _is_text(values: pa.Array) -> bool:
     return pa.types.is_string(values.type) or pa.types.is_fixed_size_binary(values.type)
 
 
-def _field(meta: pa.Array, name: str) -> pa.Array:
-    """The values of a field of JSON objects, as they would be printed; null where there is none."""
+def field_values(meta: pa.Array, name: str) -> pa.Array:
+    """The values of a field of JSON objects, as they would be printed; null where there is none.
+
+    Examples
+    --------
+    >>> field_values(pa.array(['{"dump": "2024-10", "votes": {"up": 3}}', None]), "votes.up").to_pylist()
+    ['3', None]
+    """
     import polars as pl
 
     steps = (step.replace("'", "\\'") for step in name.split("."))

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field
 
 from curate.artifact import Shard, Totals
+from curate.dedup.scope import field_values
 from curate.engine.context import EXCHANGE, Context
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
 from curate.errors import Problem, nearest
@@ -33,20 +34,23 @@ KEY = ("key_high", "key_low")
 Groups = Callable[[Table, Shard], pa.Table]
 """The group of each document of a shard: a table with the columns of `KEY`."""
 
-_PREFERENCE = re.compile(r"(\w+) (asc|desc)")
+_PREFERENCE = re.compile(r"(\w+|meta(\.[^.\\]+)+) (asc|desc)")
 
 
 def _preference(text: str) -> str:
     if text != LONGEST and not _PREFERENCE.fullmatch(text):
-        raise ValueError(f"must be '{LONGEST}', or a column followed by 'asc' or 'desc'")
+        raise ValueError(f"must be '{LONGEST}', or a column (or meta.FIELD) followed by 'asc' or 'desc'")
     return text
 
 
 Preference = Annotated[str, AfterValidator(_preference)]
-"""``longest``, or a column and a direction such as ``gopher_words desc``."""
+"""``longest``, or a column or number of the input and a direction: ``gopher_words desc``, ``meta.votes desc``."""
 Keep = Annotated[
     tuple[Preference, ...],
-    Field(description="which duplicate is kept: `longest`, or columns with `asc` or `desc`; then the smallest id"),
+    Field(
+        description="which duplicate is kept: `longest`, or columns or numbers of the input (`meta.votes`) with `asc` "
+        "or `desc`; then the smallest id"
+    ),
 ]
 Priority = Annotated[
     tuple[str, ...],
@@ -55,10 +59,11 @@ Priority = Annotated[
 
 
 class Order(NamedTuple):
-    """A column by which members of a group are compared."""
+    """A column by which members of a group are compared; of ``meta``, the number that a field of it holds."""
 
     column: str
     descending: bool
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Policy:
     """Total order over documents, whose first member of a group survives.
 
     Compared in turn are: the place of the source in `priority` (sources that it does not name come last), each
-    preference of `keep` (nulls and NaN last), and the id, which no two documents share.
+    preference of `keep` (nulls, NaN and fields of the input that hold no number last), and the id, which no two
+    documents share.
 
     Parameters
     ----------
@@ -78,7 +84,7 @@ class Policy:
     Examples
     --------
     >>> Policy(("longest", "date asc")).orders
-    (Order(column='text_bytes', descending=True), Order(column='date', descending=False))
+    (Order(column='text_bytes', descending=True, field=''), Order(column='date', descending=False, field=''))
     """
 
     keep: tuple[Preference, ...] = ()
@@ -87,8 +93,9 @@ class Policy:
     @property
     def orders(self) -> tuple[Order, ...]:
         """The preferences as columns and directions."""
-        split = ("text_bytes desc" if preference == LONGEST else preference for preference in self.keep)
-        return tuple(Order(column, way == "desc") for column, way in (preference.split() for preference in split))
+        named = ("text_bytes desc" if preference == LONGEST else preference for preference in self.keep)
+        split = ((*name.partition("."), way) for name, _, way in (preference.rpartition(" ") for preference in named))
+        return tuple(Order(column, way == "desc", field) for column, _, field, way in split)
 
     @property
     def directions(self) -> dict[str, bool]:
@@ -211,7 +218,9 @@ def ranking(table: Table, policy: Policy, shard: Shard) -> "pl.DataFrame":
 
     read = table.read(shard, policy.columns)
     rank = policy.priority.index(shard.source) if shard.source in policy.priority else len(policy.priority)
-    preferences = [_comparable(f"preference_{i}", read[order.column]) for i, order in enumerate(policy.orders)]
+    preferences = [
+        _comparable(f"preference_{i}", read[order.column], order.field) for i, order in enumerate(policy.orders)
+    ]
     return pl.DataFrame([*preferences, pl.Series("id", read["id"])]).with_columns(
         pl.lit(rank, pl.Int32).alias("priority")
     )
@@ -276,9 +285,13 @@ def _best(members: "pl.DataFrame", policy: Policy) -> "pl.DataFrame":
     return ordered.group_by(KEY, maintain_order=True).agg(pl.col("size").sum(), pl.col(rest).first())
 
 
-def _comparable(name: str, column: pa.ChunkedArray) -> "pl.Series":
+def _comparable(name: str, column: pa.ChunkedArray, field: str) -> "pl.Series":
     """The column without a dictionary, whose numbers differ from shard to shard, and with nulls for NaN."""
     import polars as pl
+
+    if field:
+        values = pl.Series(name, field_values(column.combine_chunks(), field))
+        return values.cast(pl.Float64, strict=False).fill_nan(None)
 
     values = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
     series = pl.Series(name, values)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from curate.artifact import Artifact
-from curate.dedup.scope import Within, _field, columns_of, problems, scope_hashes
+from curate.dedup.scope import Within, columns_of, field_values, problems, scope_hashes
 from curate.stage import Known
 from curate.table import ParquetWriter, Table
 from tests.corpus import make_table, with_column
@@ -83,7 +83,7 @@ def test_days_are_scopes(tmp_path) -> None:
 def test_a_field_may_have_any_name(name: str) -> None:
     within = TypeAdapter(Within).validate_python(f"meta.{name}")
     meta = pa.array([json.dumps({name: "value"}), json.dumps({f"{name}_": "value"}), json.dumps({"deep": {name: 1}})])
-    assert _field(meta, within.removeprefix("meta.")).to_pylist() == ["value", None, None]
+    assert field_values(meta, within.removeprefix("meta.")).to_pylist() == ["value", None, None]
 
 
 def test_all_is_no_scope_and_sources_differ(tmp_path) -> None:

@@ -94,8 +94,14 @@ def test_the_survivor_is_the_first_in_pythons_order(
 
 @pytest.mark.parametrize("text", ["gopher_words", "gopher_words down", "longest  desc", "a asc, b desc", ""])
 def test_preferences_have_a_column_and_a_direction(text: str) -> None:
-    with pytest.raises(ValidationError, match="must be 'longest', or a column followed by 'asc' or 'desc'"):
+    with pytest.raises(ValidationError, match=r"must be 'longest', or a column .* followed by 'asc' or 'desc'"):
         TypeAdapter(Preference).validate_python(text)
+
+
+def test_a_field_of_the_input_needs_the_column_that_holds_it() -> None:
+    policy = Policy(("meta.votes.up desc", "meta.seen asc"))
+    assert policy.columns == ("id", "meta")
+    assert [(order.field, order.descending) for order in policy.orders] == [("votes.up", True), ("seen", False)]
 
 
 def known(**stages: Exact | MinHash) -> Known:
