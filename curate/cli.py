@@ -112,8 +112,45 @@ def dedup(
 
 
 @app.command()
-def plan(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Show the graph of stages: what is cached, what would run and why; runs nothing."""
+def thresholds(
+    good: Annotated[str, typer.Argument(metavar="GOOD", help="A finished run, or a file, folder or glob.")],
+    bad: Annotated[str, typer.Argument(metavar="BAD", help="Likewise, of what is to be dropped.")],
+    max_good_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the good documents that may be lost.")
+    ] = 0.02,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Signal to leave out, * for any characters; can be repeated.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder for the results, and for the runs that measure files.")
+    ] = None,
+    text: Annotated[str, typer.Option(help="Field of the text, where files are measured.")] = "text",
+    workers: Annotated[int | None, typer.Option(help="Processes; one per core unless given.")] = None,
+) -> None:
+    """Compare the signals of a good and a bad corpus, and propose rules for `select`."""
+    from tempfile import TemporaryDirectory
+
+    from curate.thresholds import compare, lines, request_of, write
+
+    with TemporaryDirectory(prefix="curate-thresholds-") as temporary:
+        request = request_of(good, bad, out.rstrip("/") if out else temporary, text, workers)
+        for pipeline in request.pipelines.values():
+            _run_pipeline(pipeline, "the same command")
+        comparison = compare(request, max_good_loss, ignore or [])
+    for line in lines(comparison):
+        typer.echo(line)
+    if out:
+        write(comparison, request.out)
+        typer.echo(f"\nin {out}: thresholds.json, thresholds.yaml, thresholds.html")
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    no_sample: Annotated[bool, typer.Option("--no-sample", help="Do not try the rules on a few documents.")] = False,
+) -> None:
+    """Show the graph of stages: what is cached, what would run and why; tries the rules on a sample, runs nothing."""
     from curate.pipeline import Pipeline
     from curate.plan import plan as steps_of
     from curate.units import format_bytes
@@ -131,6 +168,8 @@ def plan(config: ConfigFile, overrides: Overrides = None) -> None:
         typer.echo(f"\nabout {format_bytes(total)} of text in {estimate.shards} shards:")
         for source, size in estimate.sources.items():
             typer.echo(f"  {source}: {format_bytes(size)}")
+    if not no_sample:
+        _say_sample(pipeline)
 
 
 @app.command()
@@ -248,6 +287,27 @@ def _run_in(folder: str) -> str:
     root = folder.rstrip("/")
     found = next((path for path in (root, f"{root}/run") if storage.exists(f"{path}/run.json")), None)
     return found or _stop(f"there is no run in {folder}", FAILED)
+
+
+def _say_sample(pipeline: "Pipeline") -> None:
+    """What the rules do to a sample, where that looks like a mistake."""
+    from curate.sample import try_rules
+
+    try:
+        tried = try_rules(pipeline)
+    except (RunError, OSError) as error:
+        typer.echo(f"\nthe rules could not be tried on a sample: {error}", err=True)
+        return
+    for sampled in tried:
+        documents = sum(trial.documents for trial in sampled.trials)
+        typer.echo(f"\n{sampled.stage.name} on {documents:,} documents, some of each source (--no-sample to skip):")
+        warnings = list(sampled.warnings())
+        for warning in warnings:
+            typer.echo(f"  warning: {warning}")
+        if not warnings:
+            typer.echo("  no preset or rule drops more than 90 % or nothing of a source")
+        if sampled.left_out:
+            typer.echo(f"  not tried, since they need all documents: {', '.join(sampled.left_out)}")
 
 
 def _say_what(pipeline: "Pipeline") -> None:

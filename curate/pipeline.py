@@ -24,7 +24,7 @@ from curate.engine.base import Engine
 from curate.engine.context import Context
 from curate.engine.fused import annotate
 from curate.errors import ConfigError, Problem, RunError, nearest
-from curate.stage import Annotator, Estimate, Known, Stage
+from curate.stage import STAGES, Annotator, Estimate, Known, Stage
 from curate.table import DOCUMENT, Table
 
 log = logging.getLogger("curate")
@@ -207,14 +207,21 @@ class Pipeline:
         return Known(columns, self.estimate.sources if self.estimate else {}, stages, self.config.run.seed)
 
     def _unknown_columns(self, stage: Stage, owners: Mapping[str, str]) -> list[Problem]:
+        """Columns that nobody promises; those of one place that the same stage would promise are one problem."""
+        missing: dict[tuple[tuple[str | int, ...], str], list[str]] = {}
+        for column in stage.requires():
+            if column not in owners:
+                kinds = _promising(column)
+                hint = f"add {' or '.join(f'`{kind}: {{}}`' for kind in kinds)} before it" if kinds else ""
+                missing.setdefault((stage.place(column), hint or nearest(column, owners)), []).append(column)
         return [
             Problem(
-                ("stages", stage.name, *stage.place(column)),
-                f"no stage before it promises the column {column!r}",
-                nearest(column, owners),
+                ("stages", stage.name, *where),
+                f"no stage before it promises the column{'s' if len(columns) > 1 else ''} "
+                + ", ".join(map(repr, columns)),
+                hint,
             )
-            for column in stage.requires()
-            if column not in owners
+            for (where, hint), columns in missing.items()
         ]
 
     def _clashes(self, stage: Stage, visible: set[str], table: str | None) -> list[Problem]:
@@ -417,6 +424,19 @@ def _cycle(waiting: Sequence[str], parents: Mapping[str, Sequence[str]]) -> list
         if following in path:
             return path[path.index(following) :]
         path.append(following)
+
+
+def _promising(column: str) -> list[str]:
+    """Kinds of stages that promise a column as they come, without any field set."""
+    kinds = []
+    for kind, model in sorted(STAGES.items()):
+        try:
+            promised = model().columns().names
+        except ValueError:  # it has fields that must be given
+            continue
+        if column in promised:
+            kinds.append(kind)
+    return kinds
 
 
 def _missing_files(stage: Stage) -> list[Problem]:

@@ -123,6 +123,18 @@ class Stage(BaseModel):
         """What comes out, judged before any data is read; None for a stage that makes no table."""
         return None
 
+    def sample(self, documents: int, text_bytes: int) -> dict[str, pa.Table] | None:
+        """A few documents of each source, always the same ones; None for a stage that reads no raw input.
+
+        Parameters
+        ----------
+        documents
+            Documents wanted of each source.
+        text_bytes
+            Bytes of text of a source after which it is enough.
+        """
+        return None
+
     def check(self, known: Known) -> Iterable[Problem]:
         """Problems that can be seen before any data is read; paths relative to the stage's stanza.
 

@@ -18,12 +18,13 @@ from curate.yaml import Where
 
 M = TypeVar("M", bound=BaseModel)
 
+_MAPPINGS = ("dict_type", "model_type", "mapping_type", "model_attributes_type")
 _KINDS = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "a list"),
-    **dict.fromkeys(("dict_type", "model_type", "mapping_type", "model_attributes_type"), "a mapping (`key: value`)"),
+    **dict.fromkeys(_MAPPINGS, "a mapping (`key: value`)"),
     "string_type": "a string",
     "path_type": "a path",
     "finite_number": "a finite number",
@@ -117,7 +118,9 @@ def _problem(
     for step in where:
         value = value[step]
     choices = [choice for rule in allowed for choice in rule.get("enum", [rule["const"]] if "const" in rule else [])]
-    if choices and all(kind in _CHOICES for kind in kinds):
+    # A string where one of several names or a mapping may stand is a name spelled wrong.
+    unmeant = _MAPPINGS if isinstance(value, str) else ()
+    if choices and all(kind in _CHOICES or kind in unmeant for kind in kinds):
         close = difflib.get_close_matches(str(value), map(str, choices), n=1)
         hint = f"did you mean {close[0]!r}?" if close else ""
         return Problem(where, f"{_shown(value)} is not one of {', '.join(map(_shown, choices))}", hint)

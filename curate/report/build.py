@@ -1,6 +1,6 @@
 """Write report.json and report.html of a run, from its manifests and receipts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,8 @@ def render(run: RunRecord, facts: dict[str, Any]) -> str:
     facts
         Its numbers, from `curate.report.facts.facts`.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     version = facts["host"].get("versions", {}).get("curate", "")
-    return environment.get_template(TEMPLATE).render(
+    return compose(
         title="/".join(run.root.split("/")[-2:]),
         about=f"configuration {facts['config_hash'][:8]} · seed {facts['seed']} · curate {version}",
         verdict=verdict(facts),
@@ -77,6 +72,20 @@ def render(run: RunRecord, facts: dict[str, Any]) -> str:
             appendix(facts, run.config()),
         ],
         colophon=f"Written by curate {version}. The same numbers are in report.json beside this page.",
+    )
+
+
+def compose(
+    title: str, about: str, verdict: str, tiles: Sequence[Tile], sections: Sequence[Section], colophon: str
+) -> str:
+    """A page of the given parts, which needs nothing else."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(TEMPLATE).render(
+        title=title, about=about, verdict=verdict, tiles=tiles, sections=sections, colophon=colophon
     )
 
 

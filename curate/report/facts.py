@@ -12,6 +12,7 @@ from curate.report.record import RunRecord, StageRecord
 from curate.table import read_part
 
 Facts = dict[str, Any]
+LARGE = 0.9  # share of a source beyond which a rule is named, as `curate plan` does for a sample
 
 PLACES = 3  # examples per reason of the quarantine
 
@@ -103,7 +104,10 @@ def _total(sources: Iterable[Facts]) -> Facts:
 
 
 def drops(run: RunRecord) -> list[Facts] | None:
-    """Per rule of each `select`: documents of which it is the first rule that is true, any rule, the only one."""
+    """Per rule of each `select`: documents of which it is the first rule that is true, any rule, the only one.
+
+    ``large`` names the rules that are true of more than 90 % of a source.
+    """
     stages = run.of("select")
     if not stages:
         return None
@@ -122,7 +126,13 @@ def drops(run: RunRecord) -> list[Facts] | None:
             for rule in manifest["rules"]
         ]
         documents = sum(flow["in"] for flow in manifest["flow"].values())
-        found.append({"stage": stage.name, "documents": documents, "rules": rules})
+        large = [
+            {"rule": rule, "source": source, "documents": count, "of": manifest["flow"][source]["in"]}
+            for source, fired in manifest["fired"].items()
+            for rule, count in fired.items()
+            if count > LARGE * manifest["flow"][source]["in"]
+        ]
+        found.append({"stage": stage.name, "documents": documents, "rules": rules, "large": large})
     return found
 
 

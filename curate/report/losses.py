@@ -155,7 +155,12 @@ def drops(part: Sequence[Facts], _: Facts) -> Section:
         tables.append(table(f"Documents that each rule{which} drops", rules, text, counts))
     idle = [rule["name"] for decision in part for rule in decision["rules"] if not rule["any"]]
     lead = f"Never true: {', '.join(idle)}." if idle else ""
-    return Section("drops", "Drop reasons", _drops_finding(part[-1]), lead, charts=charts, tables=tables)
+    alarms = [
+        f"{found['rule']} drops {percent(found['documents'], found['of'])} of {found['source']}: is it meant for it?"
+        for decision in part
+        for found in decision["large"]
+    ]
+    return Section("drops", "Drop reasons", _drops_finding(part[-1]), lead, alarms=alarms, charts=charts, tables=tables)
 
 
 def _drops_finding(decision: Facts) -> str:

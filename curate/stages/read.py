@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property, partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, Field
@@ -31,9 +31,12 @@ from curate.units import Bytes
 TOLERATED_ROWS = 10
 TOLERATED_FILES = 1
 SHARD_ROWS = 1 << 18  # documents of a shard, however short: some stages hold 2 kB of each at once
+SAMPLED_UNITS = 4
 _SHOWN = 20  # names of ignored files that the manifest lists
 QUARANTINE_FOLDER = "quarantine"
 SOURCE_NAME = r"^\w[\w.+-]*$"
+
+Item = TypeVar("Item")
 
 
 class Source(BaseModel, extra="forbid", frozen=True):
@@ -111,6 +114,17 @@ class Read(Stage):
         """Bytes from the sizes of the files, decompressed."""
         sizes = {name: sum(f.content_bytes for f in listing.files) for name, listing in self.listings.items()}
         return Estimate(sizes, sum(-(-size // self._shard_bytes) for size in sizes.values()))
+
+    def sample(self, documents: int, text_bytes: int) -> dict[str, pa.Table]:
+        """The first documents of up to four units of each source, which lie evenly apart."""
+        sampled = {}
+        for name, source in self.sources.items():
+            files = _spread(self.listings[name].files, SAMPLED_UNITS)
+            units = _spread(plan_units(name, files, source.text, self._shard_bytes), SAMPLED_UNITS)
+            most = [-(-limit // max(len(units), 1)) for limit in (documents, text_bytes)]
+            heads = [_head(unit, source.fields, self.max_text_bytes, *most) for unit in units]
+            sampled[name] = pa.concat_tables([DOCUMENT.empty_table(), *heads])
+        return sampled
 
     @property
     def _shard_bytes(self) -> int:
@@ -300,6 +314,32 @@ def _in_order(units: Sequence[Unit], results: Sequence[Mapping[str, Any]]) -> li
             shards.append(Shard(**shard, source=unit.source, first_row=row))
             row += shard["rows"]
     return shards
+
+
+# -- samples -----------------------------------------------------------------------------------------------------------
+
+
+def _spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Up to `count` of the items, evenly apart, the first one included.
+
+    Examples
+    --------
+    >>> _spread(range(10), 4), _spread("ab", 4)
+    ([0, 2, 5, 7], ['a', 'b'])
+    """
+    return [items[len(items) * place // count] for place in range(count)] if len(items) > count else list(items)
+
+
+def _head(unit: Unit, fields: Fields, max_text_bytes: int, documents: int, text_bytes: int) -> pa.Table:
+    """The first documents of a unit; a batch ends early enough that few more are read than are wanted."""
+    builder = BatchBuilder(unit.source, fields, max_text_bytes, min(ROW_GROUP_BYTES, text_bytes))
+    taken, rows, size = [DOCUMENT.empty_table()], 0, 0
+    for batch in _batches(unit, builder):
+        taken.append(pa.Table.from_batches([batch.documents]).slice(0, documents - rows))
+        rows, size = rows + taken[-1].num_rows, size + batch.text_bytes
+        if rows >= documents or size >= text_bytes:
+            break
+    return pa.concat_tables(taken)
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------
