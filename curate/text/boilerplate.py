@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from curate.text.heuristics import JAVASCRIPT, POLICIES, Lines, find_phrases
 from curate.text.unicode import DIGIT, LETTER, SPACE, UPPER, decode, tables
 
-COUNTED = ("likes", "shares", "comments", "views", "followers", "retweets", "reposts", "quotes", "bookmarks", "upvotes")
-COUNTED += ("downvotes", "downloads", "replies", "subscribers")
-NUMBER = r"\d+([.,]\d+)*\s?[KkMmBb]?"
-COUNTER = rf"^[^\pL\pN]*{NUMBER}\s+({'|'.join(word[:-1].replace('replie', 'reply') + '|' + word for word in COUNTED)})[^\pL\pN]*$"
+COUNTED = (
+    "likes?|shares?|comments?|views?|followers?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?|downloads?|"
+    "subscribers?|repl(?:y|ies)"
+)
+COUNTER = rf"(?i)^[^\pL\pN]*\d+(?:[.,]\d+)*\s?[kmb]?\s+(?:{COUNTED})[^\pL\pN]*$"
 STARTS = ("sign in", "sign-in", "log in", "log-in")
 ENDS = ("read more",)
 ANYWHERE = ("items in cart", "items in your cart", "item in cart")
 _PHRASES = (*STARTS, *ENDS, *ANYWHERE)
 PHRASE = rf"(?i)^[^\pL\pN]*({'|'.join(STARTS)})([^\pL\pN]|$)|(^|[^\pL\pN])({'|'.join(ENDS)})[^\pL\pN]*$|{'|'.join(ANYWHERE)}"
 
+_COUNTER_WORDS = 5  # "* 1.2 K likes *"
 _MARKS = (b"edit]", b"citation needed]")  # behind the bracket
 _MARK_BYTES = np.frombuffer(b"".join(_MARKS), np.uint8)
 _MARK_DIGITS = 4
@@ -83,7 +85,7 @@ def bad_lines(data: NDArray[np.uint8], lines: Lines, rules: Rules) -> Iterator[t
         if rules.policy:
             yield "policy", policy
     if rules.counters:
-        yield "counters", _match(data, lines, rf"(?i){COUNTER}", lines.words <= 4)  # noqa: PLR2004 - "1.2 K likes *"
+        yield "counters", _match(data, lines, COUNTER, lines.words <= _COUNTER_WORDS)
     if rules.phrases:
         found = np.logical_or.reduce(find_phrases(data, lines, _PHRASES))
         yield "phrases", _match(data, lines, PHRASE, found & (lines.words <= rules.phrase_max_words))

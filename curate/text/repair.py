@@ -137,7 +137,7 @@ def repair(
     >>> text = "schÃ¶n &amp;amp; gut".encode()
     >>> found = repair(np.frombuffer(text, np.uint8), np.array([0, len(text)]), mojibake=True, entities="auto")
     >>> [new.decode() for new in found.edits.new], found.places.tolist()
-    (['schön & gut'], [[1, 1]])
+    (['schön & gut'], [[1, 2]])
     """
     found, markup = suspects(data, offsets)
     escaped = (found.kinds & (ENTITY | STRIPPED * stripped) != 0) & (entities != "off")
