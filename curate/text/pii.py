@@ -172,7 +172,9 @@ _NETWORK = re.compile(
     r"|connect(?:ed|s|ing)?|connections?|login|logged|requests?)\b|//|@\Z",
     re.IGNORECASE,
 )
-_RESOLVERS = frozenset(("1.1.1.1", "1.0.0.1", "8.8.8.8", "8.8.4.4", "9.9.9.9", "4.2.2.1", "4.2.2.2"))
+_RESOLVERS = frozenset(("8.8.8.8", "8.8.4.4", "9.9.9.9"))  # known by heart; 1.1.1.1 is a section as well
+_TRIPLE = re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?!\.?\d)")  # versions stand beside versions
+_HEXTETS = 3  # that are written out, or "in 2006::" were an address
 _JOINED = re.compile(r"[\s,;/&|–-]*(?:(?:to|and|or|through|thru|until|till|vs|versus|than|from|into)\b)?[\s.,v]*", re.I)
 _SMALL = 32  # four numbers below it are rather a version, a section or a date than an address
 _OID_ARCS, _OID_SECOND = 2, 40  # object identifiers begin with 0 to 2, and then 0 to 39
@@ -182,7 +184,7 @@ def _addresses(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]
     if ":" in text:
         if re.match(r"[23][0-9A-Fa-f]{3}:", text) and not re.search(r"[\w:.]\Z", before) and not re.match(r"\w|:", behind):
             try:
-                public = IPv6Address(text).is_global
+                public = IPv6Address(text).is_global and len(text.replace("::", ":").strip(":").split(":")) >= _HEXTETS
             except ValueError:
                 return
             if public:
@@ -208,9 +210,9 @@ def _is_number(before: str, text: str, behind: str) -> bool:
         return True
     first, second, *rest = map(int, text.split("."))
     unlikely = max(first, second, *rest) < _SMALL or (first <= _OID_ARCS and second < _OID_SECOND)
-    if not unlikely or text in _RESOLVERS:
-        return False
     line = before.rpartition("\n")[2]
+    if text in _RESOLVERS or not (unlikely or _TRIPLE.search(line)):
+        return False
     return not (_NETWORK.search(line) or re.match(r":\d|/\d\d?\b", behind))
 
 
