@@ -80,7 +80,10 @@ class LineRules(BaseModel, extra="forbid", frozen=True):
         default=None, ge=0, le=1, description="lines with a larger share of upper-case letters (RefinedWeb: 0.5)"
     )
     max_removed_words: float | None = Field(
-        default=None, ge=0, le=1, description="drop documents that lose a larger share of their words (RefinedWeb: 0.05)"
+        default=None,
+        ge=0,
+        le=1,
+        description="drop documents that lose a larger share of their words (RefinedWeb: 0.05)",
     )
 
     @model_validator(mode="before")
@@ -146,7 +149,9 @@ class Clean(Stage):
 
         for kind, text in given.items():
             if not re.match(PLACEHOLDER, text):
-                raise ValueError(f"{kind}: {text!r} is not one or more words of letters in brackets or bars, as <EMAIL>")
+                raise ValueError(
+                    f"{kind}: {text!r} is not one or more words of letters in brackets or bars, as <EMAIL>"
+                )
         return given
 
     def requires(self) -> tuple[str, ...]:
@@ -206,7 +211,7 @@ class Log:
 
 
 def clean_texts(stage: Clean, texts: pa.Array) -> tuple[pa.Array, Log]:
-    """Clean texts, as the stage does.
+    r"""Clean texts, as the stage does.
 
     Parameters
     ----------
@@ -217,9 +222,9 @@ def clean_texts(stage: Clean, texts: pa.Array) -> tuple[pa.Array, Log]:
 
     Examples
     --------
-    >>> texts, log = clean_texts(Clean(), pa.array(["caf\\u00c3\\u00a9\\u00a0 \\r\\n"], pa.large_string()))
+    >>> texts, log = clean_texts(Clean(), pa.array(["caf\u00c3\u00a9\u00a0 \r\n"], pa.large_string()))
     >>> texts.to_pylist(), sorted(log.kinds)
-    (['café\\n'], ['line_ends', 'mojibake', 'spaces', 'trailing_spaces'])
+    (['café\n'], ['line_ends', 'mojibake', 'spaces', 'trailing_spaces'])
     """
     log, rows = Log(len(texts)), np.arange(len(texts))
     parts, places = [texts], [rows]
@@ -398,7 +403,11 @@ def _clean_shard(stage: Clean, table: Table, artifact: Artifact, shard: Shard) -
             writer.write(batch)
             ids.append(batch.column("id"))
             text_bytes += pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0  # type: ignore[attr-defined]
-    counted = {"rows": writer.rows, "text_bytes": text_bytes, "id_checksum": id_checksum(pa.chunked_array(ids, pa.binary(16)))}
+    counted = {
+        "rows": writer.rows,
+        "text_bytes": text_bytes,
+        "id_checksum": id_checksum(pa.chunked_array(ids, pa.binary(16))),
+    }
     return {"touched": 0, "kinds": {}, "dropped": {}} | totals.counts | counted
 
 

@@ -26,7 +26,9 @@ STARTS = ("sign in", "sign-in", "log in", "log-in")
 ENDS = ("read more",)
 ANYWHERE = ("items in cart", "items in your cart", "item in cart")
 _PHRASES = (*STARTS, *ENDS, *ANYWHERE)
-PHRASE = rf"(?i)^[^\pL\pN]*({'|'.join(STARTS)})([^\pL\pN]|$)|(^|[^\pL\pN])({'|'.join(ENDS)})[^\pL\pN]*$|{'|'.join(ANYWHERE)}"
+PHRASE = (
+    rf"(?i)^[^\pL\pN]*({'|'.join(STARTS)})([^\pL\pN]|$)|(^|[^\pL\pN])({'|'.join(ENDS)})[^\pL\pN]*$|{'|'.join(ANYWHERE)}"
+)
 
 _COUNTER_WORDS = 5  # "* 1.2 K likes *"
 _MARKS = (b"edit]", b"citation needed]")  # behind the bracket
@@ -61,8 +63,10 @@ class Rules(NamedTuple):
         return bool(sum(map(bool, self[:8]))) or self.max_uppercase is not None
 
 
-def bad_lines(data: NDArray[np.uint8], lines: Lines, rules: Rules) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """For each rule that is on, by name, which lines it is true of.
+def bad_lines(  # noqa: C901 - one condition for each rule
+    data: NDArray[np.uint8], lines: Lines, rules: Rules
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    r"""For each rule that is on, by name, which lines it is true of.
 
     Parameters
     ----------
@@ -72,7 +76,7 @@ def bad_lines(data: NDArray[np.uint8], lines: Lines, rules: Rules) -> Iterator[t
     Examples
     --------
     >>> from curate.text.heuristics import scan
-    >>> data = np.frombuffer(b"Enable JavaScript\\n3 likes\\nIt is so.", np.uint8)
+    >>> data = np.frombuffer(b"Enable JavaScript\n3 likes\nIt is so.", np.uint8)
     >>> _, lines = scan(data, np.array([0, len(data)]))
     >>> found = bad_lines(data, lines, Rules(javascript=True, counters=True))
     >>> {name: flags.tolist() for name, flags in found}
@@ -104,12 +108,12 @@ def bad_lines(data: NDArray[np.uint8], lines: Lines, rules: Rules) -> Iterator[t
 
 
 def line_shares(data: NDArray[np.uint8], lines: Lines) -> LineShares:
-    """Shares of upper-case letters and of digits among the visible characters of each line.
+    r"""Shares of upper-case letters and of digits among the visible characters of each line.
 
     Examples
     --------
     >>> from curate.text.heuristics import scan
-    >>> data = np.frombuffer(b"AB cd\\n12 3", np.uint8)
+    >>> data = np.frombuffer(b"AB cd\n12 3", np.uint8)
     >>> shares = line_shares(data, scan(data, np.array([0, len(data)]))[1])
     >>> shares.upper.tolist(), shares.numeric.tolist()
     ([0.5, 0.0], [0.0, 1.0])
@@ -156,9 +160,7 @@ def citations(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDAr
     return starts[found], ends[found]
 
 
-def _match(
-    data: NDArray[np.uint8], lines: Lines, pattern: str, candidates: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _match(data: NDArray[np.uint8], lines: Lines, pattern: str, candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which of the candidates match, first to last visible character."""
     chosen = np.flatnonzero(candidates)
     texts = pa.array([data[lines.starts[i] : lines.ends[i]].tobytes() for i in chosen.tolist()], pa.large_binary())

@@ -84,7 +84,11 @@ def find(
         before = _decode(data, max(first, start - BEFORE), start)
         text = data[start:end].tobytes().decode("ascii")
         behind = _decode(data, end, min(last, end + BEHIND))
-        if place == _QUAD and max(first, start - BEFORE) <= rejected and _JOINED.fullmatch(_decode(data, rejected, start)):
+        if (
+            place == _QUAD
+            and max(first, start - BEFORE) <= rejected
+            and _JOINED.fullmatch(_decode(data, rejected, start))
+        ):
             rejected = end
             continue
         count = len(rows)
@@ -133,7 +137,10 @@ _EMAIL = re.compile(
     r"(?![A-Za-z0-9@-]|\.[A-Za-z0-9])"
 )
 _FILES = frozenset(
-    "png jpg jpeg gif svg webp bmp ico css scss js jsx ts tsx json xml html htm php pdf txt yml yaml exe dll jar".split()
+    [
+        *("png", "jpg", "jpeg", "gif", "svg", "webp", "bmp", "ico", "css", "scss", "js", "jsx", "ts", "tsx"),
+        *("json", "xml", "html", "htm", "php", "pdf", "txt", "yml", "yaml", "exe", "dll", "jar"),
+    ]
 )
 _REMOTE = re.compile(r":(?!//)[\w~./-]*[/.]\w")  # git@host:path
 
@@ -142,7 +149,7 @@ def _emails(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
     text = text.rstrip(".-")
     start = re.search(r"[A-Za-z0-9_]", text)
     match = _EMAIL.match(text, start.start()) if start else None
-    if match is None or match["top"].lower() in _FILES or match["local"].isdigit() and match["domain"][:1].isdigit():
+    if match is None or match["top"].lower() in _FILES or (match["local"].isdigit() and match["domain"][:1].isdigit()):
         return
     if before.endswith("//") or (":" in before and re.search(r"//[^\s/]*:\Z", before)):
         return  # the user of a URL
@@ -182,7 +189,11 @@ _OID_ARCS, _OID_SECOND = 2, 40  # object identifiers begin with 0 to 2, and then
 
 def _addresses(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
     if ":" in text:
-        if re.match(r"[23][0-9A-Fa-f]{3}:", text) and not re.search(r"[\w:.]\Z", before) and not re.match(r"\w|:", behind):
+        if (
+            re.match(r"[23][0-9A-Fa-f]{3}:", text)
+            and not re.search(r"[\w:.]\Z", before)
+            and not re.match(r"\w|:", behind)
+        ):
             try:
                 public = IPv6Address(text).is_global and len(text.replace("::", ":").strip(":").split(":")) >= _HEXTETS
             except ValueError:
@@ -196,7 +207,7 @@ def _addresses(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]
 
 def _is_public(text: str) -> bool:
     parts = text.split(".")
-    if any(len(part) > 3 or (len(part) > 1 and part[0] == "0") or int(part) > 255 for part in parts):  # noqa: PLR2004
+    if any(len(part) > 3 or (len(part) > 1 and part[0] == "0") or int(part) > 255 for part in parts):
         return False
     address = ip_address(text)
     return isinstance(address, IPv4Address) and address.is_global and not address.is_multicast
@@ -265,7 +276,7 @@ def _spoken(before: str) -> bool:
 
 
 @cache
-def _phonenumbers():  # noqa: ANN202
+def _phonenumbers():
     import phonenumbers
 
     return phonenumbers
@@ -296,7 +307,9 @@ def _is_national(text: str, regions: tuple[str, ...]) -> bool:
 
 # -- bank accounts and cards -------------------------------------------------------------------------------------------
 
-_GROUPS = re.compile(r"(?<!\d)\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}(?!\d)|(?<!\d)\d{4}([ -])\d{6}\2\d{4,5}(?!\d)|(?<![\d])\d{13,19}(?!\d)")
+_GROUPS = re.compile(
+    r"(?<!\d)\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}(?!\d)|(?<!\d)\d{4}([ -])\d{6}\2\d{4,5}(?!\d)|(?<![\d])\d{13,19}(?!\d)"
+)
 _CARD = re.compile(
     r"4\d{12}(?:\d{3}){0,2}"  # Visa
     r"|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}"  # Mastercard
@@ -333,7 +346,7 @@ def _ibans(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
         ends = ends[:-1]
     for end in reversed(ends):
         compact = text[:end].replace(" ", "")
-        if len(compact) >= 15 and iban.is_valid(compact, check_country=False):  # noqa: PLR2004 - Norway's, the shortest
+        if len(compact) >= 15 and iban.is_valid(compact, check_country=False):
             yield 0, end
             return
 
@@ -410,18 +423,12 @@ def _scan(data, offsets, classes, places, starts, ends, kinds, documents):  # no
                         if count < len(starts):
                             starts[count], ends[count], kinds[count], documents[count] = at, end, _QUAD, document
                         count += 1
-                if places[_COUNTRY] and at >= first + 2 and at + 2 < last and classes[data[at + 1]] & _DIGIT:
-                    if classes[previous] & _UPPER and classes[data[at - 2]] & _UPPER:
-                        end, size = _account(data, at - 2, last, classes)
-                        if size >= 15:
-                            if count < len(starts):
-                                starts[count], ends[count], kinds[count], documents[count] = (
-                                    at - 2,
-                                    end,
-                                    _COUNTRY,
-                                    document,
-                                )
-                            count += 1
+                if places[_COUNTRY] and _opens_account(data, at, first, last, classes):
+                    end, size = _account(data, at - 2, last, classes)
+                    if size >= 15:
+                        if count < len(starts):
+                            starts[count], ends[count], kinds[count], documents[count] = at - 2, end, _COUNTRY, document
+                        count += 1
                 if places[_DIGITS] and at >= numbers:
                     while start > first and at - start < 2 and (data[start - 1] == 40 or data[start - 1] == 43):
                         start -= 1
@@ -459,6 +466,15 @@ def _dotted(data, at, last, classes):
     if data[end - 1] == 46:
         return end - 1, dots - 1
     return end, dots
+
+
+@numba.njit(cache=True, inline="always")
+def _opens_account(data, at, first, last, classes):
+    """Whether two capitals stand before two digits."""
+    if at < first + 2 or at + 2 >= last:
+        return False
+    letters = classes[data[at - 2]] & classes[data[at - 1]] & _UPPER
+    return letters != 0 and classes[data[at + 1]] & _DIGIT != 0
 
 
 @numba.njit(cache=True, inline="always")

@@ -60,7 +60,7 @@ _PAIRS = (
     ("lower_accented upper_accented", "end_punctuation"),
     ("upper_common", "start_punctuation end_punctuation kaomoji numeric"),
 )
-"""Neighbours by category, left and right: each alternative of ftfy's expression holds one of these pairs, or one below."""
+"""Neighbours by category, left and right: each alternative of ftfy's expression holds such a pair, or one below."""
 _BEFORE_ANY = "ÂÃÎÐØÙ√≈‚"  # before any character that is not ASCII
 
 
@@ -91,7 +91,7 @@ class Repairs(NamedTuple):
 
 
 def suspects(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[Suspects, NDArray[np.bool_]]:
-    """Lines that `repair` could change, and which documents hold a ``<``.
+    r"""Lines that `repair` could change, and which documents hold a ``<``.
 
     Parameters
     ----------
@@ -100,19 +100,20 @@ def suspects(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[Suspe
 
     Examples
     --------
-    >>> text = "naïve\\nsÃ³\\nAT&T\\n1 &lt; 2".encode()
+    >>> text = "naïve\nsÃ³\nAT&T\n1 &lt; 2".encode()
     >>> found, markup = suspects(np.frombuffer(text, np.uint8), np.array([0, len(text)]))
     >>> [text[start:end].decode() for start, end in zip(found.starts, found.ends)], markup.tolist()
-    (['sÃ³\\n', '1 &lt; 2'], [False])
+    (['sÃ³\n', '1 &lt; 2'], [False])
     """
     markup = np.zeros(len(offsets) - 1, np.bool_)
     room = 1024
     while True:
-        columns = tuple(np.empty(room, np.int64) for _ in range(3))
+        documents, starts, ends = np.empty((3, room), np.int64)
         kinds = np.empty(room, np.uint8)
-        count = _suspects(data, offsets, _PLAIN, *_pairs(), *columns, kinds, markup)
+        bits, after = _pairs()
+        count = _suspects(data, offsets, _PLAIN, bits, after, documents, starts, ends, kinds, markup)
         if count <= room:
-            return Suspects(columns[0][:count], columns[1][:count], columns[2][:count], kinds[:count]), markup
+            return Suspects(documents[:count], starts[:count], ends[:count], kinds[:count]), markup
         room = count
 
 
@@ -237,7 +238,7 @@ def _unescape_stripped(text: str) -> tuple[str, list[str]]:
 
 
 @cache
-def _ftfy():  # noqa: ANN202
+def _ftfy():
     """The function that undoes wrong decodings."""
     import ftfy
 
@@ -293,7 +294,9 @@ _PLAIN[[ord("&"), ord("<"), ord(";"), ord("\n")]] = False
 
 
 @numba.njit(cache=True, nogil=True)
-def _suspects(data, offsets, plain, bits, after, documents, starts, ends, kinds, markup):
+def _suspects(  # noqa: C901 - one pass over the bytes
+    data, offsets, plain, bits, after, documents, starts, ends, kinds, markup
+):
     count = 0
     for document in range(len(offsets) - 1):
         at, end = offsets[document], offsets[document + 1]

@@ -1,11 +1,7 @@
 """Personal data in all its forms, and what only looks like it."""
 
-import random
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curate.text.pii import KINDS, find
 
