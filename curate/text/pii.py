@@ -10,23 +10,22 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from curate.text.pii_candidates import AT, COLONS, COUNTRY, DIGITS, QUAD, candidates
 
 Kind = Literal["email", "iban", "card", "phone", "ip"]
 KINDS: tuple[Kind, ...] = ("email", "iban", "card", "phone", "ip")
 """Where two overlap, the first in this order stays, and then the one that begins first."""
 
 BEFORE, BEHIND = 64, 40  # bytes of context
-LONGEST = 320  # bytes of a candidate, an e-mail address's limit
-_AT, _QUAD, _COLONS, _DIGITS, _COUNTRY = range(5)
 _READERS: dict[int, tuple[Kind, ...]] = {
-    _AT: ("email",),
-    _QUAD: ("ip",),
-    _COLONS: ("ip",),
-    _DIGITS: ("card", "phone"),
-    _COUNTRY: ("iban",),
+    AT: ("email",),
+    QUAD: ("ip",),
+    COLONS: ("ip",),
+    DIGITS: ("card", "phone"),
+    COUNTRY: ("iban",),
 }
 
 
@@ -80,12 +79,13 @@ def find(
     }
     rows: list[tuple[int, int, int]] = []
     rejected = -1  # where the last dotted quad that is none ends: what follows "1.2.3.4 to" is none either
-    for start, end, place, first, last in _candidates(data, offsets, kinds):
+    places = [place for place, read in _READERS.items() if set(read) & set(kinds)]
+    for start, end, place, first, last in candidates(data, offsets, places):
         before = _decode(data, max(first, start - BEFORE), start)
         text = data[start:end].tobytes().decode("ascii")
         behind = _decode(data, end, min(last, end + BEHIND))
         if (
-            place == _QUAD
+            place == QUAD
             and max(first, start - BEFORE) <= rejected
             and _JOINED.fullmatch(_decode(data, rejected, start))
         ):
@@ -96,7 +96,7 @@ def find(
             if kind in kinds:
                 found = readers[kind](before, text, behind)
                 rows += [(start + a, start + b, KINDS.index(kind)) for a, b in found]
-        if place == _QUAD and len(rows) == count:
+        if place == QUAD and len(rows) == count:
             rejected = end
     columns = np.array(rows, np.int64).reshape(-1, 3).T
     return _without_overlaps(Found(*columns))
@@ -349,163 +349,3 @@ def _ibans(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
         if len(compact) >= 15 and iban.is_valid(compact, check_country=False):
             yield 0, end
             return
-
-
-# -- candidates --------------------------------------------------------------------------------------------------------
-
-_LOCAL, _DOMAIN, _HEX, _DIGIT, _UPPER, _MARK = 1, 2, 4, 8, 16, 32
-_CLASSES = np.zeros(256, np.uint8)
-for _code in range(0x80):
-    _char = chr(_code)
-    _CLASSES[_code] = (
-        _LOCAL * (_char.isalnum() or _char in "._%+'&=-")
-        | _DOMAIN * (_char.isalnum() or _char in ".-")
-        | _HEX * (_char in "0123456789abcdefABCDEF:.")
-        | _DIGIT * _char.isdecimal()
-        | _UPPER * _char.isupper()
-        | _MARK * (_char in " .-/()")
-    )
-
-
-def _candidates(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], kinds: tuple[str, ...]
-) -> Iterator[tuple[int, int, int, int, int]]:
-    """Start, end and place of each candidate, and where its document starts and ends."""
-    places = np.array([any(kind in kinds for kind in _READERS[place]) for place in _READERS])
-    room = 4096
-    while True:
-        columns = tuple(np.empty(room, np.int64) for _ in range(4))
-        count = _scan(data, offsets, _CLASSES, places, *columns)
-        if count <= room:
-            break
-        room = count
-    starts, ends, kind, documents = (column[:count].tolist() for column in columns)
-    for start, end, place, document in zip(starts, ends, kind, documents, strict=True):
-        yield start, end, place, int(offsets[document]), int(offsets[document + 1])
-
-
-@numba.njit(cache=True, nogil=True)
-def _scan(data, offsets, classes, places, starts, ends, kinds, documents):  # noqa: C901 - one pass over the bytes
-    count = 0
-    for document in range(len(offsets) - 1):
-        first, last = offsets[document], offsets[document + 1]
-        at = first
-        numbers = quads = first  # where the last run of its kind ended
-        colons = first
-        while at < last:
-            byte = data[np.uint64(at)]
-            kind = -1
-            start = end = at
-            if byte == 64:
-                if places[_AT]:
-                    while start > first and classes[data[start - 1]] & _LOCAL and at - start <= 64:
-                        start -= 1
-                    end = at + 1
-                    while end < last and classes[data[end]] & _DOMAIN and end - at < 254:
-                        end += 1
-                    if start < at and end > at + 3:
-                        kind = _AT
-            elif byte == 58:
-                if places[_COLONS] and at >= colons:
-                    start, end, found = _hex_run(data, at, first, last, classes)
-                    colons = end
-                    if found >= 2 and end - start >= 4 and end - start <= 45:
-                        kind = _COLONS
-            elif classes[byte] & _DIGIT:
-                previous = data[at - 1] if at > first else np.uint8(32)
-                if classes[previous] & _DIGIT:
-                    at += 1
-                    continue
-                if places[_QUAD] and at >= quads and previous != 46:
-                    end, dots = _dotted(data, at, last, classes)
-                    quads = end
-                    if dots == 3 and end - at <= 15:
-                        if count < len(starts):
-                            starts[count], ends[count], kinds[count], documents[count] = at, end, _QUAD, document
-                        count += 1
-                if places[_COUNTRY] and _opens_account(data, at, first, last, classes):
-                    end, size = _account(data, at - 2, last, classes)
-                    if size >= 15:
-                        if count < len(starts):
-                            starts[count], ends[count], kinds[count], documents[count] = at - 2, end, _COUNTRY, document
-                        count += 1
-                if places[_DIGITS] and at >= numbers:
-                    while start > first and at - start < 2 and (data[start - 1] == 40 or data[start - 1] == 43):
-                        start -= 1
-                    end, digits = _number(data, at, last, classes)
-                    numbers = end
-                    if digits >= 7:
-                        kind = _DIGITS
-            if kind >= 0:
-                if count < len(starts):
-                    starts[count], ends[count], kinds[count], documents[count] = start, end, kind, document
-                count += 1
-            at += 1
-    return count
-
-
-@numba.njit(cache=True, inline="always")
-def _hex_run(data, at, first, last, classes):
-    start, end, colons = at, at, 0
-    while start > first and classes[data[start - 1]] & _HEX and at - start < 5:
-        start -= 1
-    while end < last and classes[data[end]] & _HEX:
-        colons += data[end] == 58
-        end += 1
-    while end > at + 1 and (data[end - 1] == 46 or (data[end - 1] == 58 and data[end - 2] != 58)):
-        end -= 1
-    return start, end, colons
-
-
-@numba.njit(cache=True, inline="always")
-def _dotted(data, at, last, classes):
-    end, dots = at, 0
-    while end < last and (classes[data[end]] & _DIGIT or (data[end] == 46 and data[end - 1] != 46)):
-        dots += data[end] == 46
-        end += 1
-    if data[end - 1] == 46:
-        return end - 1, dots - 1
-    return end, dots
-
-
-@numba.njit(cache=True, inline="always")
-def _opens_account(data, at, first, last, classes):
-    """Whether two capitals stand before two digits."""
-    if at < first + 2 or at + 2 >= last:
-        return False
-    letters = classes[data[at - 2]] & classes[data[at - 1]] & _UPPER
-    return letters != 0 and classes[data[at + 1]] & _DIGIT != 0
-
-
-@numba.njit(cache=True, inline="always")
-def _account(data, at, last, classes):
-    end, size = at, 0
-    while end < last and size < 34:
-        kind = classes[data[end]]
-        if kind & (_DIGIT | _UPPER):
-            size += 1
-        elif not (data[end] == 32 and data[end - 1] != 32):
-            break
-        end += 1
-    while data[end - 1] == 32:
-        end -= 1
-    return end, size
-
-
-@numba.njit(cache=True, inline="always")
-def _number(data, at, last, classes):
-    """Digits with at most two marks between them: where they end, and how many there are."""
-    end, digits, marks = at, 0, 0
-    behind = at
-    while end < last and marks <= 2:
-        kind = classes[data[end]]
-        if kind & _DIGIT:
-            digits += 1
-            marks = 0
-            behind = end + 1
-        elif kind & _MARK or data[end] == 43:
-            marks += 1
-        else:
-            break
-        end += 1
-    return behind, digits

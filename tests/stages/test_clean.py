@@ -218,7 +218,7 @@ def test_a_run_explains_what_was_cleaned(tmp_path: Path) -> None:
     root = tmp_path / "run"
     said = {name: explain(str(root), f"web/{name}").render() for name in "abcd"}
     assert "clean changed:\n  mojibake" in said["a"]
-    assert "  line_counters    1 place, 8 bytes" in said["a"]
+    assert "  line_counters  1 place, 8 bytes" in said["a"]
     assert "dropped by 'clean': nothing of its text was left" in said["b"]
     assert "dropped by 'clean': too many of its words were cut out" in said["c"]
     assert "clean changed" not in said["d"]
