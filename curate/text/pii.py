@@ -238,23 +238,23 @@ _SPOKEN = re.compile(
     r"(?:\s+(?:us|me|him|her|them|no|nr|number|now|today|is|at|on|line|free|:))*[.:\s#(]*\Z",
     re.IGNORECASE,
 )
+_LEAST_DIGITS = 7  # of a number with its country code
 _BEHIND_NUMBER = re.compile(r"[A-Za-z_@%€$£]|[.,]\d|-[\dA-Za-z]|/\d")
 
 
 def _phones(before: str, text: str, behind: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     reach = 0
-    for pattern in (_INTERNATIONAL, _AMERICAN):
-        for match in pattern.finditer(text):
-            around = before + text[: match.start()], text[match.end() :] + behind
-            if match.start() < reach or _BEHIND_NUMBER.match(around[1]):
-                continue
-            if pattern is _INTERNATIONAL:
-                good = not re.search(r"[\w+*/^=.]\Z", around[0]) and _is_international(match[0])
-            else:
-                good = _is_american(match, around[0])
-            if good:
-                reach = match.end()
-                yield match.span()
+    for match in _INTERNATIONAL.finditer(text):
+        size = 0 if re.search(r"[\w+*/^=.]\Z", before + text[: match.start()]) else _international(match[0])
+        reach = match.start() + size
+        if size and not _BEHIND_NUMBER.match(text[reach:] + behind):
+            yield match.start(), reach
+    for match in _AMERICAN.finditer(text, reach):
+        if _is_american(match, before + text[: match.start()]) and not _BEHIND_NUMBER.match(
+            text[match.end() :] + behind
+        ):
+            reach = match.end()
+            yield match.span()
     if not reach and _SPOKEN.search(before) and _is_national(text, regions) and not _BEHIND_NUMBER.match(behind):
         yield 0, len(text)
 
@@ -282,16 +282,25 @@ def _phonenumbers():
     return phonenumbers
 
 
-def _is_international(text: str) -> bool:
-    """Whether such a number can be dialled; North American ones by their form, since 555 is what people write."""
+def _international(text: str) -> int:
+    """Length of the longest beginning that can be dialled, or 0; what follows may be another number, such as a date.
+
+    North American numbers are known by their form, since 555 is what people write.
+    """
     library = _phonenumbers()
-    digits = re.sub(r"\D", "", text)
-    if re.fullmatch(r"1[2-9]\d\d[2-9]\d{6}", digits):
-        return True
-    try:
-        return library.is_valid_number(library.parse("+" + digits))
-    except library.NumberParseException:
-        return False
+    while len(digits := re.sub(r"\D", "", text)) >= _LEAST_DIGITS:
+        if re.fullmatch(r"1[2-9]\d\d[2-9]\d{6}", digits):
+            return len(text)
+        try:
+            if library.is_valid_number(library.parse("+" + digits)):
+                return len(text)
+        except library.NumberParseException:
+            return 0
+        shorter = re.sub(r"[ .\-/()]+\d+\Z", "", text)
+        if shorter == text:
+            return 0
+        text = shorter
+    return 0
 
 
 def _is_national(text: str, regions: tuple[str, ...]) -> bool:
@@ -326,10 +335,12 @@ def _cards(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
 
     for match in _GROUPS.finditer(text):
         left, right = before + text[: match.start()], text[match.end() :] + behind
-        if re.search(r"[\w.,/+#$=]\Z|\d[ -]\Z", left) and not re.search(r"[A-Za-z][.,]\Z|#\Z", left):
+        if re.search(r"[\w.,/+#$=]\Z|\d-\Z", left) and not re.search(r"[A-Za-z][.,]\Z|#\Z", left):
             continue
-        if re.match(r"[\w/]|[.,-]\d| \d", right):
+        if re.match(r"[\w/]|[.,-]\d", right):
             continue
+        if " " in match[0] and (re.search(r"\b\d{4} \Z", left) or re.match(r" \d{4}\b", right)):
+            continue  # a longer row of groups
         digits = re.sub(r"\D", "", match[0])
         if _CARD.fullmatch(digits) and luhn.is_valid(digits):
             yield match.span()
