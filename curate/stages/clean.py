@@ -167,13 +167,10 @@ class Clean(Stage):
         if "phone" in self.pii and find_spec("phonenumbers") is not None:
             from phonenumbers import SUPPORTED_REGIONS
 
-            from curate.errors import nearest
-
             for place, region in enumerate(self.phone_regions):
                 if region not in SUPPORTED_REGIONS:
-                    yield Problem(
-                        ("phone_regions", place), f"{region!r} is no country: {nearest(region, SUPPORTED_REGIONS)}"
-                    )
+                    message = f"{region!r} is no country that phonenumbers knows; they are named as GB, DE or US"
+                    yield Problem(("phone_regions", place), message)
         if self.stripped_entities and self.entities == "off":
             yield Problem(("stripped_entities",), "has no effect while entities are off")
 
