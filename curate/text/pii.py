@@ -128,6 +128,16 @@ def _decode(data: NDArray[np.uint8], start: int, end: int) -> str:
     return data[start:end].tobytes().decode(errors="ignore")
 
 
+def _left(before: str, text: str, at: int) -> str:
+    """What stands before a place in a candidate, which may be a whole table of numbers."""
+    return text[at - BEFORE : at] if at >= BEFORE else before + text[:at]
+
+
+def _right(text: str, at: int, behind: str) -> str:
+    """What stands behind a place in a candidate."""
+    return text[at : at + BEHIND] if len(text) - at >= BEHIND else text[at:] + behind
+
+
 # -- e-mail ------------------------------------------------------------------------------------------------------------
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -245,13 +255,13 @@ _BEHIND_NUMBER = re.compile(r"[A-Za-z_@%€$£]|[.,]\d|-[\dA-Za-z]|/\d")
 def _phones(before: str, text: str, behind: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int]]:
     reach = 0
     for match in _INTERNATIONAL.finditer(text):
-        size = 0 if re.search(r"[\w+*/^=.]\Z", before + text[: match.start()]) else _international(match[0])
+        size = 0 if re.search(r"[\w+*/^=.]\Z", _left(before, text, match.start())) else _international(match[0])
         reach = match.start() + size
-        if size and not _BEHIND_NUMBER.match(text[reach:] + behind):
+        if size and not _BEHIND_NUMBER.match(_right(text, reach, behind)):
             yield match.start(), reach
     for match in _AMERICAN.finditer(text, reach):
-        if _is_american(match, before + text[: match.start()]) and not _BEHIND_NUMBER.match(
-            text[match.end() :] + behind
+        if _is_american(match, _left(before, text, match.start())) and not _BEHIND_NUMBER.match(
+            _right(text, match.end(), behind)
         ):
             reach = match.end()
             yield match.span()
@@ -334,7 +344,7 @@ def _cards(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
     from stdnum import luhn
 
     for match in _GROUPS.finditer(text):
-        left, right = before + text[: match.start()], text[match.end() :] + behind
+        left, right = _left(before, text, match.start()), _right(text, match.end(), behind)
         if re.search(r"[\w.,/+#$=]\Z|\d-\Z", left) and not re.search(r"[A-Za-z][.,]\Z|#\Z", left):
             continue
         if re.match(r"[\w/]|[.,-]\d", right):

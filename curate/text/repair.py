@@ -20,6 +20,7 @@ from curate.text.edits import Edits
 from curate.text.unicode import decode
 
 MOJIBAKE, ENTITY, STRIPPED = 1, 2, 4  # why a line may change
+PASSES = 20  # at most over a line, or "&amp;amp;amp;" without end would take time without end
 SEGMENT = 1_000_000  # characters that ftfy looks at together, its own default
 _LONGEST_ENTITY = 24  # characters, as ftfy's HTML_ENTITY_RE
 _BASIC_PLANE = 0x10000
@@ -185,7 +186,7 @@ def _fix_line(line: str, *, mojibake: bool, unescape: bool, stripped: bool) -> t
 def _fix_segment(text: str, *, mojibake: bool, unescape: bool, stripped: bool) -> tuple[str, int, int, int]:
     """Until nothing changes, as ftfy does: entities may hide mojibake, and entities. Returns text and what changed."""
     changed = count = size = 0
-    while True:
+    for _ in range(PASSES):
         before = text
         if unescape and "&" in text:
             text, entities = _unescape(text)
@@ -201,7 +202,8 @@ def _fix_segment(text: str, *, mojibake: bool, unescape: bool, stripped: bool) -
             size += sum(map(len, entities))
         text = unicodedata.normalize("NFC", text)
         if text == before:
-            return text, changed, count, size
+            break
+    return text, changed, count, size
 
 
 def _may_be_mojibake(text: str) -> bool:
