@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import storage
-from curate.report import repeats
+from curate.report import cleaned, repeats
 from curate.report.contamination import contamination
 from curate.report.facts import facts as facts_of
 from curate.report.losses import drops, duplicates, funnel, quarantine
@@ -19,6 +19,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "funnel": funnel,
     "drops": drops,
     "quarantine": quarantine,
+    "cleaned": cleaned.cleaned,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

@@ -19,6 +19,7 @@ from curate.artifact import Shard
 from curate.errors import RunError, nearest
 from curate.report.difference import difference
 from curate.report.explanation import (
+    Cleaned,
     Cluster,
     Cut,
     Destination,
@@ -202,6 +203,7 @@ def _explained(run: RunRecord, table: StageRecord, later: StageRecord | None, sh
         emptied_by=later and later.name,
         cuts=tuple(_cuts(run, document["id"], shard.name)),
         items=tuple(_items(run, document["text"].encode(), annotations)),
+        cleaned=tuple(_cleaned(run, document["id"], shard.name)),
     )
 
 
@@ -214,6 +216,18 @@ def _items(run: RunRecord, text: bytes, annotations: dict[str, dict[str, Any]]) 
             yield FoundItem(
                 stage.name, match["benchmark"], match["item"], match["ratio"], match["start"], said, match["longest"]
             )
+
+
+def _cleaned(run: RunRecord, own: bytes, shard: str) -> Iterator[Cleaned]:
+    """What `clean` changed in the document."""
+    for stage in run.stages:
+        path = f"{stage.artifact.path}/changes/part-{shard}.parquet"
+        if "changes" in stage.manifest and storage.exists(path):
+            changes = read_part(path)
+            rows = _rows_equal(changes.column("id"), own)
+            if rows:
+                found = changes.take(rows).to_pylist()
+                yield Cleaned(stage.name, tuple((row["kind"], row["places"], row["bytes"]) for row in found))
 
 
 def _cuts(run: RunRecord, own: bytes, shard: str) -> Iterator[Cut]:

@@ -9,6 +9,7 @@ from curate.report.page import plural
 _SHOWN = 6  # values of a list that are shown
 _BYTES = 16  # of a hash or a signature
 _LINE = 100  # characters of a span
+EMPTIED, TOO_MUCH = "emptied", "removed_words"  # why `clean` drops a document, among the kinds that it records
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class Cut:
 
     stage: str
     spans: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a stage changed in the document: for each kind of change, in how many places and to how many bytes."""
+
+    stage: str
+    kinds: tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,8 @@ class Explanation:
         What was cut out of it, by stage.
     items
         Items of benchmarks that stand in it, those of which it has most first.
+    cleaned
+        What was changed in it, by stage.
     """
 
     id: str
@@ -164,6 +175,7 @@ class Explanation:
     emptied_by: str | None = None
     cuts: tuple[Cut, ...] = ()
     items: tuple[FoundItem, ...] = ()
+    cleaned: tuple[Cleaned, ...] = ()
 
     def render(self) -> str:
         """The explanation as text."""
@@ -178,6 +190,7 @@ class Explanation:
         parts = [
             [f"{name:<9}  {value}" for name, value in head.items() if value],
             self._decision(),
+            self._cleaned(),
             self._cut(),
             self._contamination(),
             self._copies(),
@@ -188,7 +201,9 @@ class Explanation:
 
     def _decision(self) -> list[str]:
         if self.emptied_by is not None:
-            return [f"dropped by {self.emptied_by!r}: nothing of its text was left"]
+            changed = {kind for entry in self.cleaned if entry.stage == self.emptied_by for kind, _, _ in entry.kinds}
+            why = "too many of its words were cut out" if TOO_MUCH in changed else "nothing of its text was left"
+            return [f"dropped by {self.emptied_by!r}: {why}"]
         if self.keep is None:
             return []
         if self.keep:
@@ -198,6 +213,17 @@ class Explanation:
             f"dropped for {self.rules[0].name!r}; the rules that are true of it, in their order:",
             *(f"  {rule.name:<{width}}  {rule.when}" for rule in self.rules),
         ]
+
+    def _cleaned(self) -> list[str]:
+        lines = []
+        for entry in self.cleaned:
+            kinds = [kind for kind in entry.kinds if kind[0] not in (EMPTIED, TOO_MUCH)]
+            width = max((len(kind) for kind, _, _ in kinds), default=0)
+            lines += [f"{entry.stage} changed:"] if kinds else []
+            lines += [
+                f"  {kind:<{width}}  {plural(places, 'place')}, {plural(size, 'byte')}" for kind, places, size in kinds
+            ]
+        return lines
 
     def _cut(self) -> list[str]:
         lines = []

@@ -30,6 +30,7 @@ def facts(run: RunRecord) -> Facts:
         "duplicates": duplicates(run),
         "recall": recall(run),
         "contamination": contamination(run),
+        "cleaned": cleaned(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -260,6 +261,12 @@ def contamination(run: RunRecord) -> list[Facts] | None:
         own = {key: stage.manifest[key] for key in ("index", "documents")}
         found.append({"stage": stage.name, **own, "benchmarks": benchmarks})
     return found or None
+
+
+def cleaned(run: RunRecord) -> list[Facts] | None:
+    """Per stage that cleans text: documents and bytes before and after, and each kind of change, by source."""
+    stages = [stage for stage in run.stages if "changes" in stage.manifest]
+    return [{"stage": stage.name, "sources": stage.manifest["changes"]} for stage in stages] or None
 
 
 def tokens(run: RunRecord) -> Facts | None:
