@@ -235,7 +235,9 @@ def mixture(
      'lang_part_codes': [['de', 'en'], []],
      'lang_part_shares': [[0.6000000238418579, 0.4000000059604645], []]}
     """
-    names, index = np.unique(np.concatenate([codes, np.asarray(documents.to_pylist(), dtype=object)]), return_inverse=True)
+    names, index = np.unique(
+        np.concatenate([codes, np.asarray(documents.to_pylist(), dtype=object)]), return_inverse=True
+    )
     part, whole = index[: len(codes)], index[len(codes) :]
     pairs, which = np.unique(owner * len(names) + part, return_inverse=True)
     total = np.bincount(which, weights=size, minlength=len(pairs))

@@ -140,7 +140,9 @@ def test_one_window_is_the_beginning_and_eight_are_the_document() -> None:
 
 @given(
     st.lists(
-        st.lists(st.tuples(st.sampled_from(["a", "b", "zu", "de"]), st.sampled_from([0.0, 0.25, 0.5, 1.00001])), max_size=4)
+        st.lists(
+            st.tuples(st.sampled_from(["a", "b", "zu", "de"]), st.sampled_from([0.0, 0.25, 0.5, 1.00001])), max_size=4
+        )
         | st.none(),
         max_size=6,
     )

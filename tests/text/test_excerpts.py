@@ -1,5 +1,7 @@
 """Excerpts against the same definition in plain Python, on bytes and strings."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
@@ -37,7 +39,7 @@ def excerpts_of(texts: list[str], max_chars: int, windows: int) -> list[str]:
     batch = TextBatch(pa.array(["before it", *texts], pa.large_string())[1:])
     lines, offsets = excerpts(batch.data, batch.offsets, max_chars, windows)
     data = lines.tobytes()
-    return [data[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+    return [data[start:end].decode() for start, end in pairwise(offsets)]
 
 
 @given(texts, st.integers(1, 80), st.integers(1, 9))
