@@ -1,6 +1,6 @@
 """Language identification on text whose language is known: right answers by threshold, confused pairs, mixed documents.
 
-usage: python scripts/bench_langid.py ../shared/data [--model lid] [--every 1]
+usage: python scripts/bench_langid.py ../shared/data [--model lid] [--only excerpts parts]
 
 Sentences in 75 languages (about 1,000 each), documents made of them, German law, English and Chinese Wikipedia. Prints
 Markdown tables. Speeds are of processor time, next to fastText's own loop over the same lines.
@@ -21,9 +21,12 @@ import numpy as np
 import pyarrow as pa
 import zstandard
 
+from curate import storage
 from curate.models import pretrained
 from curate.stages.langid import LangId
+from curate.stages.stopwords import StopWordCounts
 from curate.text.batch import TextBatch
+from curate.text.stopwords import compile_lists, count_stop_words, frequent_words
 
 SAME = {"nb": "no"}  # a code of the data, and the model's for the same language
 SERBO_CROATIAN = ("bs", "hr", "sh", "sr")
@@ -37,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "`max_chars: 512`": {"max_chars": 512},
     "`parts: line`": {"parts": "line"},
 }
+SECTIONS = ("sentences", "excerpts", "parts", "stopwords", "documents", "speed")
 SETTINGS = ((1, 0), (30, 0), (60, 0), (100, 0), (1, 0.5), (30, 0.5), (60, 0.5), (100, 0.5), (60, 0.65), (60, 0.8))
 PER_LANGUAGE = 20  # made documents
 SENTENCES = 40  # of a made document
@@ -149,7 +153,8 @@ def by_language(truth: np.ndarray, found: np.ndarray, score: np.ndarray, known: 
     )
 
 
-def by_length(truth: np.ndarray, found: np.ndarray, score: np.ndarray, size: np.ndarray) -> None:
+def by_length(truth: np.ndarray, found: np.ndarray, score: np.ndarray, size: np.ndarray, latin: np.ndarray) -> None:
+    """Sentences of the languages that the model knows; in Latin script, which most pairs to confuse are written in."""
     rows = []
     for low, high in pairwise(LENGTHS):
         inside = (size >= low) & (size < high)
@@ -161,9 +166,14 @@ def by_length(truth: np.ndarray, found: np.ndarray, score: np.ndarray, size: np.
                 percent((truth == found)[inside].mean()),
                 percent(sure.sum() / inside.sum()),
                 percent((truth == found)[sure].mean()),
+                f"{(inside & latin).sum():,}",
+                percent((truth == found)[inside & latin].mean()),
+                percent((sure & latin).sum() / (inside & latin).sum()),
+                percent((truth == found)[sure & latin].mean()),
             ]
         )
-    table(["bytes", "sentences", "right", "score of 0.65 or more", "right of these"], rows)
+    head = ["right", "score of 0.65 or more", "right of these"]
+    table(["bytes", "sentences", *head, "in Latin script", *head], rows)
 
 
 def speed(texts: Sequence[str], name: str) -> list[object]:
@@ -257,6 +267,61 @@ def mixed_table(by: dict[str, list[str]]) -> None:
     table([*head, "every language of 15 % or more is there with 10 %", "one of 10 % that is not in the text"], rows)
 
 
+def stop_word_table(by: dict[str, list[str]]) -> None:
+    """Lists of the package, and lists of the frequent words of half the sentences, on documents of the other half."""
+    rng = random.Random(3)
+    shuffled = {code: rng.sample(texts, len(texts)) for code, texts in by.items()}
+    halves = {code: len(texts) // 2 for code, texts in by.items()}
+    documents = {
+        code: ["\n".join(t[i : i + 5]) for i in range(halves[code], len(t) - 4, 5)] for code, t in shuffled.items()
+    }
+    own = {}
+    for code, texts in shuffled.items():
+        batch = TextBatch(pa.array(texts[: halves[code]], pa.large_string()))
+        own[code] = frequent_words(batch.data, batch.words, 0.005, least=8)
+    iso = storage.read_json(StopWordCounts().files()["lists"])
+    rows = []
+    for name, lists in (("stopwords-iso", iso), ("frequent words", own)):
+        made = compile_lists(lists)
+        few, few_others, fraction = {}, {}, {}
+        for code in sorted(set(lists) & set(documents)):
+            others = [text for other, texts in documents.items() if other != code for text in texts[:20]]
+            counts = [
+                count_stop_words(
+                    TextBatch(pa.array(texts, pa.large_string())).words,
+                    made,
+                    np.full(len(texts), made.languages[code]),
+                )
+                for texts in (documents[code], others)
+            ]
+            few[code], few_others[code] = (float((count.distinct < 2).mean()) for count in counts)
+            fraction[code] = float(np.median(counts[0].covered / counts[0].words))
+        worst = sorted(few, key=lambda code: -few[code])[:4]
+        cells = [f"{len(lists[c])}; {fraction[c]:.2f}; {percent(few_others[c])}" for c in ("en", "de", "fi", "zh")]
+        missed = ", ".join(f"{code} {percent(few[code])}" for code in worst)
+        rows.append(
+            [
+                name,
+                len(few),
+                f"{np.median([len(lists[code]) for code in few]):.0f}",
+                percent(float(np.mean(list(few.values())))),
+                missed,
+                percent(float(np.mean(list(few_others.values())))),
+                *cells,
+            ]
+        )
+    print("\nStop words: documents of five sentences")
+    head = ["lists", "languages", "words, median", "own documents with fewer than 2 different ones", "most in"]
+    table(
+        [
+            *head,
+            "others' documents with fewer than 2",
+            *(f"{c}: words; fraction; others" for c in ("en", "de", "fi", "zh")),
+        ],
+        rows,
+    )
+
+
 def document_table(folder: Path) -> None:
     rows = []
     for name, code in (("german_law", "de"), ("wikipedia_en", "en"), ("wikipedia_zh", "zh")):
@@ -281,43 +346,51 @@ def document_table(folder: Path) -> None:
     table(head, rows)
 
 
+def sentence_tables(sentences: tuple[np.ndarray, list[str]], model: str) -> None:
+    truth, texts = sentences
+    known = {label.removeprefix("__label__") for label in pretrained.load_fasttext(model).labels}
+    out, _ = annotated(texts, model=model)
+    found, score = np.array(out["lang_code"].to_pylist()), out["lang_score"].to_numpy()
+    by_threshold(truth, found, score, known)
+    by_language(truth, found, score, known)
+    inside = np.isin(truth, list(known))
+    size = np.array([len(text.encode()) for text in texts])
+    latin = np.array(out["lang_script"].to_pylist()) == "Latn"
+    by_length(*(column[inside] for column in (truth, found, score, size, latin)))
+
+
+def speed_table(folder: Path, sentences: Sequence[str]) -> None:
+    print("\nMB of text (documents) per core-second")
+    rows = [speed(sentences[::10], "sentences")]
+    for name, count in (("wikipedia_en", 3000), ("wikipedia_zh", 3000), ("german_law", 200)):
+        rows.append(speed([row["text"] for row in rows_of(folder / f"{name}.jsonl.zst", count)], name))
+    table(["corpus", "bytes per document", "fastText's loop", "its call for many lines", *VARIANTS], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="lid")
-    parser.add_argument("--every", type=int, default=1, help="take one sentence of so many")
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, default=SECTIONS, help="tables to print")
     options = parser.parse_args()
-    sentences = list(rows_of(options.folder / "langid_sentences.jsonl.zst"))[:: options.every]
-    texts = [row["text"] for row in sentences]
-    codes = (SAME.get(row["meta"]["lang"], row["meta"]["lang"]) for row in sentences)
-    truth = np.array(list(codes))
-    known = {label.removeprefix("__label__") for label in pretrained.load_fasttext(options.model).labels}
-    out, _ = annotated(texts, model=options.model)
-    found, score = np.array(out["lang_code"].to_pylist()), out["lang_score"].to_numpy()
-    by_threshold(truth, found, score, known)
-    by_language(truth, found, score, known)
-    by_length(truth, found, score, np.array([len(text.encode()) for text in texts]))
+    rows = list(rows_of(options.folder / "langid_sentences.jsonl.zst"))
+    texts = [row["text"] for row in rows]
+    truth = np.array([SAME.get(row["meta"]["lang"], row["meta"]["lang"]) for row in rows])
+    known = {label.removeprefix("__label__") for label in pretrained.load_fasttext("lid").labels}
     by: dict[str, list[str]] = defaultdict(list)
     for code, text in zip(truth, texts, strict=True):
         if code in known:
             by[code].append(text)
-    excerpt_table(by)
-    mixed_table(by)
-    document_table(options.folder)
-    wiki = [row["text"] for row in rows_of(options.folder / "wikipedia_en.jsonl.zst", 3000)]
-    chinese = [row["text"] for row in rows_of(options.folder / "wikipedia_zh.jsonl.zst", 3000)]
-    law = [row["text"] for row in rows_of(options.folder / "german_law.jsonl.zst", 500)]
-    head = ["corpus", "bytes per document", "fastText's loop", "its call for many lines", *VARIANTS]
-    print("\nMB of text (documents) per core-second")
-    table(
-        head,
-        [
-            speed(texts[::10], "sentences"),
-            speed(wiki, "wikipedia_en"),
-            speed(chinese, "wikipedia_zh"),
-            speed(law, "german_law"),
-        ],
-    )
+    tables: dict[str, Callable[[], None]] = {
+        "sentences": lambda: sentence_tables((truth, texts), options.model),
+        "excerpts": lambda: excerpt_table(by),
+        "parts": lambda: mixed_table(by),
+        "stopwords": lambda: stop_word_table(by),
+        "documents": lambda: document_table(options.folder),
+        "speed": lambda: speed_table(options.folder, texts),
+    }
+    for section in options.only:
+        tables[section]()
 
 
 if __name__ == "__main__":

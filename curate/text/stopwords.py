@@ -150,21 +150,30 @@ def _count(hashes, offsets, keys, entries, bounds, lists, seen, covered, distinc
                 state = mix64(state ^ hashes[word])
 
 
-def frequent_words(data: NDArray[np.uint8], words: Words, share: float) -> list[str]:
+def frequent_words(data: NDArray[np.uint8], words: Words, share: float, least: int = 0) -> list[str]:
     """Words, in lower case, that are at least `share` of all words: a list of stop words from text in one language.
 
     Most frequent first, words of one frequency in the order of the alphabet; words without a letter are left out.
 
+    Parameters
+    ----------
+    data, words
+        Text, and its words.
+    share
+        Least share of all words.
+    least
+        Number of words that are taken even so: no word of an agglutinative language is very frequent.
+
     Examples
     --------
     >>> data = np.frombuffer(b"The cat, the dog and the 7 mice and 7 men", np.uint8)
-    >>> frequent_words(data, segment(data, np.array([0, len(data)])), 0.15)
-    ['the', 'and']
+    >>> words = segment(data, np.array([0, len(data)]))
+    >>> frequent_words(data, words, 0.15), frequent_words(data, words, 0.15, least=3)
+    (['the', 'and'], ['the', 'and', 'cat'])
     """
     _, first, counts = np.unique(words.hashes, return_index=True, return_counts=True)
-    often = np.flatnonzero(counts >= share * len(words.hashes))
-    found = [
-        (data[words.starts[i] : words.ends[i]].tobytes().decode().lower(), n)
-        for i, n in zip(first[often], counts[often], strict=True)
-    ]
-    return [word for word, _ in sorted(found, key=lambda pair: (-pair[1], pair[0])) if any(map(str.isalpha, word))]
+    spelled = [data[words.starts[i] : words.ends[i]].tobytes().decode().lower() for i in first]
+    found = [(-int(count), word) for word, count in zip(spelled, counts, strict=True) if any(map(str.isalpha, word))]
+    found.sort()
+    often = sum(-count >= share * len(words.hashes) for count, _ in found)
+    return [word for _, word in found[: max(often, least)]]

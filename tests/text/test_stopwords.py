@@ -51,6 +51,7 @@ def test_frequent_words_are_those_of_a_share() -> None:
     batch = TextBatch(pa.array(["the cat the dog", "The 1 1 mouse"], pa.large_string()))  # 3, 2 and 1 of 8 words
     assert frequent_words(batch.data, batch.words, 3 / 8) == ["the"]
     assert frequent_words(batch.data, batch.words, 3.01 / 8) == []
+    assert frequent_words(batch.data, batch.words, 3.01 / 8, least=2) == ["the", "cat"]
     assert frequent_words(batch.data, batch.words, 1 / 8) == ["the", "cat", "dog", "mouse"]
 
 
