@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LABEL = "__label__"
 NOTHING = "zxx"  # ISO 639-2: no linguistic content
 UNDETERMINED = "und"  # ISO 639-2: undetermined
+LEAST = 16  # characters of a window
 CODE = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -45,7 +46,10 @@ class LangId(Annotator):
     )
     max_chars: int = Field(default=1024, ge=32, description="characters of a document that are looked at")
     windows: int = Field(
-        default=8, ge=1, le=32, description="places that these are taken from, spread evenly; 1 is the beginning alone"
+        default=8,
+        ge=1,
+        le=32,
+        description="places that these are taken from, spread evenly, as far as each has 16; 1: the beginning",
     )
     top: int = Field(default=1, ge=1, le=100, description="languages of a document that are kept, best first")
     parts: Literal["line", "paragraph"] | None = Field(
@@ -71,9 +75,7 @@ class LangId(Annotator):
         return pretrained.missing(self.model)
 
     def check(self, known: Known) -> Iterable[Problem]:
-        """Every window has characters; the model is one that fastText opens."""
-        if self.max_chars // self.windows < 16:
-            yield Problem(("windows",), f"{self.max_chars} characters in {self.windows} windows: fewer than 16 in each")
+        """The model is one that fastText opens."""
         path = pretrained.resolve(self.model)
         if not Path(path).is_file():
             return
@@ -130,7 +132,7 @@ class LangId(Annotator):
         from curate.text.excerpts import excerpts
         from curate.text.scripts import scripts
 
-        lines, offsets = excerpts(data, bounds, self.max_chars, self.windows)
+        lines, offsets = excerpts(data, bounds, self.max_chars, min(self.windows, self.max_chars // LEAST))
         readable = scripts(lines, offsets)[2] > 0
         array = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(lines))
         labels, scores = model.predict(array.filter(pa.array(readable)).to_pylist(), k=k)

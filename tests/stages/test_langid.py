@@ -249,10 +249,13 @@ def test_a_text_of_which_the_model_knows_nothing(glot: Path) -> None:
     assert out["lang_part_codes"].to_pylist() == [["und"], []]
 
 
-def test_windows_too_narrow_are_refused() -> None:
-    problems = list(LangId(max_chars=100, windows=8).check(KNOWN))
-    assert [problem.message for problem in problems] == ["100 characters in 8 windows: fewer than 16 in each"]
-    assert not list(LangId(max_chars=128, windows=8).check(KNOWN))
+def test_windows_have_sixteen_characters_or_are_fewer() -> None:
+    text = (
+        "Dies ist auf Deutsch, und so geht es immer weiter. " * 9 + "Then it is English for a while, as you see. " * 9
+    )
+    six, five, eight = (languages([text], max_chars=c, windows=w) for c, w in ((96, 6), (95, 5), (95, 8)))
+    assert languages([text], max_chars=96, windows=8) == six
+    assert eight == five != six
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
