@@ -7,16 +7,17 @@ every offset is exact.
 A place is that of a CDX index: the byte of the file at which the record starts, or in a compressed file the gzip member
 or zstd frame. Where that holds several records, the bytes of its content before the record are added: ``4096+310``.
 
-Large files are read in ranges of bytes: a range has the records that start in it, in a compressed file those whose member
-does. A member counts as a start if its content begins like a record. In a plain file a start is the line ``WARC/1.0`` (or
-the like) after two line ends, with a header block after it that gives type and length, and either the end of the file or
-another record behind it; of a plain WARC within a plain WARC the records could be taken for those of the outer one.
+Large files are read in ranges of bytes. A range has the records that start in it; in a compressed file, those whose
+member does. A member is a start if its content begins like a record. In a plain WARC a start is a version line (such as
+``WARC/1.0``) after two line ends, with a header block after it that gives type and length. A plain WARC that was itself
+archived in a plain WARC large enough to be split could be taken for a part of the outer one.
 """
 
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
@@ -25,14 +26,14 @@ from curate.io.streams import BrokenFileError
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _STARTS = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
-_FEED = 1 << 14  # compressed bytes given to a decoder at a time
+_FEED = 1 << 16  # compressed bytes given to a decoder at a time
 _SCAN = 1 << 20
 _PROBE = 256  # bytes of content that tell whether a record starts
 _MAX_HEADER = 1 << 20  # bytes of a header block
 _WINDOW = 1 << 31
 
 _WARC_START = re.compile(rb"\s*WARC/\d")
-# http://example.org/ 192.0.2.1 20080430204825 text/html 1300, with five more fields between type and length in version 2
+# http://example.org/ 192.0.2.1 20080430204825 text/html 1300, in version 2 with five more fields before the length
 _ARC_LINE = re.compile(rb"\s*([A-Za-z][\w+.-]*:\S[^\n]*?) (\S+) (\d{8,20}) (\S+)(?: [^\n]*)? (-?\w+)[ \r]*(?:\n|$)")
 _MAX_ARC_LINE = 1 << 14
 _ARC_START = re.compile(rb"\s*[A-Za-z][\w+.-]*:\S[^\n]* \d{8,20} [^\n]*\n")
@@ -229,43 +230,46 @@ def _members(
     handle: BinaryIO, compression: str, begins: re.Pattern[bytes], first: int, last: int
 ) -> Iterator[tuple[int | None, bytes]]:
     """Decompressed pieces; the first one of each member comes with the offset at which the member starts."""
-    offset, at, decoder = first, first, None
-    new, probe, total = True, b"", 0
-    while data := handle.read(_SCAN):
-        for start in range(0, len(data), _FEED):
-            rest = data[start : start + _FEED]
-            offset += len(rest)
-            while rest:
-                if decoder is None:
-                    rest = rest.lstrip(b"\0") if compression == "gzip" else rest  # padding
-                    if not rest:
-                        break
-                    at = offset - len(rest)
-                    decoder, new, probe, total = _decoder(compression), True, b"", 0
-                try:
-                    out = decoder.decompress(rest)
-                except (zlib.error, zstandard.ZstdError) as error:
-                    if new and probe:
-                        yield at, probe
-                    raise BrokenFileError("corrupt", f"{compression}: {error}", at) from error
-                rest = decoder.unused_data if decoder.eof else b""
-                total += len(out)
-                if new:
-                    probe += out
-                    if len(probe) < _PROBE and not decoder.eof:
-                        continue
-                    if at >= last and begins.match(probe):
-                        return
-                    new, out = False, probe
-                    yield at, out
-                elif out:
-                    yield None, out
-                if decoder.eof:
-                    decoder = None
+    member, probe = -1, b""
+    try:
+        for start, piece, ends in _decompressed(handle, compression, first):
+            if start == member and probe is None:
+                yield None, piece
+                continue
+            member, probe = start, (probe if start == member and probe else b"") + piece
+            if len(probe) >= _PROBE or ends:
+                if start >= last and begins.match(probe):
+                    return
+                whole, probe = probe, None
+                yield start, whole
+    except BrokenFileError:
+        if probe:
+            yield member, probe
+        raise
+
+
+def _decompressed(handle: BinaryIO, compression: str, first: int) -> Iterator[tuple[int, bytes, bool]]:
+    """Pieces of content: the offset of their member, their bytes, and whether the member ends with them."""
+    offset, start, decoder = first, first, None
+    for data in iter(partial(handle.read, _FEED), b""):
+        offset += len(data)
+        rest = data
+        while rest:
+            if decoder is None:
+                rest = rest.lstrip(b"\0") if compression == "gzip" else rest  # padding
+                if not rest:
+                    break
+                start, decoder = offset - len(rest), _decoder(compression)
+            try:
+                out = decoder.decompress(rest)
+            except (zlib.error, zstandard.ZstdError) as error:
+                raise BrokenFileError("corrupt", f"{compression}: {error}", start) from error
+            yield start, out, decoder.eof
+            rest, decoder = (decoder.unused_data, None) if decoder.eof else (b"", decoder)
     if decoder is not None:
-        if new and probe:
-            yield at, probe
-        raise BrokenFileError("truncated", f"the {compression} stream ends after {total} bytes of content", at)
+        raise BrokenFileError(
+            "truncated", f"the file ends within the {compression} stream that starts at {start}", start
+        )
 
 
 def _decoder(compression: str) -> Any:
@@ -313,12 +317,7 @@ def _begins(handle: BinaryIO, kind: str, compression: str, offset: int, size: in
         return bool(STARTS[kind].match(content[:_PROBE]))
     head = handle.read(_MAX_HEADER)
     blank = re.search(rb"\r?\n\r?\n", head)
-    length = _LENGTH.search(head, 0, blank.start()) if blank else None
-    if not blank or not length or not _TYPE.search(head, 0, blank.start()):
-        return False
-    behind = offset + blank.end() + int(length[1])
-    handle.seek(min(behind, size))
-    return behind == size or bool(re.match(rb"(?:\r?\n){1,4}(?:WARC/\d|$)", handle.read(64)))
+    return bool(blank and all(named.search(head, 0, blank.end()) for named in (_LENGTH, _TYPE)))
 
 
 # -- framing -----------------------------------------------------------------------------------------------------------

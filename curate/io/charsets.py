@@ -5,8 +5,8 @@ from the bytes (HTML Standard, section 13.2.3.2, which prescans 1024 bytes), by 
 browsers take them to mean: ``iso-8859-1`` is windows-1252, ``gb2312`` is gb18030 (w3lib).
 
 Where browsers show garbage we look further: a declared encoding that does not fit the bytes, which leaves more than one
-replacement character in a thousand characters, gives way to the next one in the order. UTF-8 stays as long as more of it
-is well formed than not: no other encoding looks like it by chance.
+replacement character in a thousand characters, gives way to the next one in the order. UTF-8 stays as long as more of
+it is well formed than not: no other encoding looks like it by chance.
 """
 
 from collections.abc import Iterator

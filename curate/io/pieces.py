@@ -70,8 +70,8 @@ def plan_units(source: str, files: Sequence[InputFile], text: str, shard_bytes: 
     text
         Field of the text, whose share of each Parquet row group is read from the footers of large files.
     shard_bytes
-        Size wanted. A compressed file that is no web archive is not split, nor is a row group: such a unit may be larger
-        and fill several shards.
+        Size wanted. Compressed files other than web archives are not split, nor is a row group: such a unit may be
+        larger and fill several shards.
     """
     units: list[list[Piece]] = []
     room = 0

@@ -1,8 +1,8 @@
 """Web archives: pages in WARC, WET and ARC files become documents; all other records are counted by what they are.
 
-Documents are answers with status 200 (``response`` records), ``resource`` and ``conversion`` records whose media type is
-HTML or plain text. The text of a page is its HTML as it was served, decoded; `extract` makes text of it. fastwarc parses
-records and decodes the transfer (chunked) and content (gzip, deflate, brotli, zstd) encodings of HTTP.
+Documents are answers with status 200 (``response`` records), ``resource`` and ``conversion`` records whose media type
+is HTML or plain text. The text of a page is its HTML as it was served, decoded; `extract` makes text of it. fastwarc
+parses records and decodes the transfer (chunked) and content (gzip, deflate, brotli, zstd) encodings of HTTP.
 """
 
 import re
@@ -35,13 +35,14 @@ _SUBTYPES = {
 }
 # First bytes of files that are no text, whatever their media type says (MIME Sniffing Standard, section 6).
 _BINARY = re.compile(
-    rb"%PDF-|\x89PNG\r\n|GIF8[79]a|\xff\xd8\xff|PK\x03\x04|\x1f\x8b\x08|Rar!|BM.{4}\0\0\0\0|\0\0\x01\0|RIFF.{4}(?:WEBP|WAVE|AVI )"
-    rb"|[FC]WS[\x01-\x28]|\x7fELF|MZ.{38}|wOF[F2]|OTTO|ID3|OggS\0|\x1aE\xdf\xa3|\xd0\xcf\x11\xe0",
+    rb"%PDF-|\x89PNG\r\n|GIF8[79]a|\xff\xd8\xff|PK\x03\x04|\x1f\x8b\x08|Rar!|BM.{4}\0\0\0\0|\0\0\x01\0"
+    rb"|RIFF.{4}(?:WEBP|WAVE|AVI )|[FC]WS[\x01-\x28]|\x7fELF|MZ.{38}|wOF[F2]|OTTO|ID3|OggS\0|\x1aE\xdf\xa3|\xd0\xcf\x11\xe0",
     re.DOTALL,
 )
 # Tags that make HTML of a text without media type (MIME Sniffing Standard, section 7.1).
 _HTML = re.compile(
-    rb"\s*(?:\xef\xbb\xbf\s*)?<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|!--)[\s>]",
+    rb"\s*(?:\xef\xbb\xbf\s*)?"
+    rb"<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|!--)[\s>]",
     re.IGNORECASE,
 )
 _CHUNK = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
@@ -154,9 +155,7 @@ def _page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
 
 
 def _arc_page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
-    """Fields of the document that an ARC record is: an answer of HTTP, headers and all, but for old or other protocols."""
-    from fastwarc.warc import WarcRecord
-
+    """Fields of the document that an ARC record is: an answer of HTTP, unless it is of another protocol."""
     line = arc_fields(framed.head)
     if line["url"].startswith("filedesc:"):
         raise Skipped("type_warcinfo")
@@ -167,8 +166,7 @@ def _arc_page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, An
         raise Unusable("wrong_length", f"{line['length']!r}: {sample(framed.head)}")
     if not framed.body.startswith(b"HTTP/"):
         return known | _text(line["type"].lower(), framed.body, framed, limit, {}, builder)
-    head = f"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\nContent-Length: {len(framed.body)}\r\n\r\n"
-    return known | _http(WarcRecord.from_bytes(head.encode() + framed.body), framed, limit, builder)
+    return known | _http(_response(framed.body), framed, limit, builder)
 
 
 def _whole(framed: Framed) -> bytes:
@@ -183,11 +181,11 @@ def _http(record: Any, framed: Framed, limit: int, builder: BatchBuilder) -> dic
     """Body and headers of an answer of HTTP."""
     try:
         record.parse_http(auto_decode="none", quirks_mode=True)
-        answer = record.http_headers
     except OSError as error:
         raise Unusable("malformed_http", f"{error}: {sample(framed.body)}") from None
-    status = answer.status_code if answer is not None else None
-    if status is None:
+    answer = record.http_headers
+    status = answer and answer.status_code
+    if not answer or status is None:
         _complete(framed)
         raise Unusable("malformed_http", f"no status line: {sample(framed.body)}")
     if status != 200:
@@ -252,14 +250,20 @@ def _decoded(body: bytes, headers: Mapping[str, str], limit: int, builder: Batch
         return body
 
 
-def _through(headers: Mapping[str, str], body: bytes, limit: int) -> bytes:
-    """Let fastwarc decode a body."""
+def _response(http: bytes) -> Any:
+    """A record of fastwarc around an answer of HTTP."""
     from fastwarc.warc import WarcRecord
 
+    kind = "WARC-Type: response\r\nContent-Type: application/http; msgtype=response"
+    head = f"WARC/1.0\r\n{kind}\r\nContent-Length: {len(http)}\r\n\r\n"
+    return WarcRecord.from_bytes(head.encode() + http)
+
+
+def _through(headers: Mapping[str, str], body: bytes, limit: int) -> bytes:
+    """Let fastwarc decode a body."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     http = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + body
-    head = f"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\nContent-Length: {len(http)}\r\n\r\n"
-    record = WarcRecord.from_bytes(head.encode() + http)
+    record = _response(http)
     record.parse_http(auto_decode="all")
     return record.reader.read(limit + 1)
 
@@ -313,7 +317,7 @@ def _text(
 
 
 def _is_binary(body: bytes) -> bool:
-    return bool(_BINARY.match(body)) or b"\0" in body[:1024] or not _HTML.match(body[:2000]) and _odd(body[:1024])
+    return bool(_BINARY.match(body)) or b"\0" in body[:1024] or (not _HTML.match(body[:2000]) and _odd(body[:1024]))
 
 
 def _odd(begin: bytes) -> bool:
