@@ -1,11 +1,11 @@
-"""How well and how fast the extractors of `extract` work: python scripts/bench_extract.py DATA [--limit N]
+r"""How well and how fast the extractors of `extract` work: python scripts/bench_extract.py DATA [--limit N]
 
 DATA is the folder with `html_gold_articles.jsonl.zst` and `html_gold_readability.jsonl.zst`.
 
-Scores are those of scrapinghub's article-extraction-benchmark (`evaluate.py`): of the text's tokens (runs of `\\w`) the
-bag of all runs of four (fewer in a shorter text); of a page, true positives are the size of the intersection of the bags
-of gold and found text, and precision and recall its share of the found and of the gold bag. Means are over pages; F1 is
-of mean precision and mean recall. Beside them the same with bags of single tokens.
+Scores are those of scrapinghub's article-extraction-benchmark (`evaluate.py`): of the text's tokens (runs of `\w`) the
+bag of all runs of four (fewer in a shorter text); of a page, true positives are the size of the intersection of the
+bags of gold and found text, and precision and recall its share of the found and of the gold bag. Means are over pages;
+F1 is of mean precision and mean recall. Beside them the same with bags of single tokens.
 
 The gold of `html_gold_readability` is the reviewed output of Mozilla's Readability, tags stripped: it favors what works
 like Readability. The gold of `html_gold_articles` was typed by people, and is the article's body without its title.
@@ -47,15 +47,18 @@ class Stripper(HTMLParser):
         super().__init__()
         self.parts: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        """A block begins."""
         if tag in BLOCKS:
             self.parts.append(" ")
 
     def handle_endtag(self, tag: str) -> None:
+        """A block ends."""
         if tag in BLOCKS:
             self.parts.append(" ")
 
     def handle_data(self, data: str) -> None:
+        """Text."""
         self.parts.append(data)
 
 
@@ -142,7 +145,10 @@ def main() -> None:
             texts, failed, seconds = run(pages, options, arguments.timeout)
             scored = [(expected, text) for (_, expected), text in zip(pairs, texts, strict=True)]
             shown = [f"{value:6.3f}" for value in (*score(scored, 4), *score(scored, 1))]
-            print(f"{name:12} {setting:24} {shown[0]:>9} {shown[1]} {shown[2]} {shown[3]:>9} {shown[4]} {shown[5]}", end="")
+            print(
+                f"{name:12} {setting:24} {shown[0]:>9} {shown[1]} {shown[2]} {shown[3]:>9} {shown[4]} {shown[5]}",
+                end="",
+            )
             speed = f" {len(pages) / seconds:8.1f} {size / 1e6 / seconds:6.2f}"
             print(f"{speed} {failed['no text']:8} {failed['timeouts']:9} {failed['failures']:9}", flush=True)
             print(f"{name}, {setting}: {time.perf_counter() - started:.0f} s", file=sys.stderr)

@@ -26,7 +26,7 @@ from curate.io.streams import BrokenFileError
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _STARTS = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
-_FEED = 1 << 16  # compressed bytes given to a decoder at a time
+_FEED = 1 << 13  # compressed bytes given to a decoder at a time; see `curate.io.streams`
 _SCAN = 1 << 20
 _PROBE = 256  # bytes of content that tell whether a record starts
 _MAX_HEADER = 1 << 20  # bytes of a header block
@@ -267,9 +267,7 @@ def _decompressed(handle: BinaryIO, compression: str, first: int) -> Iterator[tu
             yield start, out, decoder.eof
             rest, decoder = (decoder.unused_data, None) if decoder.eof else (b"", decoder)
     if decoder is not None:
-        raise BrokenFileError(
-            "truncated", f"the file ends within the {compression} stream that starts at {start}", start
-        )
+        raise BrokenFileError("truncated", f"the file ends in the {compression} stream from {start} on", start)
 
 
 def _decoder(compression: str) -> Any:
@@ -325,6 +323,7 @@ def _begins(handle: BinaryIO, kind: str, compression: str, offset: int, size: in
 _BLANK = re.compile(rb"\r*\n\r*\n")
 _NEXT_WARC = re.compile(rb"WARC/\d\.\d+\r*\n")
 _LINE = re.compile(rb"\n")
+_VERSION = 16  # bytes of the longest version line
 
 
 def _pass_space(stream: _Stream) -> None:
@@ -382,8 +381,8 @@ def _stray(stream: _Stream, following: re.Pattern[bytes]) -> int:
     _pass_space(stream)
     stray = 0
     while begin := stream.peek(_MAX_ARC_LINE if following is _ARC_LINE else 32):
-        if following.match(begin):
-            return stray
+        if following.match(begin) or (len(begin) < _VERSION and b"WARC/".startswith(begin[:5])):
+            return stray  # a record, or as much of it as the file has
         # The whole rest of the file if need be, a megabyte at a time.
         window = stream.peek(_SCAN)
         found = following.search(window, 1)

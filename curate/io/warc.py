@@ -36,7 +36,8 @@ _SUBTYPES = {
 # First bytes of files that are no text, whatever their media type says (MIME Sniffing Standard, section 6).
 _BINARY = re.compile(
     rb"%PDF-|\x89PNG\r\n|GIF8[79]a|\xff\xd8\xff|PK\x03\x04|\x1f\x8b\x08|Rar!|BM.{4}\0\0\0\0|\0\0\x01\0"
-    rb"|RIFF.{4}(?:WEBP|WAVE|AVI )|[FC]WS[\x01-\x28]|\x7fELF|MZ.{38}|wOF[F2]|OTTO|ID3|OggS\0|\x1aE\xdf\xa3|\xd0\xcf\x11\xe0",
+    rb"|RIFF.{4}(?:WEBP|WAVE|AVI )|[FC]WS[\x01-\x08\x0e-\x1f]|\x7fELF|wOF[F2]\0|ID3[\x02-\x04]|OggS\0|\x1aE\xdf\xa3"
+    rb"|\xd0\xcf\x11\xe0",
     re.DOTALL,
 )
 # Tags that make HTML of a text without media type (MIME Sniffing Standard, section 7.1).
@@ -138,6 +139,7 @@ def _page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
     url = headers.get("warc-target-uri", "").strip("<> ").replace(" ", "%20")
     if _NOT_PAGE.match(url):
         raise Skipped("not_a_page")
+    _not_cut(framed)
     media = headers.get("content-type", "").lower()
     if kind == "response" and not media.startswith("application/http"):
         raise Skipped("not_http")
@@ -162,6 +164,7 @@ def _arc_page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, An
     if _NOT_PAGE.match(line["url"]):
         raise Skipped("not_a_page")
     known = {"url": line["url"].replace(" ", "%20"), "date": _arc_date(line["date"]), "record_type": "arc"}
+    _not_cut(framed)
     if not line["length"].isdigit():
         raise Unusable("wrong_length", f"{line['length']!r}: {sample(framed.head)}")
     if not framed.body.startswith(b"HTTP/"):
@@ -205,13 +208,17 @@ def _held(limit: int) -> int:
     return _WIDEST * limit + _HEADERS
 
 
-def _complete(framed: Framed) -> None:
-    """Refuse a record that is too long, not all there, or whose end is not known."""
-    if len(framed.body) + framed.missing < framed.length:
-        raise Unusable("text_too_long", f"a record of {framed.length} bytes: {sample(framed.head)}")
+def _not_cut(framed: Framed) -> None:
+    """Refuse a record in which the file ends: even its status may be half a number."""
     if framed.missing:
         there = framed.length - framed.missing
         raise Unusable("truncated", f"{there} of {framed.length} bytes: {sample(framed.head)}")
+
+
+def _complete(framed: Framed) -> None:
+    """Refuse a record that is too long, or whose end is not known."""
+    if len(framed.body) < framed.length:
+        raise Unusable("text_too_long", f"a record of {framed.length} bytes: {sample(framed.head)}")
     if framed.stray:
         detail = f"{framed.stray} bytes lie between the end of the record and the next: {sample(framed.head)}"
         raise Unusable("wrong_length", detail)

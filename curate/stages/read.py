@@ -80,8 +80,8 @@ class Read(Stage):
     """Make documents of files: JSON lines, Parquet, plain text, HTML, or the web archives WARC, WET and ARC.
 
     Every record becomes a document or a row of the quarantine tables; every file that cannot be read is there too.
-    Records of web archives that are no pages (requests, images, answers other than 200) are dropped, and counted by what
-    they are.
+    Records of web archives that are no pages (requests, images, answers other than 200) are dropped, and counted by
+    what they are.
 
     Examples
     --------

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from curate import storage
@@ -91,9 +90,7 @@ class Urls(Annotator):
             arrays = [host, registered(host)]
             if listed is not None:
                 arrays.append(pa.array(listed.contains(forms.to_pylist()), pa.bool_()))
-            bare = forms.cast(pa.large_string())
-            bare = pc.replace_substring_regex(bare, "^http://", "")
-            arrays += [counters[name](bare, words) for name, words in entries.items()]
+            arrays += [counters[name](forms, words) for name, words in entries.items()]
             cast = [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)]
             return pa.RecordBatch.from_arrays(cast, schema=schema)
 

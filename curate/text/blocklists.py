@@ -148,7 +148,7 @@ def _suffixes() -> "Callable[[str], ExtractResult]":
 
 
 def words_found(urls: pa.Array, words: Sequence[str]) -> pa.Array:
-    """How many different ones of `words` are words of each URL: runs of letters and digits, whatever their case.
+    """How many different ones of `words` are words of each URL: runs of letters and digits behind the scheme.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def words_found(urls: pa.Array, words: Sequence[str]) -> pa.Array:
     import polars as pl
 
     listed = pl.Series(sorted(set(words)), dtype=pl.String)
-    parts = pl.Series("u", urls, dtype=pl.String).str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
+    parts = _behind_scheme(urls).str.extract_all(r"[\p{L}\p{N}]+")
     frame = pl.DataFrame({"row": pl.int_range(len(urls), eager=True), "word": parts})
     counted = (
         frame.explode("word")
@@ -182,12 +182,19 @@ def substrings_found(urls: pa.Array, substrings: Sequence[str]) -> pa.Array:
 
     bare = [re.sub(r"[\W_]+", "", part.lower()) for part in substrings]
     patterns = sorted({part for part in bare if part})
-    text = pl.Series("u", urls, dtype=pl.String).str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", "")
+    text = _behind_scheme(urls).str.replace_all(r"[^\p{L}\p{N}]+", "")
     if not patterns:
         return _null_where_null(pl.zeros(len(urls), pl.Int32, eager=True), urls)
     frame = pl.DataFrame({"u": text})
     found = frame.select(pl.col("u").str.extract_many(patterns, overlapping=True).list.n_unique())["u"]
     return _null_where_null(found.fill_null(0).cast(pl.Int32), urls)
+
+
+def _behind_scheme(urls: pa.Array) -> "pl.Series":
+    """URLs in lower case without ``http://``."""
+    import polars as pl
+
+    return pl.Series("u", urls, dtype=pl.String).str.to_lowercase().str.replace(r"^https?://", "")
 
 
 def _null_where_null(counts: "pl.Series", urls: pa.Array) -> pa.Array:
