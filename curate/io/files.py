@@ -22,6 +22,9 @@ FORMATS = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "parquet": (".parquet", ".pq"),
     "text": (".txt",),
+    "html": (".html", ".htm", ".xhtml"),
+    "warc": (".warc", ".wet", ".wat"),
+    "arc": (".arc",),
 }
 """Formats by the file names that stand for them."""
 

@@ -27,7 +27,8 @@ class Piece:
     file
         The file.
     start, end
-        Bytes (JSON lines that start there) or row groups (Parquet); an end of None is the end of the file.
+        Bytes (JSON lines and records of web archives that start there, of compressed archives too) or row groups
+        (Parquet); an end of None is the end of the file.
     content_bytes
         Estimated bytes of decompressed content.
     """
@@ -69,8 +70,8 @@ def plan_units(source: str, files: Sequence[InputFile], text: str, shard_bytes: 
     text
         Field of the text, whose share of each Parquet row group is read from the footers of large files.
     shard_bytes
-        Size wanted. A compressed file is not split, nor is a row group: such a unit may be larger and fill several
-        shards.
+        Size wanted. Compressed files other than web archives are not split, nor is a row group: such a unit may be
+        larger and fill several shards.
     """
     units: list[list[Piece]] = []
     room = 0
@@ -99,12 +100,21 @@ def _pieces(files: Sequence[InputFile], text: str, shard_bytes: int) -> Iterator
     for file in files:
         if file in row_groups:
             yield from row_groups[file]
-        elif file.format == "jsonl" and not file.compression and file.size > shard_bytes:
-            count = -(-file.size // shard_bytes)
+        elif _has_ranges(file) and file.content_bytes > shard_bytes:
+            count = -(-file.content_bytes // shard_bytes)
             bounds = [file.size * index // count for index in range(count + 1)]
-            yield from (Piece(file, low, high, high - low) for low, high in pairwise(bounds))
+            yield from (
+                Piece(file, low, high, (high - low) * file.content_bytes // file.size) for low, high in pairwise(bounds)
+            )
         else:
             yield Piece(file, 0, None, file.content_bytes)
+
+
+def _has_ranges(file: InputFile) -> bool:
+    """Whether parts of the file can be read without what comes before them."""
+    if file.format == "jsonl":
+        return not file.compression
+    return file.format == "warc" or (file.format == "arc" and bool(file.compression))
 
 
 def _row_groups(file: InputFile, text: str) -> list[Piece]:

@@ -35,7 +35,8 @@ QUARANTINE = pa.schema(
 """Rows and files (``scope``) that could not be read.
 
 ``line`` counts from 1 and is known where the file was read from its beginning; ``offset`` is the byte of decompressed
-content at which the line starts (or at which the text is invalid or the file breaks), in Parquet the row, both from 0.
+content at which the line starts (or at which the text is invalid or the file breaks), in Parquet the row, both from 0;
+in web archives it is the byte of the file, compressed or not, as in a CDX index (see `curate.io.archives`).
 """
 
 _MISSING = object()
@@ -166,6 +167,8 @@ class BatchBuilder:
         texts that were not in NFC; ``blank_lines``; ``unusable <field>``, values that are kept in ``meta`` alone.
     rejected
         Quarantined rows by reason.
+    skipped
+        Records of web archives that are no documents, by what they are instead.
     bad_files
         Reason by name of a file.
     """
@@ -177,6 +180,7 @@ class BatchBuilder:
         self.records = 0
         self.counts: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
         self.bad_files: dict[str, str] = {}
         self._batch_bytes = batch_bytes
         self._text = _taker(fields.text, _MISSING)
@@ -213,6 +217,39 @@ class BatchBuilder:
         if not source_id:
             source_id = f"{file}#{offset}"
             self.counts["positional_ids"] += 1
+        self._append((data, source_id, url or None, moment), record, file, offset, line)
+
+    def add_page(self, page: dict[str, Any], file: str, offset: int, place: str | None = None) -> None:
+        """Make a document of a page, whose parts have fixed names, or set it aside.
+
+        Parameters
+        ----------
+        page
+            ``text``, and where they are known ``id``, ``url`` and ``date``; what else is not None becomes ``meta``.
+        file, offset, place
+            Where it is from; without an id of its own the document is called ``file#place``.
+        """
+        data = self._checked(page.pop("text"))
+        if isinstance(data, tuple):
+            self.reject(*data, file, offset)
+            return
+        source_id, url, given = (page.pop(name, None) or None for name in ("id", "url", "date"))
+        moment = None if given is None else self._converted(page, "date", given, parse_date)
+        if source_id is None:
+            source_id = f"{file}#{offset if place is None else place}"
+            self.counts["positional_ids"] += 1
+        meta = {name: value for name, value in page.items() if value is not None}
+        self._append((data, source_id, url, moment), meta, file, offset, None)
+
+    def _append(
+        self,
+        document: tuple[bytes, str, str | None, datetime | None],
+        record: Mapping[str, Any],
+        file: str,
+        offset: int,
+        line: int | None,
+    ) -> None:
+        """Take a document with what is left of its record."""
         meta = None
         if record:
             try:
@@ -221,9 +258,13 @@ class BatchBuilder:
                 self.reject("unusable_meta", str(error), file, offset, line)
                 return
             self._bytes += len(meta)
-        self._rows.append((data, source_id, url or None, moment, meta))
-        self._bytes += len(data)
+        self._rows.append((*document, meta))
+        self._bytes += len(document[0])
         self.full = len(self._rows) >= ROW_GROUP or self._bytes >= self._batch_bytes
+
+    def skip(self, reason: str) -> None:
+        """Pass over a record that is none of those that become documents; it counts as dropped."""
+        self.skipped[reason] += 1
 
     def reject(self, reason: str, detail: str, file: str, offset: int | None, line: int | None = None) -> None:
         """Set a record aside."""
@@ -271,8 +312,10 @@ class BatchBuilder:
     def _text_of(self, record: dict[str, Any]) -> bytes | tuple[str, str]:
         """The text in UTF-8, or reason and detail why it cannot be a document."""
         text = self._text(record)
-        if type(text) is not str:
-            return self._no_text(text, record)
+        return self._checked(text) if type(text) is str else self._no_text(text, record)
+
+    def _checked(self, text: str) -> bytes | tuple[str, str]:
+        """A string in UTF-8, or reason and detail why it cannot be a text."""
         if not text or text.isspace():
             return "empty_text", sample(text)
         if not text.isascii() and not unicodedata.is_normalized("NFC", text):

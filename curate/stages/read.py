@@ -18,7 +18,7 @@ from curate import storage
 from curate.artifact import Shard
 from curate.engine.context import Context
 from curate.errors import Problem, RunError, nearest
-from curate.io import jsonl, parquet, text
+from curate.io import html, jsonl, parquet, text, warc
 from curate.io.files import FORMATS, InputFile, Listing, list_files
 from curate.io.identifiers import unique_ids
 from curate.io.pieces import Unit, plan_units, shard_size
@@ -34,6 +34,19 @@ SHARD_ROWS = 1 << 18  # documents of a shard, however short: some stages hold 2 
 SAMPLED_UNITS = 4
 _SHOWN = 20  # names of ignored files that the manifest lists
 QUARANTINE_FOLDER = "quarantine"
+ARCHIVES_FOLDER = "archives"
+ARCHIVES = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("records", pa.int64(), nullable=False),
+    ]
+)
+"""What became of the records of each web archive, or each range of it, which `start` tells: they are ``documents``, or
+``skipped`` or ``quarantined`` for a reason."""
 SOURCE_NAME = r"^\w[\w.+-]*$"
 
 Item = TypeVar("Item")
@@ -45,7 +58,7 @@ class Source(BaseModel, extra="forbid", frozen=True):
     path: str | tuple[str, ...] = Field(
         min_length=1, description="files, folders (read with all that is in them) or globs; local paths or fsspec URLs"
     )
-    format: Literal["jsonl", "parquet", "text"] | None = Field(
+    format: Literal["jsonl", "parquet", "text", "html", "warc", "arc"] | None = Field(
         default=None, description="format of all files; unless given, their names tell"
     )
     text: str = Field(default="text", min_length=1, description="field of the text; a.b is field b of the object a")
@@ -67,9 +80,11 @@ class Source(BaseModel, extra="forbid", frozen=True):
 
 
 class Read(Stage):
-    """Make documents of files: JSON lines, Parquet or plain text.
+    """Make documents of files: JSON lines, Parquet, plain text, HTML, or the web archives WARC, WET and ARC.
 
     Every record becomes a document or a row of the quarantine tables; every file that cannot be read is there too.
+    Records of web archives that are no pages (requests, images, answers other than 200) are dropped, and counted by
+    what they are.
 
     Examples
     --------
@@ -107,6 +122,7 @@ class Read(Stage):
         """Every pattern matches files of known formats, and the first file of each source has the text field."""
         for name, listing in self.listings.items():
             yield from (Problem(("sources", name, *where), *said) for where, *said in _name_problems(listing))
+            yield from _extra_problems(listing, ("sources", name))
             if listing.files:
                 yield from _field_problems(self.sources[name], listing.files[0], ("sources", name, "text"))
 
@@ -222,6 +238,13 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def _extra_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]:
+    """Whether the packages that web archives and HTML need are there."""
+    needing = [file.name for file in listing.files if file.format in ("html", "warc", "arc")]
+    if needing and (why := warc.missing()):
+        yield Problem((*where, "path"), f"{_few(needing)} cannot be read", why)
+
+
 def _field_problems(source: Source, file: InputFile, where: tuple[str, ...]) -> Iterator[Problem]:
     """Whether the first file of a source has the text field; a file that cannot be read is left to the run."""
     try:
@@ -259,19 +282,21 @@ class _Tally:
         self.bad_files = {bad.name: bad.reason for bad in listing.bad}
         self.records = 0
         self.rejected: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Add what one task returned."""
         self.records += result["records"]
         self.rejected.update(result["rejected"])
+        self.skipped.update(result["skipped"])
         self.counts.update(result["counts"])
         self.bad_files.update(result["bad_files"])
 
     def flow(self) -> dict[str, Any]:
-        """Records in, documents kept and rows quarantined, counted in different places."""
-        quarantined = dict(sorted(self.rejected.items()))
-        return {"in": self.records, "kept": self.counts["documents"], "dropped": {}, "quarantined": quarantined}
+        """Records in, documents kept, records skipped and rows quarantined, counted in different places."""
+        dropped, quarantined = (dict(sorted(counts.items())) for counts in (self.skipped, self.rejected))
+        return {"in": self.records, "kept": self.counts["documents"], "dropped": dropped, "quarantined": quarantined}
 
     def files(self) -> dict[str, Any]:
         """The same for files; one that breaks half-way is both read and quarantined, and counts as quarantined."""
@@ -352,28 +377,57 @@ def _read_unit(
     key, unit = item
     builder = BatchBuilder(unit.source, fields[unit.source], max_text_bytes, min(ROW_GROUP_BYTES, shard_bytes))
     rejects = f"{path}/{QUARANTINE_FOLDER}/{key}.parquet"
+    archives: list[dict[str, Any]] = []
     with _Quarantine(rejects) as quarantine, _Shards(path, key, shard_bytes) as shards:
-        for batch in _batches(unit, builder):
+        for batch in _batches(unit, builder, archives):
             shards.write(batch)
             quarantine.write(batch.rejects)
+    if archives:
+        with ParquetWriter(f"{path}/{ARCHIVES_FOLDER}/{key}.parquet", ARCHIVES) as writer:
+            writer.write(pa.RecordBatch.from_pylist(archives, ARCHIVES))
     return {
         "records": builder.records,
         "counts": dict(builder.counts),
         "rejected": dict(builder.rejected),
+        "skipped": dict(builder.skipped),
         "bad_files": builder.bad_files,
         "shards": shards.done,
     }
 
 
-def _batches(unit: Unit, builder: BatchBuilder) -> Iterator[Batch]:
-    """Batches of one unit; a file that breaks costs the rest of that file."""
-    readers = {"jsonl": jsonl.read, "parquet": parquet.read, "text": text.read}
+_READERS = {
+    "jsonl": jsonl.read,
+    "parquet": parquet.read,
+    "text": text.read,
+    "html": html.read,
+    "warc": warc.read,
+    "arc": warc.read,
+}
+
+
+def _batches(unit: Unit, builder: BatchBuilder, archives: list[dict[str, Any]]) -> Iterator[Batch]:
+    """Batches of one unit; a file that breaks costs the rest of that file. Accounts of `archives` are added."""
     for piece in unit.pieces:
+        before = builder.records, Counter(builder.skipped), Counter(builder.rejected)
         try:
-            yield from readers[piece.file.format](piece.file, piece.start, piece.end, builder)
+            yield from _READERS[piece.file.format](piece.file, piece.start, piece.end, builder)
         except BrokenFileError as broken:
             builder.reject_file(broken.reason, broken.detail, piece.file.name, broken.offset)
+        if piece.file.format in ("warc", "arc"):
+            outcomes = _outcomes(builder, *before)
+            own = {"source": unit.source, "file": piece.file.name, "start": piece.start}
+            archives.extend(own | {"outcome": o, "reason": reason, "records": n} for o, reason, n in outcomes)
     yield builder.take()
+
+
+def _outcomes(
+    builder: BatchBuilder, records: int, skipped: Counter[str], rejected: Counter[str]
+) -> Iterator[tuple[str, str | None, int]]:
+    """What became of the records since the builder had counted so many."""
+    skipped, rejected = builder.skipped - skipped, builder.rejected - rejected
+    yield "documents", None, builder.records - records - skipped.total() - rejected.total()
+    yield from (("skipped", reason, n) for reason, n in sorted(skipped.items()))
+    yield from (("quarantined", reason, n) for reason, n in sorted(rejected.items()))
 
 
 class _Quarantine:

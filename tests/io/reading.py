@@ -7,12 +7,19 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from curate.io import jsonl, parquet, text
+from curate.io import html, jsonl, parquet, text, warc
 from curate.io.files import InputFile, list_files
 from curate.io.records import BatchBuilder, Fields, Reject
 from curate.io.streams import BrokenFileError
 
-READERS: dict[str, Callable[..., Any]] = {"jsonl": jsonl.read, "parquet": parquet.read, "text": text.read}
+READERS: dict[str, Callable[..., Any]] = {
+    "jsonl": jsonl.read,
+    "parquet": parquet.read,
+    "text": text.read,
+    "html": html.read,
+    "warc": warc.read,
+    "arc": warc.read,
+}
 
 
 def write(folder: Path | str, name: str, data: bytes) -> InputFile:
@@ -45,7 +52,7 @@ def read(
         batch.documents.validate(full=True)
     documents = pa.Table.from_batches([batch.documents for batch in batches]).to_pylist()
     rejects = [reject for batch in batches for reject in batch.rejects]
-    assert builder.records == len(documents) + builder.rejected.total()
+    assert builder.records == len(documents) + builder.rejected.total() + builder.skipped.total()
     return documents, rejects, builder
 
 

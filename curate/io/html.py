@@ -1,0 +1,64 @@
+"""HTML files: each is one page."""
+
+from collections.abc import Iterator
+
+from curate.errors import RunError
+from curate.io.charsets import decode
+from curate.io.files import InputFile
+from curate.io.records import Batch, BatchBuilder, sample
+from curate.io.streams import content, opened
+from curate.io.warc import missing
+
+_WIDEST = 2  # bytes of a page per byte of its text in UTF-8
+
+
+def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
+    """Read one page; a longer one than allowed is not held in memory.
+
+    Parameters
+    ----------
+    file
+        HTML in any encoding; see `curate.io.charsets`.
+    start, end
+        Not used: a page is never split.
+    builder
+        Takes the document.
+
+    Raises
+    ------
+    BrokenFileError
+        The compressed file is damaged, and with it the page.
+    """
+    if why := missing():
+        raise RunError(why)
+    limit = builder.max_text_bytes
+    pieces: list[bytes] = []
+    size = 0
+    with opened(file) as handle:
+        for piece in content(handle, file.compression):
+            pieces.append(piece)
+            size += len(piece)
+            if size > _WIDEST * limit:
+                break
+    data = b"".join(pieces)
+    if not data:
+        builder.reject_file("empty_file", "no content", file.name)
+        return
+    builder.records += 1
+    if size > _WIDEST * limit:
+        builder.reject("text_too_long", f"more than max_text_bytes ({limit}): {sample(data)}", file.name, 0)
+        return
+    text = decode(data)
+    if "\0" in text.text:
+        builder.counts["nul_replaced"] += 1
+    page = {
+        "text": text.text.replace("\0", "\ufffd"),
+        "id": file.name,
+        "content_type": "text/html",
+        "charset": text.charset,
+        "charset_from": text.origin,
+        "charset_errors": text.replaced or None,
+    }
+    builder.add_page(page, file.name, 0)
+    if builder.full:
+        yield builder.take()

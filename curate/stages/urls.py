@@ -1,0 +1,103 @@
+"""Annotator `urls`: what a document's address says, by lists of hosts and of words.
+
+What RefinedWeb (Penedo et al. 2023, arXiv 2306.01116, appendix G.1) decides on, as measurements: whether the host or
+page is listed, and how many listed words and parts of words are in the address.
+"""
+
+import importlib.util
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from curate import storage
+from curate.errors import Problem, RunError
+from curate.stage import Annotate, Annotator, Known
+
+if TYPE_CHECKING:
+    from curate.text.batch import TextBatch
+
+_LISTS = ("domains", "words", "soft_words", "substrings")
+
+
+class Urls(Annotator):
+    """Find addresses on blocklists, and words of word lists in them.
+
+    Examples
+    --------
+    >>> Urls(domains="blocked.txt", soft_words="words.txt").columns().names[1:]
+    ['url_domain', 'url_listed', 'url_soft_words']
+    """
+
+    stage: Literal["urls"] = "urls"
+    version: ClassVar[int] = 1
+
+    domains: str | None = Field(
+        default=None,
+        min_length=1,
+        description="file of hosts and pages, one a line, or a tar archive of such lists; .gz or not; gives url_listed",
+    )
+    words: str | None = Field(
+        default=None, min_length=1, description="file of words that make an address suspect; gives url_words"
+    )
+    soft_words: str | None = Field(
+        default=None, min_length=1, description="file of words of which it takes several; gives url_soft_words"
+    )
+    substrings: str | None = Field(
+        default=None, min_length=1, description="file of parts of words, found anywhere; gives url_substrings"
+    )
+
+    def requires(self) -> tuple[str, ...]:
+        """The address."""
+        return ("url",)
+
+    def files(self) -> dict[str, str]:
+        """The lists that are given."""
+        return {name: path for name in _LISTS if (path := getattr(self, name)) is not None}
+
+    def check(self, known: Known) -> Iterable[Problem]:
+        """The package with the public suffix list is there."""
+        if importlib.util.find_spec("tldextract") is None:
+            yield Problem((), "tldextract cannot be imported", "`urls` needs: pip install 'curate[web]'")
+
+    def where_to_get(self, field: str) -> str:
+        """What the file holds."""
+        return "one entry a line, # before comments"
+
+    def columns(self) -> pa.Schema:
+        """Host, registered domain, and a column for each list; all null where there is no address of a web page."""
+        kinds = {"domains": ("url_listed", pa.bool_())}
+        kinds |= {name: (f"url_{name}", pa.int32()) for name in _LISTS[1:]}
+        hosts = [("url_host", pa.string()), ("url_domain", pa.string())]
+        return pa.schema([*hosts, *(kinds[name] for name in self.files())])
+
+    def load(self) -> Annotate:
+        """Read the lists."""
+        from curate.text.blocklists import Blocklist, hosts, lines, registered, substrings_found, words_found
+        from curate.text.urls import canonical_urls
+
+        schema = self.columns()
+        entries = {name: list(lines(_read(path))) for name, path in self.files().items()}
+        listed = Blocklist(entries.pop("domains")) if "domains" in entries else None
+        if listed is not None and listed.unusable and not len(listed):
+            raise RunError(f"no entry of {self.domains!r} is a host or the address of a page")
+        counters = {"words": words_found, "soft_words": words_found, "substrings": substrings_found}
+
+        def annotate(_: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
+            forms = canonical_urls(columns.column("url"))
+            host = hosts(forms)
+            arrays = [host, registered(host)]
+            if listed is not None:
+                arrays.append(pa.array(listed.contains(forms.to_pylist()), pa.bool_()))
+            arrays += [counters[name](forms, words) for name, words in entries.items()]
+            cast = [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)]
+            return pa.RecordBatch.from_arrays(cast, schema=schema)
+
+        return annotate
+
+
+def _read(path: str) -> bytes:
+    fs, inner = storage.filesystem(path)
+    with fs.open(inner, "rb") as file:
+        return bytes(file.read())  # type: ignore[arg-type]

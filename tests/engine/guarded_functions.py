@@ -1,0 +1,29 @@
+"""Functions for a guarded process; what they do is in the data."""
+
+import ctypes
+import os
+import time
+
+
+def behave(data: bytes, options: dict[str, object]) -> bytes:
+    """Do as told."""
+    match data.split(b":"):
+        case [b"spin"]:
+            while True:
+                pass
+        case [b"spin in C"]:  # holds the interpreter's lock and never comes back
+            ctypes.pythonapi.PyLong_FromLong  # noqa: B018
+            return str(pow(3, 10**9)).encode()
+        case [b"sleep", seconds]:
+            time.sleep(float(seconds))
+        case [b"raise"]:
+            raise ValueError("no such page")
+        case [b"die"]:
+            os._exit(3)
+        case [b"crash"]:
+            os.abort()
+        case [b"eat"]:
+            return bytes(1 << 34)
+        case [b"pid"]:
+            return str(os.getpid()).encode()
+    return data.upper() + str(options.get("end", "")).encode()

@@ -1,0 +1,85 @@
+"""Calls in a process of their own: none can hang or crash the caller."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curate.engine.guarded import CallError, Guarded, TimedOutError
+from curate.errors import RunError
+
+TARGET = "tests.engine.guarded_functions:behave"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Guarded]:
+    with Guarded(TARGET, {"end": "."}, cpu_seconds=0.3) as started:
+        yield started
+
+
+def test_answers(guarded: Guarded) -> None:
+    assert guarded.call(b"abc") == b"ABC."
+    assert guarded.call(b"") == b"."
+    assert len(guarded.call(b"x" * 5_000_000)) == 5_000_001
+    first, second = guarded.call(b"pid"), guarded.call(b"pid")
+    assert first == second != str(os.getpid()).encode()
+
+
+@pytest.mark.parametrize("what", [b"spin", b"spin in C"])
+def test_what_takes_too_long_is_ended(guarded: Guarded, what: bytes) -> None:
+    with pytest.raises(TimedOutError):
+        guarded.call(what)
+    assert guarded.call(b"next") == b"NEXT."
+
+
+def test_each_call_has_its_own_time(guarded: Guarded) -> None:
+    assert guarded.call(b"sleep:0.5") == b"SLEEP:0.5."  # sleeping is no processor time
+    end = time.process_time() + 0.3
+    while time.process_time() < end:  # nor is it the caller's
+        pass
+    assert guarded.call(b"next") == b"NEXT."
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (b"raise", "ValueError: no such page"),
+        (b"die", "its process died (exit code 3)"),
+        (b"crash", "its process died (SIGABRT)"),
+        (b"eat", "MemoryError"),
+    ],
+)
+def test_failures_are_told(guarded: Guarded, what: bytes, said: str) -> None:
+    with pytest.raises(CallError) as error:
+        guarded.call(what)
+    assert str(error.value).startswith(said)
+    assert guarded.call(b"next") == b"NEXT."
+
+
+def test_a_function_that_is_not_there() -> None:
+    with pytest.raises(RunError, match=r"no\.such:thing cannot be started: ModuleNotFoundError"):
+        Guarded("no.such:thing", {}, 1).call(b"")
+
+
+def test_the_process_ends_with_its_caller() -> None:
+    code = f"from curate.engine.guarded import Guarded; import os\ng = Guarded({TARGET!r}, {{}}, 5)\n"
+    for end in ("", "os._exit(0)", "os.abort()"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}print(g.call(b'pid').decode(), flush=True)\n{end}"],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        child = int(done.stdout)
+        for _ in range(200):
+            if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split(")")[1][:3]:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail(f"the process of {end!r} is still there")
