@@ -359,7 +359,7 @@ def _head(unit: Unit, fields: Fields, max_text_bytes: int, documents: int, text_
     """The first documents of a unit; a batch ends early enough that few more are read than are wanted."""
     builder = BatchBuilder(unit.source, fields, max_text_bytes, min(ROW_GROUP_BYTES, text_bytes))
     taken, rows, size = [DOCUMENT.empty_table()], 0, 0
-    for batch in _batches(unit, builder):
+    for batch in _batches(unit, builder, []):
         taken.append(pa.Table.from_batches([batch.documents]).slice(0, documents - rows))
         rows, size = rows + taken[-1].num_rows, size + batch.text_bytes
         if rows >= documents or size >= text_bytes:
