@@ -1,0 +1,98 @@
+"""The recipes of ``configs/`` run as they stand, on small inputs of the kinds that they name."""
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.io.archives import http, packed, record
+from tests.runs import curate, document
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+GERMAN = "Das ist ein Text, der nicht auf Englisch ist, und darum bleibt er nicht im Korpus. " * 20
+
+
+def page(text: str, title: str = "A page") -> bytes:
+    paragraphs = "".join(f"<p>{line}</p>" for line in text.splitlines())
+    menu = "<nav><a href='/'>Home</a> <a href='/a'>About</a></nav>"
+    return (
+        f"<html><head><title>{title}</title></head><body>{menu}<article>{paragraphs}</article></body></html>".encode()
+    )
+
+
+def run(config: str, folder: Path, *overrides: str) -> tuple[dict[str, dict], pl.DataFrame]:
+    """Manifests by stage, and the largest rung that was written."""
+    done = curate("run", CONFIGS / config, f"run.root={folder / 'run'}", *overrides, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    stages = json.loads((folder / "run" / "run.json").read_text())["stages"]
+    manifests = {
+        stage["name"]: json.loads((folder / "run" / stage["path"] / "_manifest.json").read_text()) for stage in stages
+    }
+    shards = next(folder.glob("run/shards-*"))
+    return manifests, pl.concat(pl.read_parquet(path) for path in sorted(shards.rglob("*.parquet")))
+
+
+def accounted(manifests: dict[str, dict]) -> None:
+    for name, manifest in manifests.items():
+        for source, counts in manifest["flow"].items():
+            out = counts["kept"] + sum(counts["dropped"].values()) + sum(counts["quarantined"].values())
+            assert counts["in"] == out, (name, source)
+
+
+def test_web_archives_to_shards(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    pages = [document(rng, rng.randint(20, 40)) for _ in range(60)]
+    pages[7] += "\nWrite to someone@example.com for more about the time and the river."
+    records = [record(body=http(page(text)), number=number) for number, text in enumerate(pages)]
+    records += [
+        record(body=http(page(pages[3])), number=100),  # a copy at another address
+        record(body=http(page(pages[4] + "\nOne more line of the page is here.")), number=4),  # visited again
+        record(body=http(page(GERMAN)), number=101),
+        record(body=http(page("This page is far too short to stay.")), number=102),
+        record(body=http(b"\x89PNG", media="image/png"), number=103),
+        record("request", body=b"GET / HTTP/1.1\r\n\r\n", number=104),
+    ]
+    crawl = tmp_path / "data" / "crawl"
+    crawl.mkdir(parents=True)
+    (crawl / "a.warc.gz").write_bytes(packed(records, "gzip"))
+    manifests, kept = run("web.yaml", tmp_path, "mix.budgets=[max]", "tokens.vocab_size=600", "engine.workers=0")
+    accounted(manifests)
+    assert sum(manifests["read"]["flow"]["crawl"]["dropped"].values()) == 2
+    assert manifests["read"]["flow"]["crawl"]["kept"] == 64
+    dropped = manifests["select"]["flow"]["crawl"]["dropped"]
+    assert dropped["english_code"] == 1
+    assert dropped["gopher_words_min"] == 1
+    assert dropped["visited"] + dropped["copy"] + dropped["near_copy"] == 2
+    assert len(kept) == 60
+    assert not kept["text"].str.contains("Home|@|<p>").any()
+    assert kept["text"].str.contains("<EMAIL>").sum() == 1
+    assert kept["url_domain"].unique().to_list() == ["example.org"]
+
+
+def test_several_sources_to_one_mixture(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    data = tmp_path / "data"
+    for folder in ("web", "books", "notes", "benchmarks"):
+        (data / folder).mkdir(parents=True)
+    question = document(rng, 9)
+    pages = [document(rng, 30) for _ in range(50)]
+    lines = [json.dumps({"id": i, "text": text}) for i, text in enumerate([*pages, pages[0].upper(), GERMAN, question])]
+    (data / "web" / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    books = {"isbn": [f"b{i}" for i in range(4)], "body": [document(rng, 300) for _ in range(4)]}
+    pq.write_table(pa.table(books), data / "books" / "a.parquet")
+    for number in range(8):
+        (data / "notes" / f"{number}.txt").write_text(document(rng, 30))
+    item = {"question": question, "answer": "river"}
+    (data / "benchmarks" / "quiz.jsonl").write_text(json.dumps(item) + "\n")
+    small = ("mix.budgets=[4k, 8k]", "mix.validation=0.05", "tokens.vocab_size=600", "engine.workers=0")
+    manifests, kept = run("multi_source.yaml", tmp_path, *small)
+    accounted(manifests)
+    dropped = manifests["select"]["flow"]["web"]["dropped"]
+    assert dropped["contaminated"] == 1
+    assert dropped["copy"] == 1
+    assert set(kept["source"]) == {"web", "books", "notes"}
+    assert question not in set(kept["text"])
