@@ -365,7 +365,7 @@ def test_problems_are_found_before_data_is_read(tmp_path: Path) -> None:
     assert "did you mean 'corpus'?" in hint
     assert said(path=str(tmp_path / "corpus/*.md"))[1:] == (
         "the format of 'b.md' is not known",
-        "set `format` to one of jsonl, parquet, text",
+        "set `format` to one of jsonl, parquet, text, html, warc, arc",
     )
     assert said(path=str(tmp_path / "void"))[1] == "no file to read"
     where, message, hint = said(path=str(tmp_path / "corpus"), text="contents")
