@@ -86,6 +86,12 @@ class LineRules(BaseModel, extra="forbid", frozen=True):
         description="drop documents that lose a larger share of their words (RefinedWeb: 0.05)",
     )
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """The rules, or the name of a preset alone."""
+        rules = handler.resolve_ref_schema(handler(core))
+        return {"anyOf": [rules, {"enum": list(PRESETS), "type": "string"}]}
+
     @model_validator(mode="before")
     @classmethod
     def _with_preset(cls, given: Any) -> Any:
