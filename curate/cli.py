@@ -315,7 +315,7 @@ def _say_what(pipeline: "Pipeline") -> None:
     from curate.artifact import Totals
 
     for node in pipeline.nodes.values():
-        if node.stage.stage not in ("read", "select"):
+        if not node.stage.makes_table and node.stage.stage != "select":
             continue
         totals = Totals()
         for counts in node.artifact.manifest["flow"].values():
