@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import platform
+import re
 import socket
 import sys
 import time
@@ -448,9 +449,11 @@ def _missing_files(stage: Stage) -> list[Problem]:
 
 
 def _versions() -> dict[str, str]:
-    names = ("curate", "pyarrow", "polars", "numpy", "numba", "tokenizers", "zstandard", "fasttext-numpy2", "ray")
+    """Versions of everything that can change what a run writes: the dependencies, those of extras too."""
+    needed = [line for line in metadata.requires("curate") or () if "'dev'" not in line]
+    names = {re.split(r"[^\w.-]", line)[0] for line in needed}
     found = {"python": platform.python_version()}
-    for name in names:
+    for name in ("curate", *sorted(names - {"curate"})):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
