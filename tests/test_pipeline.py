@@ -216,7 +216,9 @@ def test_the_command_says_what_every_stage_dropped(tmp_path: Path, capsys: pytes
         "size": {},
         "select": {"drop": {"short": "text_bytes < 10"}},
     }
-    pipeline = Pipeline.from_mapping({"run": {"root": str(tmp_path / "run")}, "engine": {"workers": 0}, "stages": stages})
+    pipeline = Pipeline.from_mapping(
+        {"run": {"root": str(tmp_path / "run")}, "engine": {"workers": 0}, "stages": stages}
+    )
     pipeline.run()
     _say_what(pipeline)
     assert capsys.readouterr().out.splitlines() == [
