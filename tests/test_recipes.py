@@ -59,7 +59,7 @@ def test_web_archives_to_shards(tmp_path: Path) -> None:
     crawl = tmp_path / "data" / "crawl"
     crawl.mkdir(parents=True)
     (crawl / "a.warc.gz").write_bytes(packed(records, "gzip"))
-    manifests, kept = run("web.yaml", tmp_path, "mix.budgets=[max]", "tokens.vocab_size=600", "engine.workers=0")
+    manifests, kept = run("web.yaml", tmp_path, "tokens.vocab_size=600", "engine.workers=0")
     accounted(manifests)
     assert sum(manifests["read"]["flow"]["crawl"]["dropped"].values()) == 2
     assert manifests["read"]["flow"]["crawl"]["kept"] == 64
