@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +17,21 @@ from curate.text.batch import TextBatch
 from curate.text.ccnet import Sentences, normalize
 from curate.text.tokens import hash_of, tokenize
 
+ALL = "model"
+"""Name of the only model of a stage that does not train one for each of some groups."""
 SPECIAL = ("<unk>", "<s>", "</s>")
 _CALL_BYTES = 1 << 20  # text per call of a tokenizer, whose encodings take 120 times the memory of the text
+
+
+def file_name(group: str) -> str:
+    """What the files of a group's model are called, whatever its name has in it.
+
+    Examples
+    --------
+    >>> file_name("en"), file_name("a/b")
+    ('en', 'a%2Fb')
+    """
+    return quote(group, safe="")
 
 
 class TextForm(BaseModel):
