@@ -210,8 +210,8 @@ def _unigrams(adjusted: NDArray[np.int32], discounts: NDArray[np.float32]) -> ND
 
 
 def _log10(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of probabilities, at most 0."""
-    return np.minimum(np.log10(x.astype(np.float64)), 0).astype(np.float32)
+    """Of probabilities, at most 0; of nothing, the -99 of the ARPA format."""
+    return np.clip(np.log10(np.maximum(x.astype(np.float64), 1e-99)), -99, 0).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)

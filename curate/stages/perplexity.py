@@ -138,8 +138,8 @@ class Perplexity(Annotator):
 
     def load_with(self, inputs: Mapping[str, Artifact]) -> Annotate:
         """Map the models into memory."""
-        scorers = self._scorers(inputs.get(self.model or ""), self.by)
-        others = self._scorers(inputs[self.against], self.by) if self.against else None
+        scorers = self._scorers(inputs.get(self.model or ""))
+        others = self._scorers(inputs[self.against]) if self.against else None
         schema = self.columns()
 
         def annotate(batch: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
@@ -150,25 +150,27 @@ class Perplexity(Annotator):
                 # The two models may cut text into different tokens; bits are of the document, tokens of the first.
                 second = _score(batch, groups, others, 1, lines=False)
                 values["difference"] = (first["bits"] - second["bits"]) / first["tokens"]
-            arrays = [pa.array(values[name], schema.field(f"{self.prefix}_{name}").type, from_pandas=True) for name in values]  # fmt: skip  # noqa: E501
+            kinds = schema.types[: len(values)]
+            arrays = [pa.array(v, kind, from_pandas=True) for v, kind in zip(values.values(), kinds, strict=True)]
             if self.paragraphs:
                 arrays.append(pa.array(first["lines"], pa.list_(pa.float32()), from_pandas=True))
             return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
         return annotate
 
-    def _scorers(self, trained: Artifact | None, by: str | None) -> "dict[str, Scorer]":
-        """Models by group; the only one is that of `ALL`."""
+    def _scorers(self, trained: Artifact | None) -> "dict[str | None, Scorer]":
+        """Models by group; one for all documents is that of None."""
         from curate.models.scorer import open_scorer
 
         if trained is None:
-            return {ALL: open_scorer(self.path or "", self.text, self.tokenizer)}
-        groups = trained.manifest["models"]
-        return {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in groups}
+            return {None: open_scorer(self.path or "", self.text, self.tokenizer)}
+        single = trained.manifest["by"] is None
+        models = {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in trained.manifest["models"]}
+        return {None: models[ALL]} if single else dict(models)
 
 
 def _score(
-    batch: "TextBatch", groups: list[Any] | None, scorers: "Mapping[str, Scorer]", least: int, *, lines: bool
+    batch: "TextBatch", groups: list[Any] | None, scorers: "Mapping[str | None, Scorer]", least: int, *, lines: bool
 ) -> dict[str, Any]:
     """Bits, tokens, sentences and unknown tokens by document; NaN where there is no model, or too little text."""
     from curate.text.batch import TextBatch
@@ -176,11 +178,8 @@ def _score(
     size = len(batch)
     found: dict[str, Any] = {name: np.full(size, np.nan) for name in ("bits", "tokens", "sentences", "unknown")}
     found["lines"] = [None] * size
-    if ALL in scorers:
-        chosen = {ALL: np.arange(size)}
-    else:
-        named = np.array(groups, object)
-        chosen = {group: np.flatnonzero(named == group) for group in scorers}
+    named = np.array(groups, object)
+    chosen = {g: np.arange(size) if g is None else np.flatnonzero(named == g) for g in scorers}
     for group, rows in chosen.items():
         if not len(rows):
             continue

@@ -136,7 +136,7 @@ class TrainLm(Stage):
             for group, result in zip(groups, models, strict=True)
         }
         left = {group: size for group, size in sizes.items() if group not in groups}
-        return {"flow": flow, "models": facts, "documents": used, "too_little_text": left}
+        return {"flow": flow, "by": self.by, "models": facts, "documents": used, "too_little_text": left}
 
     def _tokenizers(
         self, ctx: "Context", shards: Sequence[Shard], sizes: dict[str, int], groups: Sequence[str]

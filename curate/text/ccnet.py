@@ -31,7 +31,7 @@ PUNCTUATION = {
 """What CCNet maps punctuation to. Its full-width digit one, a slip, never matters: digits are zeros by then."""
 
 _CODE_POINTS = 0x110000
-_UNCHANGED = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, 0x2F800), (0x2FA20, _CODE_POINTS))
+_UNCHANGED = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, 0x2F800), (0x2FA20, 0xE0000), (0xE0200, _CODE_POINTS))
 _SAME = 255  # length of an image that is the character itself
 _GROWTH = 3  # bytes of an image by bytes of its character, at most: that of Hangul
 
