@@ -181,4 +181,4 @@ def _number(data, at, end):
             at += 1
         scale += -exponent if negative else exponent
     # A division by an exact power of ten rounds once; a product with an inexact one would round twice.
-    return sign * (mantissa / 10.0 ** -scale if scale < 0 else mantissa * 10.0**scale), at
+    return sign * (mantissa / 10.0**-scale if scale < 0 else mantissa * 10.0**scale), at

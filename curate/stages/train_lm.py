@@ -72,6 +72,11 @@ class TrainLm(Stage):
         thresholds(max(6, len(prune)), prune)
         return prune
 
+    @property
+    def limits(self) -> tuple[int, ...]:
+        """Thresholds of pruning; those of the default end with the order."""
+        return self.prune if "prune" in self.model_fields_set else self.prune[: self.order]
+
     def upstream(self) -> tuple[Stage, ...]:
         """Lengths, to know the rate of a sample."""
         return (STAGES["size"](),)
@@ -91,14 +96,12 @@ class TrainLm(Stage):
 
         for position, source in enumerate(self.sources or ()):
             if source not in known.sources:
-                yield Problem(
-                    ("sources", position), f"there is no source {source!r}", nearest(source, known.sources)
-                )
+                yield Problem(("sources", position), f"there is no source {source!r}", nearest(source, known.sources))
         if self.where in known.columns.names and not pa.types.is_boolean(known.columns.field(self.where).type):
             yield Problem(("where",), f"{self.where!r} is not a yes-or-no column")
         if self.by in known.columns.names and not _is_text(known.columns.field(self.by).type):
             yield Problem(("by",), f"{self.by!r} is not a column of text")
-        if len(self.prune) > self.order:
+        if len(self.limits) > self.order:
             yield Problem(("prune",), f"{len(self.prune)} thresholds, but the order is {self.order}")
         if self.estimator == "lmplz" and find_tool("lmplz") is None:
             yield Problem(("estimator",), "there is no lmplz", missing_tool("lmplz"))
@@ -223,17 +226,15 @@ def _collect(
     return {"documents": documents, "bytes": size}
 
 
-def _train(
-    stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str
-) -> dict[str, Any]:
+def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str) -> dict[str, Any]:
     from curate.models import train_lm
 
     text = train_lm.merge_collected(paths, group)
     tokenizer = {"tokenizer": _read(tokenizers[group])} if tokenizers else {}
-    meta = {"text": stage.text.model_dump(mode="json"), "prune": list(stage.prune), **tokenizer}
+    meta = {"text": stage.text.model_dump(mode="json"), "prune": list(stage.limits), **tokenizer}
     arpa = f"{folder}/{file_name(group)}.arpa"
     estimate: Callable[..., Any] = train_lm.train if stage.estimator == "builtin" else train_lm.train_with_lmplz
-    model = estimate(text, meta, stage.order, stage.prune, stage.discount_fallback, arpa if stage.files_too else None)
+    model = estimate(text, meta, stage.order, stage.limits, stage.discount_fallback, arpa if stage.files_too else None)
     model.save(f"{folder}/{file_name(group)}.lm")
     if "binary" in stage.files_too:
         train_lm.to_binary(arpa, f"{folder}/{file_name(group)}.bin")

@@ -82,7 +82,9 @@ def as_dictionary(path: Path) -> dict[tuple[str, ...], list[float]]:
     return found
 
 
-def written(sentences: list[list[str]], order: int, prune: list[int], folder: Path) -> dict[tuple[str, ...], list[float]]:
+def written(
+    sentences: list[list[str]], order: int, prune: list[int], folder: Path
+) -> dict[tuple[str, ...], list[float]]:
     text = collected(sentences)
     found = estimate(text.ids, len(text.words), order, prune, fallback=True)
     arpa.write(str(folder / "model.arpa"), found, text.ids, text.words)
@@ -166,6 +168,7 @@ def test_long_sentences_and_many_blocks_score_alike() -> None:
 
 
 PROSE = [line.lower().split() for seed in range(60) for line in document(random.Random(seed), 12).splitlines()]
+
 
 @pytest.mark.parametrize("prune", [[0], [0, 0, 1]])
 def test_is_what_lmplz_says(tmp_path: Path, prune: list[int]) -> None:
