@@ -5,7 +5,7 @@
     scripts/bench_models.py speed DATA          MB of text per core-second, beside kenlm's module
     scripts/bench_models.py train DATA LMPLZ    seconds and memory of training on 100 MB
 
-DATA is a folder of corpora (``wikipedia_en.jsonl.zst`` and others), LMPLZ the folder that scripts/build_kenlm.sh filled.
+DATA is a folder of corpora (``wikipedia_en.jsonl.zst`` and others), LMPLZ the one that scripts/build_kenlm.sh filled.
 """
 
 import json
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def equal(data: Path, folder: str) -> None:
                 ours, theirs = Path(place, "ours"), Path(place, "theirs")
                 found = estimate(text.ids, len(text.words), 5, prune)
                 arpa.write(str(ours), found, text.ids, text.words)
-                train_with_lmplz(text, {}, 5, prune, False, str(theirs))
+                train_with_lmplz(text, {}, 5, prune, fallback=False, arpa_path=str(theirs))
                 number, far = 0, np.zeros(2)
                 for (a, x), (b, y) in zip(sections(ours), sections(theirs), strict=True):
                     assert a == b, "other n-grams, or in another order"
@@ -139,9 +140,9 @@ def order(data: Path, folder: str = "") -> None:
     text = collect(training)
     wikitext = batch(texts(data, "wikitext2_valid_test", split="test"))
     for prune in ([0], [0, 0, 1]):
-        models: dict[str, NgramModel] = {"built-in": train(text, {}, 5, prune, False, None)}
+        models: dict[str, NgramModel] = {"built-in": train(text, {}, 5, prune, fallback=False, arpa_path=None)}
         if folder:
-            models["lmplz"] = train_with_lmplz(text, {}, 5, prune, False, None)
+            models["lmplz"] = train_with_lmplz(text, {}, 5, prune, fallback=False, arpa_path=None)
         for name, model in models.items():
             sums = Scorer(model, FORM, None).score(wikitext)
             say(
@@ -200,7 +201,7 @@ def speed(data: Path, folder: str) -> None:
     seen = cut(text, FORM)
     words = seen.texts(np.arange(len(seen.hashes)))
     bounds = seen.offsets.tolist()
-    lines = [" ".join(words[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    lines = [" ".join(words[a:b]) for a, b in pairwise(bounds)]
     say(step="normalize", mb_per_second=size / fastest(lambda: normalize(text)))
     say(step="normalize and cut into words", mb_per_second=size / fastest(lambda: cut(text, FORM)))
     say(
@@ -209,7 +210,7 @@ def speed(data: Path, folder: str) -> None:
     )
     for prune in ([0, 0, 1], [0]):
         with tempfile.TemporaryDirectory() as place:
-            model = train(collected, {}, 5, prune, False, f"{place}/arpa")
+            model = train(collected, {}, 5, prune, fallback=False, arpa_path=f"{place}/arpa")
             scorer = Scorer(model, FORM, None)
             binary = subprocess.run([f"{folder}/build_binary", f"{place}/arpa", f"{place}/bin"], capture_output=True)
             assert binary.returncode == 0, binary.stderr
@@ -239,9 +240,9 @@ def train_one(data: Path, folder: str, estimator: str) -> None:
     for prune in ([0, 0, 1], [0]):
         start = time.perf_counter(), time.process_time()
         if estimator == "builtin":
-            model = train(text, {}, 5, prune, False, None)
+            model = train(text, {}, 5, prune, fallback=False, arpa_path=None)
         else:
-            model = train_with_lmplz(text, {}, 5, prune, False, None)
+            model = train_with_lmplz(text, {}, 5, prune, fallback=False, arpa_path=None)
         wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
         child = resource.getrusage(resource.RUSAGE_CHILDREN)
         say(

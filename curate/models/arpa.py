@@ -72,6 +72,7 @@ def read(path: str, meta: dict[str, Any] | None = None) -> NgramModel:
     vocabulary = Vocabulary()
     ids: list[NDArray[np.int32]] = []
     values: list[NDArray[np.float32]] = []
+    known = 0
     for n, size in enumerate(sizes, 1):
         title = f"\\{n}-grams:".encode()
         place = mapped.find(title, start)

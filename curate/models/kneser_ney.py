@@ -5,8 +5,8 @@ that both give the same model of the same text:
 
 - The adjusted count ``a`` of an n-gram is its count if it has the highest order or begins with ``<s>``, and otherwise
   the number of different words that stand before it in the text, ``<s>`` among them (its continuation count).
-- ``D[k] = k - (k + 1) t[1] / (t[1] + 2 t[2]) t[k + 1] / t[k]`` for k = 1, 2, 3, where ``t[k]`` n-grams of the order have
-  adjusted count k (their equation 26); counts above 3 have the discount of 3. Counts of counts are taken before
+- ``D[k] = k - (k + 1) t[1] / (t[1] + 2 t[2]) t[k + 1] / t[k]`` for k = 1, 2, 3, where ``t[k]`` n-grams of the order
+  have adjusted count k (their equation 26); counts above 3 have the discount of 3. Counts of counts are taken before
   pruning.
 - ``u(w | c) = (a(c w) - D[a(c w)]) / sum_x a(c x)`` and ``p(w | c) = u(w | c) + g(c) p(w | c')``, where ``c'`` is the
   context without its first word and ``g(c)`` is the mass that discounts and pruned n-grams leave, over the same sum.
@@ -102,7 +102,7 @@ def thresholds(order: int, prune: Sequence[int]) -> list[int]:
 
 
 def estimate(
-    tokens: NDArray[np.int32], vocabulary: int, order: int, prune: Sequence[int] = (), fallback: bool = False
+    tokens: NDArray[np.int32], vocabulary: int, order: int, prune: Sequence[int] = (), *, fallback: bool = False
 ) -> Estimate:
     """Estimate a model of `tokens`.
 
@@ -145,7 +145,7 @@ def estimate(
     below = tokens  # per position, the index of the n-gram of the order below that ends there
     for length in range(1, order + 1):
         groups, at = _groups(tokens, reach, ranked, shared, length, order, vocabulary)
-        _set_discounts(result, length, groups.adjusted, fallback)
+        _set_discounts(result, length, groups.adjusted, fallback=fallback)
         if length == 1:
             prob = _unigrams(groups.adjusted, result.discounts[0])
             words = np.arange(vocabulary, dtype=np.int32)
@@ -174,10 +174,11 @@ class _Groups(NamedTuple):
     adjusted: NDArray[np.int32]
 
 
-def _set_discounts(result: Estimate, length: int, adjusted: NDArray[np.int32], fallback: bool) -> None:
+def _set_discounts(result: Estimate, length: int, adjusted: NDArray[np.int32], *, fallback: bool) -> None:
     """Discounts of one order from its counts of counts, in the single precision of lmplz."""
     found = np.bincount(adjusted[adjusted < 5], minlength=5).astype(np.float32)
     known = bool((found[1:4] > 0).all())
+    discounts = np.zeros(3, np.float32)
     if known:
         k = np.arange(1, 4, dtype=np.float32)
         ratio = found[1] / (found[1] + np.float32(2) * found[2])
@@ -263,7 +264,7 @@ def _shared(tokens, reach, ranked, order):
     return shared
 
 
-def _groups(tokens, reach, ranked, shared, length, order, vocabulary) -> tuple[_Groups, NDArray[np.int32]]:  # noqa: ANN001
+def _groups(tokens, reach, ranked, shared, length, order, vocabulary) -> tuple[_Groups, NDArray[np.int32]]:
     """Different n-grams of a length, and the index of the one that ends at each position (-1: none)."""
     size = vocabulary if length == 1 else _different(reach, ranked, shared, length)
     groups = _Groups(np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.int32))

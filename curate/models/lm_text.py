@@ -1,5 +1,6 @@
 """How a language model sees text: what is normalized, what a sentence is, what a token is. The same for training and
-scoring, and kept with the model."""
+scoring, and kept with the model.
+"""
 
 import re
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class Cut(NamedTuple):
 
 
 def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -> Cut:
-    """Sentences and tokens of a batch of documents.
+    r"""Sentences and tokens of a batch of documents.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -
 
     Examples
     --------
-    >>> seen = cut(TextBatch(pa.array(["A café.", "", "Two\\nlines"])), TextForm())
+    >>> seen = cut(TextBatch(pa.array(["A café.", "", "Two\nlines"])), TextForm())
     >>> seen.texts(np.arange(len(seen.hashes))), seen.offsets.tolist(), seen.sentences.documents.tolist()
     (['a', 'cafe', '.', 'two', 'lines'], [0, 3, 4, 5], [0, 1, 1, 3])
     """
@@ -131,7 +132,7 @@ class Subwords:
     def from_sentencepiece(cls, path: str) -> "Subwords":
         """From the file of a SentencePiece model; raises ``RunError`` when the library or the model is missing."""
         try:
-            import sentencepiece
+            import sentencepiece  # type: ignore[import-not-found]
         except ImportError:
             raise RunError("a SentencePiece model needs its library: pip install sentencepiece") from None
         try:

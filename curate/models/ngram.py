@@ -13,6 +13,7 @@ the known contexts that are as long or longer.
 
 import mmap
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
 
 import numba
@@ -90,7 +91,7 @@ class NgramModel:
     def words(self) -> list[str]:
         """The vocabulary by id."""
         offsets, text = self._arrays["word_offsets"].tolist(), self._arrays["word_text"].tobytes()
-        return [text[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+        return [text[start:end].decode() for start, end in pairwise(offsets)]
 
     def ids(self, hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Ids of words by the hash of their bytes, `UNK` for others, shape (tokens,)."""
@@ -110,12 +111,15 @@ class NgramModel:
 
         Examples
         --------
-        >>> from curate.models.vocabulary import model_of_texts
-        >>> model = model_of_texts(["a b a", "b a"], order=2)
+        >>> from curate.models.kneser_ney import SPECIAL
         >>> from curate.text.tokens import hash_of
-        >>> scores = model.score(np.array([hash_of("b"), hash_of("c")]), np.array([0, 1, 2]))
-        >>> scores.unknown.tolist(), bool(scores.log10_prob[0] > scores.log10_prob[1])
-        ([0, 1], True)
+        >>> hashes = np.array([hash_of(word) for word in (*SPECIAL, "to", "be")])
+        >>> ids = [np.arange(5, dtype=np.int32)[:, None], np.array([[3, 4]], np.int32)]
+        >>> values = [np.full((5, 2), (-1, -0.5), np.float32), np.array([[-0.25, 0]], np.float32)]
+        >>> model = build_from_ids({}, [*SPECIAL, "to", "be"], hashes, ids, values)
+        >>> scores = model.score(hashes[[3, 4, 0]], np.array([0, 2, 3]))
+        >>> scores.log10_prob.tolist(), scores.unknown.tolist()
+        ([-3.25, -3.0], [0, 1])
         """
         lines = len(offsets) - 1
         scores = Scores(np.zeros(lines), np.zeros(lines, np.int64))
@@ -174,7 +178,7 @@ def build_from_ids(
     for grams, numbers in zip(ids[1:], values[1:], strict=True):
         failed = _insert_whole(grams, numbers, len(words), cells, _floats(cells))
         if failed >= 0:
-            gram = [words[i] for i in grams[failed].tolist()]
+            gram: list[str] = [str(words[i]) for i in grams[failed].tolist()]
             raise ValueError(f"the model has {' '.join(gram)!r} but not {' '.join(gram[1:])!r}")
     return _model({**meta, "order": len(ids)}, words, hashes, values[0], cells)
 
@@ -298,7 +302,7 @@ def _find(cells, bucket, key):
         pass_first = np.uint64((first != key) & (first != _EMPTY))
         pass_second = np.uint64((second != key) & (second != _EMPTY)) & pass_first
         pass_third = np.uint64((third != key) & (third != _EMPTY)) & pass_second
-        if not pass_third or fourth == key or fourth == _EMPTY:
+        if not pass_third or (fourth == key) | (fourth == _EMPTY):
             return bucket + pass_first + pass_second + pass_third
         bucket += np.uint64(WIDTH)
         if bucket == np.uint64(len(cells)):

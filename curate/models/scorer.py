@@ -1,6 +1,7 @@
 """Scoring documents with an n-gram model: our own file, one in the ARPA format, or kenlm's binary file."""
 
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -79,7 +80,7 @@ class Scorer:
         document = np.repeat(np.arange(len(batch)), np.diff(lines))
         return Sums(
             # Added up document by document: a sum must not depend on what stands before it in the batch.
-            np.bincount(document, prob, len(batch)),
+            np.bincount(document, prob, len(batch)).astype(np.float64),
             by_document(lengths),
             by_document(scores.unknown),
             by_document(has.astype(np.int64)),
@@ -99,15 +100,12 @@ def _kenlm_scores(model: Any, seen: Cut) -> ngram.Scores:
     offsets = seen.offsets.tolist()
     words = seen.texts(np.arange(len(seen.hashes)))
     unknown = np.concatenate([[0], np.cumsum([word not in model for word in words])])
-    prob = [
-        model.score(" ".join(words[start:end]), bos=True, eos=True)
-        for start, end in zip(offsets, offsets[1:], strict=False)
-    ]
+    prob = [model.score(" ".join(words[start:end]), bos=True, eos=True) for start, end in pairwise(offsets)]
     return ngram.Scores(np.array(prob, np.float64), unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
 
 
 @lru_cache(maxsize=64)
-def open_scorer(path: str, form: TextForm | None = None, tokenizer: str | None = None) -> Scorer:
+def open_scorer(path: str, form: str = "{}", tokenizer: str | None = None) -> Scorer:
     """Open a model, once per process and path.
 
     Parameters
@@ -115,7 +113,7 @@ def open_scorer(path: str, form: TextForm | None = None, tokenizer: str | None =
     path
         A model of `train_lm`, one in the ARPA format, or kenlm's binary file.
     form
-        For the latter two, what their text is made of; a model of `train_lm` knows.
+        For the latter two, the `TextForm` of their text as JSON; a model of `train_lm` knows.
     tokenizer
         For the latter two, the path of a SentencePiece model or of a ``tokenizer.json``.
 
@@ -134,7 +132,7 @@ def open_scorer(path: str, form: TextForm | None = None, tokenizer: str | None =
             known = model.meta.get("tokenizer")
             return Scorer(model, TextForm(**model.meta["text"]), subwords(known) if known else None)
         found = _open_tokenizer(tokenizer)
-        return Scorer(arpa.read(path) if kind == "arpa" else _kenlm(path), form or TextForm(), found)
+        return Scorer(arpa.read(path) if kind == "arpa" else _kenlm(path), TextForm.model_validate_json(form), found)
     except ValueError as error:
         raise RunError(str(error)) from None
 

@@ -1,4 +1,4 @@
-"""Training an n-gram model on token ids that were collected shard by shard, with the built-in estimator or with lmplz."""
+"""Training an n-gram model on token ids collected shard by shard, with the built-in estimator or with lmplz."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def merge_collected(paths: Sequence[str], group: str) -> Collected:
     parts = [np.empty(0, np.int32)]
     for path in paths:
         fs, inner = storage.filesystem(path)
-        with fs.open(inner, "rb") as file, np.load(file) as arrays:
+        with fs.open(inner, "rb") as file, np.load(cast(Any, file)) as arrays:
             if f"{group}/ids" not in arrays:
                 continue
             words = arrays[f"{group}/words"].tobytes().decode().split("\n")
@@ -67,7 +67,7 @@ def merge_collected(paths: Sequence[str], group: str) -> Collected:
 
 
 def train(
-    text: Collected, meta: Mapping[str, Any], order: int, prune: Sequence[int], fallback: bool, arpa_path: str | None
+    text: Collected, meta: Mapping[str, Any], order: int, prune: Sequence[int], *, fallback: bool, arpa_path: str | None
 ) -> NgramModel:
     """Estimate a model; write it in the ARPA format too if there is a path for it.
 
@@ -77,7 +77,7 @@ def train(
         The text gives no model.
     """
     try:
-        found = estimate(text.ids, len(text.words), order, prune, fallback)
+        found = estimate(text.ids, len(text.words), order, prune, fallback=fallback)
     except ValueError as error:
         raise RunError(f"no model: {error}") from None
     if arpa_path:
@@ -111,6 +111,7 @@ def train_with_lmplz(
     meta: Mapping[str, Any],
     order: int,
     prune: Sequence[int],
+    *,
     fallback: bool,
     arpa_path: str | None,
 ) -> NgramModel:

@@ -42,7 +42,7 @@ class Vocabulary:
     def add_words(self, words: Sequence[str]) -> NDArray[np.int32]:
         """Ids of words given as text."""
         hashes = np.array([hash_of(word) for word in words], np.uint64)
-        return self.add(hashes, lambda chosen: [words[i] for i in chosen.tolist()])
+        return self.add(hashes, lambda chosen: [str(words[i]) for i in chosen.tolist()])
 
     def add(self, hashes: NDArray[np.uint64], texts: Callable[[NDArray[np.int64]], list[str]]) -> NDArray[np.int32]:
         """Ids of tokens, new ones for those not seen before.

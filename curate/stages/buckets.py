@@ -142,7 +142,7 @@ def _count(stage: Buckets, table: Table, bins: Mapping[str, list[int]], shard: S
         keys = ordered_bits(values[known & (groups == group)])
         if bins:
             keys = keys[np.isin(keys >> 16, bins.get(group, []))]
-        counts[group] = count(keys if bins else keys >> 16)
+        counts[group] = count(keys if bins else keys >> np.uint32(16))
     return {"counts": {group: found for group, found in counts.items() if found}}
 
 

@@ -163,7 +163,7 @@ class Perplexity(Annotator):
         from curate.models.scorer import open_scorer
 
         if trained is None:
-            return {None: open_scorer(self.path or "", self.text, self.tokenizer)}
+            return {None: open_scorer(self.path or "", self.text.model_dump_json(), self.tokenizer)}
         single = trained.manifest["by"] is None
         models = {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in trained.manifest["models"]}
         return {None: models[ALL]} if single else dict(models)

@@ -234,7 +234,14 @@ def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[s
     meta = {"text": stage.text.model_dump(mode="json"), "prune": list(stage.limits), **tokenizer}
     arpa = f"{folder}/{file_name(group)}.arpa"
     estimate: Callable[..., Any] = train_lm.train if stage.estimator == "builtin" else train_lm.train_with_lmplz
-    model = estimate(text, meta, stage.order, stage.limits, stage.discount_fallback, arpa if stage.files_too else None)
+    model = estimate(
+        text,
+        meta,
+        stage.order,
+        stage.limits,
+        fallback=stage.discount_fallback,
+        arpa_path=arpa if stage.files_too else None,
+    )
     model.save(f"{folder}/{file_name(group)}.lm")
     if "binary" in stage.files_too:
         train_lm.to_binary(arpa, f"{folder}/{file_name(group)}.bin")

@@ -23,10 +23,10 @@ from curate.text.batch import TextBatch
 from curate.text.unicode import SPACE, decode, tables
 
 PUNCTUATION = {
-    "，": ",", "。": ".", "、": ",", "„": '"', "”": '"', "“": '"', "«": '"', "»": '"', "１": '"', "」": '"', "「": '"',
-    "《": '"', "》": '"', "´": "'", "∶": ":", "：": ":", "？": "?", "！": "!", "（": "(", "）": ")", "；": ";", "–": "-",
-    "—": " - ", "．": ". ", "～": "~", "’": "'", "…": "...", "━": "-", "〈": "<", "〉": ">", "【": "[", "】": "]", "％": "%",
-    "►": "-",
+    "，": ",", "。": ".", "、": ",", "„": '"', "”": '"', "“": '"', "«": '"', "»": '"', "１": '"', "」": '"',
+    "「": '"', "《": '"', "》": '"', "´": "'", "∶": ":", "：": ":", "？": "?", "！": "!", "（": "(", "）": ")",
+    "；": ";", "–": "-", "—": " - ", "．": ". ", "～": "~", "’": "'", "…": "...", "━": "-", "〈": "<", "〉": ">",
+    "【": "[", "】": "]", "％": "%", "►": "-",
 }  # fmt: skip
 """What CCNet maps punctuation to. Its full-width digit one, a slip, never matters: digits are zeros by then."""
 
@@ -67,7 +67,7 @@ class _Images(NamedTuple):
 
 
 def normalize(batch: TextBatch, *, ccnet: bool = True, whole: bool = False) -> Sentences:
-    """Cut documents into lines and normalize them.
+    r"""Cut documents into lines and normalize them.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def normalize(batch: TextBatch, *, ccnet: bool = True, whole: bool = False) -> S
     Examples
     --------
     >>> import pyarrow as pa
-    >>> lines = normalize(TextBatch(pa.array(["Élan vital — in 1907!\\n\\n«Tabs»\\tgo", ""])))
+    >>> lines = normalize(TextBatch(pa.array(["Élan vital — in 1907!\n\n«Tabs»\tgo", ""])))
     >>> bytes(lines.data[: lines.offsets[1]]).decode(), bytes(lines.data[lines.offsets[1] :]).decode()
     ('elan vital  -  in 0000!', '"tabs"go')
     >>> lines.documents.tolist(), lines.sizes.tolist()

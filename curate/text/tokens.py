@@ -1,7 +1,7 @@
 """Tokens of language models: lines cut into words and marks, into what stands between spaces, or into characters.
 
-- ``words``: a run of letters, digits and marks as in `curate.text.words` (a character of a script without spaces alone),
-  or any other character that is not white space: punctuation marks are tokens.
+- ``words``: a run of letters, digits and marks as in `curate.text.words` (a character of a script without spaces is
+  one alone), or any other character that is not white space: punctuation marks are tokens.
 - ``spaces``: what stands between white space.
 - ``characters``: every character; white space is the token ``▁``.
 
@@ -54,7 +54,7 @@ def hash_of(token: str) -> np.uint64:
 
 
 def tokenize(lines: Sentences, unit: str) -> Tokens:
-    """Cut lines into tokens.
+    r"""Cut lines into tokens.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def tokenize(lines: Sentences, unit: str) -> Tokens:
     >>> import pyarrow as pa
     >>> from curate.text.batch import TextBatch
     >>> from curate.text.ccnet import normalize
-    >>> lines = normalize(TextBatch(pa.array(["It's 9 a.m.\\nin Osaka (大阪)"])), ccnet=False)
+    >>> lines = normalize(TextBatch(pa.array(["It's 9 a.m.\nin Osaka (大阪)"])), ccnet=False)
     >>> def of(unit):
     ...     tokens = tokenize(lines, unit)
     ...     return " ".join(bytes(lines.data[s:e]).decode() for s, e in zip(tokens.starts, tokens.ends))

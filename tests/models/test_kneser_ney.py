@@ -178,7 +178,7 @@ def test_is_what_lmplz_says(tmp_path: Path, prune: list[int]) -> None:
     assert {str(n): sum(len(gram) == n for gram in ours) for n in range(1, 6)} == committed["ngrams"]
     theirs = {tuple(gram.split(" ")): values for gram, values in committed["sample"].items()}
     if find_tool("lmplz"):
-        train_with_lmplz(collected(PROSE), {}, 5, prune, True, str(tmp_path / "lmplz.arpa"))
+        train_with_lmplz(collected(PROSE), {}, 5, prune, fallback=True, arpa_path=str(tmp_path / "lmplz.arpa"))
         whole = as_dictionary(tmp_path / "lmplz.arpa")
         assert farthest({gram: whole[gram] for gram in theirs}, theirs) < 1e-6, "the committed numbers are not lmplz's"
         theirs = whole
