@@ -50,7 +50,7 @@ class Tokens(NamedTuple):
 
 def hash_of(token: str) -> np.uint64:
     """Hash of one token."""
-    return hash_bytes(np.frombuffer(token.encode(), np.uint8))
+    return np.uint64(hash_bytes(np.frombuffer(token.encode(), np.uint8)))
 
 
 def tokenize(lines: Sentences, unit: str) -> Tokens:
