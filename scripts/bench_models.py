@@ -1,8 +1,8 @@
 """Figures of docs/perplexity.md: n-gram models beside lmplz and kenlm.
 
     scripts/bench_models.py equal DATA LMPLZ    our estimator's n-grams and numbers beside lmplz's, 1 MB and 50 MB
-    scripts/bench_models.py order DATA          bits of held-out text, other text and noise
-    scripts/bench_models.py speed DATA          MB of text per core-second, beside kenlm's module
+    scripts/bench_models.py order DATA LMPLZ    bits of held-out text, other text and noise
+    scripts/bench_models.py speed DATA LMPLZ    MB of text per core-second, beside kenlm's module
     scripts/bench_models.py train DATA LMPLZ    seconds and memory of training on 100 MB
 
 DATA is a folder of corpora (``wikipedia_en.jsonl.zst`` and others), LMPLZ the one that scripts/build_kenlm.sh filled.
@@ -141,13 +141,19 @@ def order(data: Path, folder: str = "") -> None:
     wikitext = batch(texts(data, "wikitext2_valid_test", split="test"))
     for prune in ([0], [0, 0, 1]):
         models: dict[str, NgramModel] = {"built-in": train(text, {}, 5, prune, fallback=False, arpa_path=None)}
-        if folder:
-            models["lmplz"] = train_with_lmplz(text, {}, 5, prune, fallback=False, arpa_path=None)
+        with tempfile.TemporaryDirectory() as place:
+            if folder:
+                file = f"{place}/arpa"
+                models["lmplz"] = train_with_lmplz(text, {}, 5, prune, fallback=False, arpa_path=file)
+                say(
+                    wikitext2_test=asked_of_kenlm(folder, file, wikitext),
+                    estimator="lmplz, asked by kenlm",
+                    prune=prune,
+                )
         for name, model in models.items():
             sums = Scorer(model, FORM, None).score(wikitext)
-            say(
-                wikitext2_test=perplexity(sums), estimator=name, prune=prune, oov=sums.unknown.sum() / sums.tokens.sum()
-            )
+            oov = sums.unknown.sum() / sums.tokens.sum()
+            say(wikitext2_test=perplexity(sums), estimator=name, prune=prune, oov=oov)
     scorer = Scorer(models["built-in"], FORM, None)
     rng = random.Random(2)
     sentences = texts(data, "langid_sentences")
@@ -174,6 +180,19 @@ def order(data: Path, folder: str = "") -> None:
             after = scorer.score(batch([noisy(t, kind, rng) for t in plain]))
             up = after.log10_prob < before.log10_prob
             say(text=name, noise=kind, documents=len(plain), share_with_more_bits=up.mean())
+
+
+def asked_of_kenlm(folder: str, file: str, text: TextBatch) -> float:
+    """Perplexity by kenlm's own module, a sentence at a time."""
+    import kenlm
+
+    subprocess.run([f"{folder}/build_binary", file, f"{file}.bin"], check=True, capture_output=True)
+    model = kenlm.Model(f"{file}.bin")
+    seen = cut(text, FORM)
+    words = seen.texts(np.arange(len(seen.hashes)))
+    lines = [words[a:b] for a, b in pairwise(seen.offsets.tolist()) if b > a]
+    total = sum(model.score(" ".join(line)) for line in lines)
+    return 10 ** (-total / sum(len(line) + 1 for line in lines))
 
 
 def perplexity(sums: Any) -> float:
