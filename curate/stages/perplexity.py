@@ -17,8 +17,12 @@ from curate.models.lm_text import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
 
 if TYPE_CHECKING:
+    from curate.engine.context import Context
     from curate.models.scorer import Scorer, Sums
     from curate.text.batch import TextBatch
+
+
+PLACES = "_models.json"
 
 
 class Perplexity(Annotator):
@@ -136,10 +140,17 @@ class Perplexity(Annotator):
         if hint:
             yield Problem(("path",), f"{path!r} is a binary file of kenlm, whose module is not there", hint)
 
-    def load_with(self, inputs: Mapping[str, Artifact]) -> Annotate:
+    def prepare(self, ctx: "Context") -> None:
+        """Say where the models are: beside this artifact, in a run's directory that may be moved."""
+        places = {name: artifact.path.rpartition("/")[2] for name, artifact in ctx.inputs.items()}
+        storage.write_json(f"{ctx.path}/{PLACES}", places)
+
+    def load_prepared(self, path: str) -> Annotate:
         """Map the models into memory."""
-        scorers = self._scorers(inputs.get(self.model or ""))
-        others = self._scorers(inputs[self.against]) if self.against else None
+        places = storage.read_json(f"{path}/{PLACES}")
+        trained = {name: Artifact(name, f"{path.rpartition('/')[0]}/{place}", "") for name, place in places.items()}
+        scorers = self._scorers(trained.get(self.model or ""))
+        others = self._scorers(trained[self.against]) if self.against else None
         schema = self.columns()
 
         def annotate(batch: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
