@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from curate import storage
+from curate.artifact import Artifact
 from curate.errors import Problem
-from curate.models.lm_text import TextForm, file_name
+from curate.models.lm_text import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
 
 if TYPE_CHECKING:
-    from curate.artifact import Artifact
     from curate.engine.context import Context
     from curate.models.scorer import Scorer, Sums
     from curate.text.batch import TextBatch
+
+
+PLACES = "_models.json"
 
 
 class Perplexity(Annotator):
@@ -138,15 +141,16 @@ class Perplexity(Annotator):
             yield Problem(("path",), f"{path!r} is a binary file of kenlm, whose module is not there", hint)
 
     def prepare(self, ctx: "Context") -> None:
-        """Note where the models of each stage lie, beside this artifact."""
-        storage.write_json(f"{ctx.path}/{MODELS}", {name: _models(ctx.inputs[name]) for name in self.references()})
+        """Say where the models are: beside this artifact, in a run's directory that may be moved."""
+        places = {name: artifact.path.rpartition("/")[2] for name, artifact in ctx.inputs.items()}
+        storage.write_json(f"{ctx.path}/{PLACES}", places)
 
     def load_prepared(self, path: str) -> Annotate:
         """Map the models into memory."""
-        trained = storage.read_json(f"{path}/{MODELS}")
-        root = path.rpartition("/")[0]
-        scorers = self._scorers(root, trained[self.model] if self.model else None)
-        others = self._scorers(root, trained[self.against]) if self.against else None
+        places = storage.read_json(f"{path}/{PLACES}")
+        trained = {name: Artifact(name, f"{path.rpartition('/')[0]}/{place}", "") for name, place in places.items()}
+        scorers = self._scorers(trained.get(self.model or ""))
+        others = self._scorers(trained[self.against]) if self.against else None
         schema = self.columns()
 
         def annotate(batch: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
@@ -165,26 +169,15 @@ class Perplexity(Annotator):
 
         return annotate
 
-    def _scorers(self, root: str, trained: "Models | None") -> "dict[str | None, Scorer]":
+    def _scorers(self, trained: Artifact | None) -> "dict[str | None, Scorer]":
         """Models by group; one for all documents is that of None."""
         from curate.models.scorer import open_scorer
 
         if trained is None:
             return {None: open_scorer(self.path or "", self.text.model_dump_json(), self.tokenizer)}
-        return {group: open_scorer(f"{root}/{file}") for group, file in trained}
-
-
-Models = list[tuple[str | None, str]]
-"""Groups and files below the run's root; None is the group of the one model for all documents."""
-
-MODELS = "models.json"
-
-
-def _models(trained: "Artifact") -> Models:
-    """The models of a `train_lm` stage."""
-    folder = trained.path.rpartition("/")[2]
-    single = trained.manifest["by"] is None
-    return [(None if single else group, f"{folder}/{file_name(group)}.lm") for group in trained.manifest["models"]]
+        single = trained.manifest["by"] is None
+        models = {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in trained.manifest["models"]}
+        return {None: models[ALL]} if single else dict(models)
 
 
 def _score(
