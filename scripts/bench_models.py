@@ -9,6 +9,7 @@ DATA is a folder of corpora (``wikipedia_en.jsonl.zst`` and others), LMPLZ the o
 """
 
 import json
+import os
 import random
 import re
 import resource
@@ -21,6 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pyarrow as pa
 import zstandard
@@ -30,7 +32,7 @@ from curate.models.kneser_ney import estimate
 from curate.models.lm_text import TextForm, cut
 from curate.models.ngram import NgramModel
 from curate.models.scorer import Scorer
-from curate.models.train_lm import Collected, train, train_with_lmplz
+from curate.models.train_lm import FOLDER, Collected, train, train_with_lmplz
 from curate.models.vocabulary import Vocabulary, with_bounds
 from curate.text.batch import TextBatch
 from curate.text.ccnet import normalize
@@ -242,6 +244,29 @@ def speed(data: Path, folder: str) -> None:
                 ours_from_text=size / fastest(lambda s=scorer: s.score(text)),
                 farthest_sentence=far.max(),
             )
+            bound(model, seen, prune)
+
+
+@numba.njit
+def gather(cells: np.ndarray, places: np.ndarray, found: np.ndarray) -> None:
+    """Loads that do not wait for each other: what a query cannot do without, and nothing else."""
+    for i in range(len(places)):
+        found[np.uint64(i)] = cells[places[np.uint64(i)], 0]
+
+
+def bound(model: NgramModel, seen: Any, prune: list[int]) -> None:
+    """Nanoseconds of a query per token, and of one load at a random place of its table of n-grams."""
+    cells, tokens = model._arrays["cells"], len(seen.hashes) + len(seen.offsets) - 1
+    places = np.random.default_rng(0).integers(0, len(cells), 2_000_000).astype(np.uint64)
+    found = np.empty(len(places), np.uint64)
+    gather(cells, places, found)
+    load = fastest(lambda: gather(cells, places, found)) / len(places)
+    whole = fastest(lambda: model.score(seen.hashes, seen.offsets)) / tokens
+    words = fastest(lambda: model.ids(seen.hashes)) / len(seen.hashes)
+    say(
+        prune=prune, table_mb=cells.nbytes / 1e6, ns_of_query_per_token=whole * 1e9, ns_of_finding_its_word=words * 1e9,
+        ns_of_a_load=load * 1e9, loads_that_take_as_long=whole / load,
+    )  # fmt: skip
 
 
 def training(data: Path, folder: str) -> None:
@@ -282,6 +307,8 @@ def say(**facts: Any) -> None:
 
 if __name__ == "__main__":
     task, place, tools = sys.argv[1], Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else ""
+    if tools:
+        os.environ[FOLDER] = tools
     if task.startswith("train-"):
         train_one(place, tools, task.removeprefix("train-"))
     else:
