@@ -122,7 +122,7 @@ def train_with_lmplz(
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "text").write_bytes(b"".join(_sentences(text)))
         command = [program, "-o", str(order), "--text", f"{folder}/text", "--arpa", f"{folder}/arpa", "-T", folder]
-        command += ["-S", "50%", "--prune", *map(str, prune or [0])]
+        command += ["-S", "20%", "--prune", *map(str, prune or [0])]
         command += ["--discount_fallback"] if fallback else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
