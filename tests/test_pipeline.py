@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import Pipeline
+from curate.cli import _say_what
 from curate.errors import ConfigError, RunError
 from curate.pipeline import balance
 from curate.plan import plan, status
@@ -204,3 +205,24 @@ def test_a_run_in_a_folder_of_its_own_name(data: Path, tmp_path: Path) -> None:
     done = curate("run", write_config(tmp_path / "c.yaml", config), cwd=tmp_path, env={**os.environ})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "x" / "report.html").is_file()
+
+
+def test_the_command_says_what_every_stage_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": "a", "text": "\u200b"}, {"id": "b", "text": "short"}, {"id": "c", "text": "a long enough line"}]
+    (tmp_path / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stages = {
+        "read": {"sources": {"web": {"path": str(tmp_path / "web.jsonl")}}},
+        "clean": {},
+        "size": {},
+        "select": {"drop": {"short": "text_bytes < 10"}},
+    }
+    pipeline = Pipeline.from_mapping(
+        {"run": {"root": str(tmp_path / "run")}, "engine": {"workers": 0}, "stages": stages}
+    )
+    pipeline.run()
+    _say_what(pipeline)
+    assert capsys.readouterr().out.splitlines() == [
+        "read  3 in, 3 kept",
+        "clean  3 in, 2 kept, 1 dropped (emptied 1)",
+        "select  2 in, 1 kept, 1 dropped (short 1)",
+    ]

@@ -318,8 +318,9 @@ def _hint(fs: AbstractFileSystem, inner: str) -> str:
         names = sorted(str(path).rstrip("/").rpartition("/")[2] for path in fs.ls(folder, detail=False))
         if not names:
             return f"the folder {folder!r} is empty"
-        if _WILDCARD.search(parts[depth]):
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            return f"the folder {folder!r} holds {', '.join(names[:5])}{more}"
-        return f"in {folder!r}: {nearest(parts[depth], names[:1000])}"
+        hint = "" if _WILDCARD.search(parts[depth]) else nearest(parts[depth], names[:1000])
+        if hint.startswith("did you mean"):
+            return f"in {folder!r}: {hint}"
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        return f"the folder {folder!r} holds {', '.join(names[:5])}{more}"
     return ""

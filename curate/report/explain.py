@@ -201,10 +201,21 @@ def _explained(run: RunRecord, table: StageRecord, later: StageRecord | None, sh
         destination=_destination(run, document, annotations),
         difference=_difference(table, document, clusters),
         emptied_by=later and later.name,
+        emptied_for=_reason(later, document["id"], shard.name),
         cuts=tuple(_cuts(run, document["id"], shard.name)),
         items=tuple(_items(run, document["text"].encode(), annotations)),
         cleaned=tuple(_cleaned(run, document["id"], shard.name)),
     )
+
+
+def _reason(later: StageRecord | None, own: bytes, shard: str) -> tuple[str, str] | None:
+    """Why the next table has not got the document, and the detail, where that stage lists what it dropped."""
+    path = later and f"{later.artifact.path}/dropped/part-{shard}.parquet"
+    if not path or not storage.exists(path):
+        return None
+    listed = read_part(path)
+    found = listed.take(_rows_equal(listed.column("id"), own)).to_pylist()
+    return (found[0]["reason"], found[0]["detail"]) if found else None
 
 
 def _items(run: RunRecord, text: bytes, annotations: dict[str, dict[str, Any]]) -> Iterator[FoundItem]:

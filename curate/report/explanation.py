@@ -149,7 +149,9 @@ class Explanation:
     difference
         How its words differ from those of the copy that is kept; empty when it is that copy or has none.
     emptied_by
-        The stage that cut everything out of it, so that it is in no later table; None otherwise.
+        The stage that dropped it, so that it is in no later table; None otherwise.
+    emptied_for
+        The reason and its detail, where that stage (`extract`) lists them.
     cuts
         What was cut out of it, by stage.
     items
@@ -173,6 +175,7 @@ class Explanation:
     destination: Destination | None
     difference: tuple[str, ...]
     emptied_by: str | None = None
+    emptied_for: tuple[str, str] | None = None
     cuts: tuple[Cut, ...] = ()
     items: tuple[FoundItem, ...] = ()
     cleaned: tuple[Cleaned, ...] = ()
@@ -200,6 +203,9 @@ class Explanation:
         return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
     def _decision(self) -> list[str]:
+        if self.emptied_for is not None:
+            reason, detail = self.emptied_for
+            return [f"dropped by {self.emptied_by!r}: {reason} ({detail})"]
         if self.emptied_by is not None:
             changed = {kind for entry in self.cleaned if entry.stage == self.emptied_by for kind, _, _ in entry.kinds}
             why = "too many of its words were cut out" if TOO_MUCH in changed else "nothing of its text was left"

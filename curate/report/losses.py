@@ -3,6 +3,7 @@
 A section is made of its part of the facts. It states its finding, draws it, and gives the same numbers as a table.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
@@ -227,7 +228,12 @@ def _places(entry: Facts) -> Iterator[str]:
 def duplicates(part: Sequence[Facts], _: Facts) -> Section:
     """How much is a copy of something else, in which sources, and how large the clusters are."""
     kinds = {"exact": "exact", "minhash": "near"}
-    shares = [f"{percent(found['copies'], found['documents'])} are {kinds[found['kind']]} copies" for found in part]
+    named = Counter(found["kind"] for found in part)
+    shares = [
+        f"{percent(found['copies'], found['documents'])} are {kinds[found['kind']]} copies"
+        + (f" by {found['stage']}" if named[found["kind"]] > 1 else "")
+        for found in part
+    ]
     if any(found["copies"] for found in part):
         finding = f"Of all documents, {' and '.join(shares)} of another one"
     else:

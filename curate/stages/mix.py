@@ -177,13 +177,14 @@ class Mix(Stage):
         from curate.models.budget import largest_budget
 
         source = min((source for source in shares if shares[source]), key=lambda s: most[s] / shares[s])
+        capped = "`on_shortage: cap`" + (" without 'max'" if self.budgets[-1] == MAX else "")
         return Problem(
             ("budgets", position),
             f"source {source!r} would have to give {self._show(round(shares[source] * budget))} "
             f"({shares[source]:.1%} of {self._show(budget)}), but gives at most {self._show(most[source])} "
             f"in {self.epochs_of(source):g} epoch{'s' if self.epochs_of(source) != 1 else ''}",
             f"weights and epochs allow a budget of {largest_budget(shares, most)} at most; "
-            "`on_shortage: cap` takes what there is",
+            f"{capped} takes what there is",
         )
 
     def _show(self, size: int) -> str:
@@ -268,7 +269,9 @@ class Mix(Stage):
         if empty and self.on_shortage == "error":
             problems = [Problem(("weights", source), f"nothing was kept of {source!r}") for source in empty]
         elif not problems and self.budgets[-1] == MAX and limit <= max([0, *budgets[:-1]]):
-            problems = [Problem(("budgets", len(budgets) - 1), f"'max' comes to {limit}, no more than the rung before")]
+            message = f"'max' comes to {limit}, no more than the rung before"
+            hint = "leave 'max' out, or the rungs that are no smaller"
+            problems = [Problem(("budgets", len(budgets) - 1), message, hint)]
         if problems:
             raise ConfigError([Problem((*where, *found.where), found.message, found.hint) for found in problems])
         targets = {

@@ -5,6 +5,8 @@ page is listed, and how many listed words and parts of words are in the address.
 """
 
 import importlib.util
+import tarfile
+import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from curate.text.batch import TextBatch
 
 _LISTS = ("domains", "words", "soft_words", "substrings")
+_PART = 4096  # entries of a list of hosts that are looked at together; one usable entry is enough
 
 
 class Urls(Annotator):
@@ -57,9 +60,13 @@ class Urls(Annotator):
         return {name: path for name in _LISTS if (path := getattr(self, name)) is not None}
 
     def check(self, known: Known) -> Iterable[Problem]:
-        """The package with the public suffix list is there."""
+        """The package with the public suffix list is there, and lists can be read and have an entry."""
         if importlib.util.find_spec("tldextract") is None:
             yield Problem((), "tldextract cannot be imported", "`urls` needs: pip install 'curate[web]'")
+            return
+        for name, path in self.files().items():
+            if storage.exists(path) and (wrong := _wrong_with(name, path)):
+                yield Problem((name,), wrong, self.where_to_get(name))
 
     def where_to_get(self, field: str) -> str:
         """What the file holds."""
@@ -95,6 +102,29 @@ class Urls(Annotator):
             return pa.RecordBatch.from_arrays(cast, schema=schema)
 
         return annotate
+
+
+def _wrong_with(name: str, path: str) -> str | None:
+    """Why a list is of no use; None for one that has an entry.
+
+    Lists of hosts are collected by machines and may have a broken line among millions; such a line names no host. A
+    list of words is written by people, and one that is not UTF-8 would find nothing, in silence.
+    """
+    from curate.text.blocklists import Blocklist, lines
+
+    try:
+        entries = list(lines(_read(path)))
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        return f"{path!r} cannot be read: {error}"
+    if name != "domains":
+        broken = next((entry for entry in entries if "\ufffd" in entry), None)
+        if broken is not None:
+            return f"{path!r} is not UTF-8: {broken!r}"
+        return None if entries else f"{path!r} has no entry"
+    parts = (entries[first : first + _PART] for first in range(0, len(entries), _PART))
+    if not any(len(Blocklist(part)) for part in parts):
+        return f"no entry of {path!r} is a host or the address of a page"
+    return None
 
 
 def _read(path: str) -> bytes:

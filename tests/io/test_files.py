@@ -188,12 +188,15 @@ def test_a_file_that_changes_stops_the_run(tmp_path: Path) -> None:
         ("corpsu/*.jsonl", "did you mean 'corpus'?"),
         ("corpus/b.jsonl", "did you mean 'a.jsonl'?"),
         ("corpus/*.parquet", "holds a.jsonl"),
+        ("nothing-like-it.jsonl", "holds corpus, many0, many1, many2, many3 and 2 more"),
         ("void/*", "is empty"),
     ],
 )
 def test_a_pattern_that_matches_nothing(tmp_path: Path, pattern: str, hint: str) -> None:
     fill(tmp_path, "corpus/a.jsonl")
     (tmp_path / "void").mkdir()
+    for number in range(5):
+        (tmp_path / f"many{number}").mkdir()
     ((unmatched, said),) = list_files([f"{tmp_path}/{pattern}"]).unmatched
     assert unmatched == f"{tmp_path}/{pattern}"
     assert hint in said

@@ -10,8 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from curate import Pipeline
 from curate.artifact import Artifact
 from curate.engine.local import LocalEngine
+from curate.report.explain import explain
 from curate.stage import Known
 from curate.stages.extract import Extract
 from curate.table import DOCUMENT, Table, read_part
@@ -99,6 +101,18 @@ def test_size_limit(tmp_path: Path) -> None:
     table = extract([small, large], tmp_path, max_html_bytes=len(small))
     assert [row["source_id"] for row in rows(table)] == ["0"]
     assert dropped(table) == [("too_large", f"{len(large)} bytes")]
+
+
+def test_explain_tells_why_a_page_was_dropped(tmp_path: Path) -> None:
+    (tmp_path / "large.html").write_text("<html><body>" + "<div>" * 400 + "text</body></html>")
+    (tmp_path / "none.html").write_text("<html><body></body></html>")
+    (tmp_path / "page.html").write_text(page(1))
+    stages = {"read": {"sources": {"web": {"path": str(tmp_path / "*.html")}}}, "extract": {"max_html_bytes": 2000}}
+    root = str(tmp_path / "run")
+    Pipeline.from_mapping({"run": {"root": root}, "engine": {"workers": 0}, "stages": stages}).run()
+    assert "dropped by 'extract': too_large (2030 bytes)" in explain(root, "web/large.html").render()
+    assert "dropped by 'extract': no_text (26 bytes)" in explain(root, "web/none.html").render()
+    assert "dropped" not in explain(root, "web/page.html").render()
 
 
 def test_what_the_extractor_cannot_do_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,8 +216,9 @@ def test_a_source_that_gives_nothing_is_a_shortage(table: Table, tmp_path: Path)
 
 def test_max_below_the_rung_before_is_named(table: Table, tmp_path: Path) -> None:
     weights = {"web": 0.2, "books": 0.7, "notes": 0.1}
-    with pytest.raises(ConfigError, match="'max' comes to"):
+    with pytest.raises(ConfigError, match="'max' comes to") as raised:
         mixed(Mix(budgets=["60K", "max"], weights=weights, on_shortage="cap"), table, tmp_path)
+    assert "leave 'max' out" in raised.value.problems[0].hint
 
 
 # -- before any data is read -------------------------------------------------------------------------------------------
@@ -262,6 +263,18 @@ def test_check_names_mistakes(fields: dict[str, Any], where: tuple | None, messa
     assert found_where == where
     assert message in found_message
     assert hint in found_hint
+
+
+def test_hint_of_a_shortage_leads_to_a_run_that_works(table: Table, tmp_path: Path) -> None:
+    weights = {"web": 0.2, "books": 0.7, "notes": 0.1}
+    with pytest.raises(ConfigError) as raised:
+        mixed(Mix(budgets=["60K", "max"], weights=weights), table, tmp_path / "short")
+    assert "`on_shortage: cap` without 'max' takes what there is" in raised.value.problems[0].hint
+    with pytest.raises(ConfigError) as raised:
+        mixed(Mix(budgets=["60K", "70K"], weights=weights), table, tmp_path / "long")
+    assert "`on_shortage: cap` takes what there is" in raised.value.problems[0].hint
+    taken = mixed(Mix(budgets=["60K", "70K"], weights=weights, on_shortage="cap"), table, tmp_path / "capped")
+    assert len(taken.sidecars[-1].manifest["plan"]["rungs"]) == 2
 
 
 def test_bound_knows_epochs_caps_and_tokenizers() -> None:

@@ -71,6 +71,31 @@ def test_a_list_without_hosts(tmp_path: Path) -> None:
         Urls(domains=str(tmp_path / "l")).load()
 
 
+@pytest.mark.parametrize(
+    ("field", "data", "message"),
+    [
+        ("domains", "caf\u00e9 au lait\n".encode("latin-1"), "is a host"),
+        ("domains", gzip.compress(b"example.org\n")[:-9], "cannot be read"),
+        ("domains", b"# none\n", "is a host"),
+        ("words", "caf\u00e9\n".encode("latin-1"), "is not UTF-8"),
+        ("soft_words", "casino\n".encode("utf-16"), "is not UTF-8"),
+        ("substrings", b"# none\n\n", "has no entry"),
+    ],
+)
+def test_a_list_of_no_use_is_said_before_the_run(tmp_path: Path, field: str, data: bytes, message: str) -> None:
+    (tmp_path / "l").write_bytes(data)
+    (problem,) = Urls(**{field: str(tmp_path / "l")}).check(Known(pa.schema([]), {}, {}))
+    assert problem.where == (field,)
+    assert message in problem.message
+
+
+def test_useful_lists_pass_the_check(files: dict[str, str], tmp_path: Path) -> None:
+    nothing = Known(pa.schema([]), {}, {})
+    assert list(Urls(**files).check(nothing)) == []
+    (tmp_path / "l").write_bytes(b"not a host\n" * 5000 + b"caf\xe9.example\nexample.org\n")
+    assert list(Urls(domains=str(tmp_path / "l")).check(nothing)) == []
+
+
 def test_the_extra_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Known(pa.schema([]), {}, {})
     assert list(Urls().check(nothing)) == []
