@@ -313,7 +313,8 @@ class Pipeline:
             sidecars = tuple(dict.fromkeys(name for node in group for name in node.sidecars))
             members = [(node.stage, node.artifact) for node in group if isinstance(node.stage, Annotator)]
             table = self._table(first.table, sidecars)
-            for node, body in zip(group, annotate(members, table, engine), strict=True):
+            inputs = {name: self.nodes[name].artifact for node in group for name in node.stage.references()}
+            for node, body in zip(group, annotate(members, table, engine, inputs), strict=True):
                 finish(node.stage, node.artifact, table, body, node.payload)
         else:
             inputs = {name: self.nodes[name].artifact for name in first.stage.references()}
@@ -363,7 +364,9 @@ class Pipeline:
 def execute(stage: Stage, ctx: Context, payload: Mapping[str, Any]) -> None:
     """Run one stage to its manifest."""
     body = (
-        annotate([(stage, ctx.artifact)], ctx.table, ctx.engine)[0] if isinstance(stage, Annotator) else stage.run(ctx)
+        annotate([(stage, ctx.artifact)], ctx.table, ctx.engine, ctx.inputs)[0]
+        if isinstance(stage, Annotator)
+        else stage.run(ctx)
     )
     finish(stage, ctx.artifact, ctx.table, body, payload)
 

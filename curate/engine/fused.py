@@ -1,7 +1,7 @@
 """One pass over the text for all annotators that are ready: the text is read, cut into words and hashed once."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -23,8 +23,21 @@ Member = tuple[Annotator, Artifact]
 _LOADED: dict[tuple[str, str, str], Annotate] = {}
 
 
-def annotate(members: Sequence[Member], table: Table, engine: Engine) -> list[dict[str, Any]]:
+def annotate(
+    members: Sequence[Member], table: Table, engine: Engine, inputs: Mapping[str, Artifact] | None = None
+) -> list[dict[str, Any]]:
     """Run all `members` in one pass over each shard of `table`, skipping what has a receipt.
+
+    Parameters
+    ----------
+    members
+        Annotators and where they write.
+    table
+        The documents, with the columns that the members require.
+    engine
+        Runs tasks.
+    inputs
+        Artifacts of the stages that members reference, by name; what `Annotator.prepare` finds in its context.
 
     Returns
     -------
@@ -36,7 +49,10 @@ def annotate(members: Sequence[Member], table: Table, engine: Engine) -> list[di
     RunError
         A shard failed, or an annotator broke its promise (columns, types or rows).
     """
-    contexts = [Context(artifact, table, engine) for _, artifact in members]
+    contexts = [
+        Context(artifact, table, engine, {name: (inputs or {})[name] for name in stage.references()})
+        for stage, artifact in members
+    ]
     for (stage, _), context in zip(members, contexts, strict=True):
         stage.prepare(context)
     keys = [shard.name for shard in table.shards]

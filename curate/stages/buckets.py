@@ -1,0 +1,172 @@
+"""Cut the documents of each group into buckets by a measurement, as CCNet's head, middle and tail by perplexity."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from curate.artifact import Artifact, Shard
+from curate.errors import Problem
+from curate.models.quantiles import add, count, locate, ordered_bits, values_of
+from curate.stage import Known, Stage
+from curate.table import ParquetWriter, Table
+
+if TYPE_CHECKING:
+    from curate.engine.context import Context
+
+ALL = "all"
+
+
+class Buckets(Stage):
+    """Name the bucket of each document: that of the cuts which its value reaches.
+
+    Cuts are quantiles of the corpus (Wenzek et al. 2020, section 3.3, take the 30th and 60th of each language), or
+    given. The cut of a quantile q of n documents is the value with the rank floor(q n), counted from 0: with no ties,
+    floor(q n) documents lie below it. Values are compared in single precision; null has no bucket.
+
+    Examples
+    --------
+    >>> Buckets(column="kenlm_perplexity", by="lang_code", into="kenlm_bucket").requires()
+    ('kenlm_perplexity', 'lang_code')
+    """
+
+    stage: Literal["buckets"] = "buckets"
+    version: ClassVar[int] = 1
+
+    column: str = Field(default="kenlm_perplexity", description="the measurement")
+    by: str | None = Field(default=None, description="a column such as lang_code: each of its values has its own cuts")
+    names: tuple[str, ...] = Field(
+        default=("head", "middle", "tail"), min_length=2, description="buckets, from low values to high ones"
+    )
+    quantiles: tuple[float, ...] | None = Field(
+        default=None, description="shares of documents below the cuts; 0.3 and 0.6 (CCNet's) unless given or `cuts` is"
+    )
+    cuts: tuple[float, ...] | dict[str, tuple[float, ...]] | None = Field(
+        default=None, description="values to cut at instead, or a list of them for each value of `by`"
+    )
+    into: str = Field(default="kenlm_bucket", pattern=r"^[a-z][a-z0-9_]*$", description="the column that is written")
+
+    @model_validator(mode="after")
+    def _fit(self) -> "Buckets":
+        if self.cuts is not None and self.quantiles is not None:
+            raise ValueError("give `cuts` or `quantiles`, not both")
+        if isinstance(self.cuts, Mapping) and self.by is None:
+            raise ValueError("`cuts` by name go with `by`")
+        given = self.cuts.values() if isinstance(self.cuts, Mapping) else [self.cuts or self.shares]
+        for cuts in given:
+            if len(cuts) != len(self.names) - 1:
+                raise ValueError(f"{len(self.names)} buckets need {len(self.names) - 1} cuts, not {len(cuts)}")
+            if any(low >= high for low, high in pairwise(cuts)):
+                raise ValueError("cuts must rise")
+        if self.cuts is None and not all(0 < share < 1 for share in self.shares):
+            raise ValueError("quantiles lie between 0 and 1")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Quantiles to cut at."""
+        return self.quantiles or (0.3, 0.6)
+
+    def requires(self) -> tuple[str, ...]:
+        """The measurement and the group."""
+        return (self.column, *([self.by] if self.by else []))
+
+    def place(self, column: str) -> tuple[str | int, ...]:
+        """Where `column` is named."""
+        return ("column",) if column == self.column else ("by",)
+
+    def columns(self) -> pa.Schema:
+        """The bucket; null where there is no value, no group or no cut for it."""
+        return pa.schema([(self.into, pa.dictionary(pa.int32(), pa.string()))])
+
+    def check(self, known: Known) -> Iterable[Problem]:
+        """The measurement is a number, the group a text."""
+        if self.column in known.columns.names:
+            kind = known.columns.field(self.column).type
+            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+                yield Problem(("column",), f"{self.column!r} holds {kind}, not numbers")
+
+    def run(self, ctx: "Context") -> dict[str, Any]:
+        """Find the cuts in two passes over the column, then name buckets."""
+        cuts = self._cuts(ctx)
+        results = ctx.map_shards(partial(_write, self, ctx.table, ctx.artifact, cuts))
+        flow: dict[str, Any] = {}
+        sizes: dict[str, dict[str, int]] = {}
+        for shard, result in zip(ctx.table.shards, results, strict=True):
+            entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
+            entry["in"] += shard.rows
+            entry["kept"] += shard.rows
+            add(sizes.setdefault(shard.source, {}), result["buckets"])
+        return {"flow": flow, "cuts": cuts, "buckets": sizes}
+
+    def _cuts(self, ctx: "Context") -> dict[str, list[float]]:
+        """Cuts by group; those of `ALL` hold for every group that has none."""
+        if isinstance(self.cuts, Mapping):
+            return {group: list(cuts) for group, cuts in self.cuts.items()}
+        if self.cuts is not None:
+            return {ALL: list(self.cuts)}
+        upper = _total(ctx.map_shards(partial(_count, self, ctx.table, {}), phase="upper"))
+        ranks = {g: [int(q * sum(counts.values()) + 1e-9) for q in self.shares] for g, counts in upper.items()}
+        places = {group: locate(upper[group], ranks[group]) for group in upper}
+        bins = {group: sorted({key for key, _ in found}) for group, found in places.items()}
+        lower = _total(ctx.map_shards(partial(_count, self, ctx.table, bins), phase="lower"))
+        cuts: dict[str, list[float]] = {}
+        for group, found in sorted(places.items()):
+            keys = []
+            for key, rank in found:
+                inside = {k: n for k, n in lower[group].items() if int(k) >> 16 == key}
+                keys.append(locate(inside, [rank])[0][0])
+            cuts[group] = values_of(np.array(keys, np.uint32)).tolist()
+        return cuts
+
+
+def _values(stage: Buckets, table: Table, shard: Shard) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Measurements, NaN for null, and groups."""
+    columns = table.read(shard, stage.requires())
+    values = columns.column(stage.column).cast(pa.float64()).to_numpy().astype(np.float32)
+    groups = np.full(len(values), ALL, object) if stage.by is None else None
+    return values, np.array(columns.column(stage.by).to_pylist(), object) if groups is None else groups
+
+
+def _count(stage: Buckets, table: Table, bins: Mapping[str, list[int]], shard: Shard) -> dict[str, Any]:
+    """By group, upper halves of the values, or the values whose upper half is in `bins`."""
+    values, groups = _values(stage, table, shard)
+    known = ~np.isnan(values)
+    counts = {}
+    for group in sorted({group for group in groups.tolist() if group is not None}):
+        keys = ordered_bits(values[known & (groups == group)])
+        if bins:
+            keys = keys[np.isin(keys >> 16, bins.get(group, []))]
+        counts[group] = count(keys if bins else keys >> np.uint32(16))
+    return {"counts": {group: found for group, found in counts.items() if found}}
+
+
+def _total(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    total: dict[str, dict[str, int]] = {}
+    for result in results:
+        for group, counts in result["counts"].items():
+            add(total.setdefault(group, {}), counts)
+    return total
+
+
+def _write(
+    stage: Buckets, table: Table, artifact: Artifact, cuts: Mapping[str, list[float]], shard: Shard
+) -> dict[str, Any]:
+    values, groups = _values(stage, table, shard)
+    place = np.full(len(values), -1, np.int32)
+    for group in sorted({group for group in groups.tolist() if group is not None}):
+        own = cuts.get(group, cuts.get(ALL))
+        if own is not None:
+            rows = (groups == group) & ~np.isnan(values)
+            place[rows] = np.searchsorted(np.array(own, np.float32), values[rows], side="right")
+    indices = pa.array(place, mask=place < 0)
+    column = pa.DictionaryArray.from_arrays(indices, pa.array(stage.names))
+    with ParquetWriter(artifact.part(shard.name), stage.columns()) as writer:
+        writer.write(pa.RecordBatch.from_arrays([column], schema=stage.columns()))
+    found = np.bincount(place[place >= 0], minlength=len(stage.names)).tolist()
+    return {"buckets": dict(zip(stage.names, found, strict=True)) | {"none": int((place < 0).sum())}}

@@ -1,0 +1,222 @@
+"""The text normalization of CCNet (Wenzek et al. 2020, arXiv 1911.00359), line by line on the UTF-8 of a batch.
+
+In this order: white space at both ends is cut, letters become lower case, text is decomposed (NFD) and nonspacing marks
+(category Mn) are dropped, every decimal digit becomes ``0``, 34 punctuation characters become ASCII, and control
+characters are dropped, tabs among them. Each character has one image under all of this but for two things: a capital
+sigma becomes one of two small ones by its neighbours, which `normalize` leaves to Python, and marks may have to change
+places, which text in NFC (as `read` leaves it) does not need.
+
+CCNet's ``text_normalizer`` means to leave text composed that has no nonspacing marks; the comparison that should tell
+always fails (it compares a length with a text), so Hangul is always decomposed, and is so here. CCNet's own pipeline
+normalizes a document whole, not its lines, which drops the line breaks; that is ``whole=True``.
+"""
+
+import unicodedata
+from functools import cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.text.batch import TextBatch
+from curate.text.unicode import SPACE, decode, tables
+
+PUNCTUATION = {
+    "，": ",", "。": ".", "、": ",", "„": '"', "”": '"', "“": '"', "«": '"', "»": '"', "１": '"', "」": '"',
+    "「": '"', "《": '"', "》": '"', "´": "'", "∶": ":", "：": ":", "？": "?", "！": "!", "（": "(", "）": ")",
+    "；": ";", "–": "-", "—": " - ", "．": ". ", "～": "~", "’": "'", "…": "...", "━": "-", "〈": "<", "〉": ">",
+    "【": "[", "】": "]", "％": "%", "►": "-",
+}  # fmt: skip
+"""What CCNet maps punctuation to. Its full-width digit one, a slip, never matters: digits are zeros by then."""
+
+_CODE_POINTS = 0x110000
+_UNCHANGED = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, 0x2F800), (0x2FA20, 0xE0000), (0xE0200, _CODE_POINTS))
+_SAME = 255  # length of an image that is the character itself
+_GROWTH = 3  # bytes of an image by bytes of its character, at most: that of Hangul
+
+
+class Sentences(NamedTuple):
+    """Lines of a batch of documents, end to end; those of which nothing is left are not among them.
+
+    Attributes
+    ----------
+    data
+        UTF-8 of all lines, uint8.
+    offsets
+        Line i is ``data[offsets[i]:offsets[i + 1]]``, int64, shape (lines + 1,).
+    documents
+        Document i has the lines ``documents[i]`` up to ``documents[i + 1]``, int64, shape (documents + 1,).
+    sizes
+        Bytes of each line as it was, without white space at its ends, int64, shape (lines,).
+    """
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+class _Images(NamedTuple):
+    """Per code point, place and length in `pool` of what it becomes, and `ascii` for a shorter way."""
+
+    starts: NDArray[np.int32]
+    lengths: NDArray[np.uint8]
+    pool: NDArray[np.uint8]
+    ascii: NDArray[np.uint8]
+
+
+def normalize(batch: TextBatch, *, ccnet: bool = True, whole: bool = False) -> Sentences:
+    r"""Cut documents into lines and normalize them.
+
+    Parameters
+    ----------
+    batch
+        Documents, in NFC.
+    ccnet
+        Whether characters are changed; if not, lines are cut and stripped only.
+    whole
+        Whether a document is one line, whatever line breaks it has.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> lines = normalize(TextBatch(pa.array(["Élan vital — in 1907!\n\n«Tabs»\tgo", ""])))
+    >>> bytes(lines.data[: lines.offsets[1]]).decode(), bytes(lines.data[lines.offsets[1] :]).decode()
+    ('elan vital  -  in 0000!', '"tabs"go')
+    >>> lines.documents.tolist(), lines.sizes.tolist()
+    ([0, 2, 2], [24, 11])
+    """
+    if ccnet:
+        batch = _with_sigmas_lowered(batch)
+    images = _images() if ccnet else _identity()
+    size = int(batch.offsets[-1] - batch.offsets[0])
+    out = np.empty(size * (_GROWTH if ccnet else 1), np.uint8)
+    # A line that leaves something is a byte long and ends with a line break or the document.
+    most = (size + len(batch)) // 2 + len(batch) + 1
+    offsets, sizes = np.zeros(most + 1, np.int64), np.empty(most, np.int64)
+    documents = np.zeros(len(batch) + 1, np.int64)
+    classes = tables().classes
+    found = _normalize(batch.data, batch.offsets, whole, classes, *images, out, offsets, documents, sizes)
+    return Sentences(out[: offsets[found]], offsets[: found + 1], documents, sizes[:found])
+
+
+def _with_sigmas_lowered(batch: TextBatch) -> TextBatch:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    odd = np.flatnonzero(pc.call_function("match_substring", [batch.text], pc.MatchSubstringOptions("Σ")))
+    if not len(odd):
+        return batch
+    texts = batch.text.to_pylist()
+    for row in odd.tolist():
+        texts[row] = texts[row].lower()
+    return TextBatch(pa.array(texts, pa.large_string()))
+
+
+def _image(character: str) -> str:
+    """What a character becomes; independent of its neighbours but for sigma."""
+    marked = unicodedata.normalize("NFD", character.lower())
+    kept = (c for c in marked if unicodedata.category(c) != "Mn")
+    zeros = ("0" if c.isdecimal() else c for c in kept)
+    ascii_punctuation = "".join(PUNCTUATION.get(c, c) for c in zeros)
+    return "".join(c for c in ascii_punctuation if not (ord(c) < 32 or 127 <= ord(c) < 160))
+
+
+@cache
+def _images() -> _Images:
+    lengths = np.full(_CODE_POINTS, _SAME, np.uint8)
+    starts = np.zeros(_CODE_POINTS, np.int32)
+    pool = bytearray()
+    edges = [0, *(edge for block in _UNCHANGED for edge in block)]
+    for first, last in zip(edges[::2], edges[1::2], strict=False):
+        for code in range(first, last):
+            if 0xD800 <= code < 0xE000:  # surrogates, which UTF-8 does not have
+                continue
+            image = _image(chr(code))
+            if image != chr(code):
+                starts[code], encoded = len(pool), image.encode()
+                lengths[code] = len(encoded)
+                pool += encoded
+    return _frozen(starts, lengths, np.frombuffer(bytes(pool), np.uint8))
+
+
+@cache
+def _identity() -> _Images:
+    return _frozen(
+        np.zeros(_CODE_POINTS, np.int32), np.full(_CODE_POINTS, _SAME, np.uint8), np.frombuffer(b" ", np.uint8)
+    )
+
+
+def _frozen(starts: NDArray[np.int32], lengths: NDArray[np.uint8], pool: NDArray[np.uint8]) -> _Images:
+    """With a table of ASCII: a character's image, or 0 where it has none."""
+    table = np.arange(128, dtype=np.uint8)
+    changed = lengths[:128] != _SAME
+    table[changed] = np.where(lengths[:128] > 0, pool[starts[:128]], 0)[changed]
+    return _Images(starts, lengths, pool, table)
+
+
+@numba.njit(cache=True, nogil=True)
+def _normalize(  # noqa: C901 - one pass over the bytes
+    data, offsets, whole, classes, starts, lengths, pool, ascii_table, out, line_offsets, documents, sizes
+):
+    drops = lengths[0] != _SAME
+    found = 0
+    filled = 0
+    for document in range(len(offsets) - 1):
+        at = offsets[document]
+        end = offsets[document + 1]
+        while at < end:
+            stop = at
+            if whole:
+                stop = end
+            else:
+                while stop < end and data[np.uint64(stop)] != 10:
+                    stop += 1
+            first, last = _stripped(data, at, stop, classes)
+            at = stop + 1
+            position = first
+            while position < last:
+                byte = data[np.uint64(position)]
+                if byte < 0x80:
+                    image = ascii_table[byte]
+                    out[np.uint64(filled)] = image
+                    filled += 1 if image or not drops else 0
+                    position += 1
+                    continue
+                code, after = decode(data, position)
+                size = lengths[code]
+                if size == _SAME:
+                    for i in range(position, after):
+                        out[filled] = data[i]
+                        filled += 1
+                else:
+                    for i in range(starts[code], starts[code] + size):
+                        out[filled] = pool[i]
+                        filled += 1
+                position = after
+            if filled > line_offsets[found]:
+                sizes[found] = last - first
+                found += 1
+                line_offsets[found] = filled
+        documents[document + 1] = found
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _stripped(data, start, stop, classes):
+    """Bounds without white space at both ends."""
+    while start < stop:
+        code, after = decode(data, start)
+        if not classes[code] & SPACE:
+            break
+        start = after
+    while stop > start:
+        before = stop - 1
+        while data[before] & 0xC0 == 0x80:
+            before -= 1
+        code, _ = decode(data, before)
+        if not classes[code] & SPACE:
+            break
+        stop = before
+    return start, stop
