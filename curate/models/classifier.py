@@ -1,0 +1,149 @@
+"""fastText classifiers (Joulin et al. 2016, arXiv 1607.01759): trained to the same bytes each time, and asked.
+
+The library fills the first tenth of its input matrix with seeded random numbers when it has one thread, and leaves the
+rest as the memory allocator hands it out: garbage from earlier use of the process, now and then NaN. Training runs
+therefore in a process of its own whose allocator (glibc's, by ``MALLOC_PERTURB_``) hands out zeros.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import storage
+from curate.errors import RunError
+from curate.models import pretrained
+from curate.text.excerpts import excerpts
+from curate.text.lines import line_of_words
+
+LABEL = "__label__"
+POSITIVE, NEGATIVE = "positive", "negative"
+SETTINGS = "classifier.json"
+ZEROS = "255"  # glibc fills fresh memory with the complement of this byte
+
+_TRAIN = """
+import json, sys
+import fasttext
+fasttext.FastText.eprint = lambda *_: None
+given = json.load(sys.stdin)
+model = fasttext.train_supervised(input=given["lines"], thread=1, verbose=0, **given["parameters"])
+if given["quantize"]:
+    model.quantize(input=given["lines"], thread=1, verbose=0)
+model.save_model(given["model"])
+"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What of a document a model is shown.
+
+    Parameters
+    ----------
+    normalize
+        The line of `curate.text.lines`; if not, control characters become spaces and nothing else changes.
+    max_chars, windows
+        As of `curate.text.excerpts`; the whole text where `max_chars` is None.
+    """
+
+    normalize: bool = True
+    max_chars: int | None = None
+    windows: int = 8
+
+    def lines(self, data: NDArray[np.uint8], bounds: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The line of each text, as bytes and offsets."""
+        if self.max_chars is not None or not self.normalize:
+            data, bounds = excerpts(data, bounds, self.max_chars or 1 << 40, self.windows if self.max_chars else 1)
+        return line_of_words(data, bounds) if self.normalize else (data, bounds)
+
+
+def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: bool) -> None:
+    """Train on a file with a label and a line per document; the same file and parameters give the same bytes.
+
+    Raises
+    ------
+    RunError
+        fastText failed; the message says with what.
+    """
+    given = {"lines": str(lines), "model": str(model), "parameters": parameters, "quantize": quantize}
+    done = subprocess.run(
+        [sys.executable, "-c", _TRAIN],
+        input=orjson.dumps(given),
+        env={**os.environ, "MALLOC_PERTURB_": ZEROS},
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        hint = "; a lower `lr` may help" if "NaN" in said[-1] else ""
+        raise RunError(f"fastText could not train: {said[-1]}{hint}")
+
+
+class Classifier:
+    """A fastText model and what to show it.
+
+    Parameters
+    ----------
+    path
+        Of the model file, local or an fsspec URL.
+    reading
+        What of a document it is shown.
+    """
+
+    def __init__(self, path: str, reading: Reading) -> None:
+        self._model = _open(path)
+        self._reading = reading
+        self.labels = tuple(label.removeprefix(LABEL) for label in self._model.get_labels())
+
+    def probabilities(
+        self, data: NDArray[np.uint8], bounds: NDArray[np.int64], labels: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """The model's probability of some labels for each text; NaN where the text has nothing to show.
+
+        Parameters
+        ----------
+        data, bounds
+            Text i is ``data[bounds[i]:bounds[i + 1]]``.
+        labels
+            Labels of the model.
+
+        Returns
+        -------
+        NDArray[np.float64]
+            Shape (texts, labels).
+        """
+        lines, offsets = self._reading.lines(data, bounds)
+        array = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(lines))
+        shown = np.flatnonzero(np.diff(offsets) > 0)
+        out = np.full((len(offsets) - 1, len(labels)), np.nan)
+        found, scores = self._model.predict(array.take(pa.array(shown)).to_pylist(), k=len(self.labels))
+        counts = np.array([len(row) for row in found], np.int64)
+        out[shown[counts > 0]] = 0.0
+        place = {LABEL + label: column for column, label in enumerate(labels)}
+        column = np.array([place.get(label, -1) for row in found for label in row], np.int64)
+        values = np.concatenate([np.zeros(0, np.float32), *scores]).astype(np.float64)
+        row = np.repeat(shown, counts)
+        wanted = column >= 0
+        # The library adds 1e-5 under its logarithm, so an answer can pass 1.
+        out[row[wanted], column[wanted]] = np.minimum(values[wanted], 1.0)
+        return out
+
+
+def _open(path: str) -> Any:
+    """The model at `path`; fastText reads local files alone, so one from elsewhere is copied first."""
+    if storage.is_local(path):
+        return pretrained.load_fasttext(path)
+    fs, inner = storage.filesystem(path)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = f"{folder}/{hashlib.sha256(path.encode()).hexdigest()[:8]}.bin"
+        fs.get_file(inner, copy)
+        return pretrained.load_fasttext(copy)

@@ -1,0 +1,119 @@
+r"""Hashed n-gram features of DSIR (Xie et al. 2023, arXiv 2302.03169): counts of 1- and 2-grams in hash buckets.
+
+Tokens are those of the published code: of the lower-cased text, the longest runs of word characters and the longest
+runs of what is neither a word character nor white space (``\w+|[^\w\s]+``, NLTK's wordpunct). Word characters are
+letters, digits of every kind and the underscore, as in Python; lower case is the simple mapping of one code point.
+
+A token with code points ``c[0], ..., c[m - 1]`` has the hash ``mix64(s[m])`` with ``s[0]`` the 64-bit golden ratio and
+``s[i + 1] = (s[i] ^ c[i]) * K mod 2^64``, as words have in `curate.text.words`; a pair has
+``mix64(first * G ^ second)``, where ``G`` is the golden ratio; the bucket is the hash modulo the number of buckets. The published
+code takes SHA-256 of the n-gram: other buckets, the same distribution.
+"""
+
+from functools import cache
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.text.unicode import SPACE, decode, tables
+from curate.text.words import mix64
+
+_START = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER = np.uint64(0xD1342543DE82EF95)
+_WORD, _PUNCTUATION, _BLANK = 1, 2, 0
+
+
+@cache
+def kinds() -> NDArray[np.uint8]:
+    r"""Per code point: 1 for ``\w``, 2 for what is neither that nor white space, 0 for white space."""
+    classes, _ = tables()
+    kind = np.full(len(classes), _PUNCTUATION, np.uint8)
+    characters = map(chr, range(0x40000))
+    word = np.fromiter((char.isalnum() or char == "_" for char in characters), bool, 0x40000)
+    kind[:0x40000][word] = _WORD
+    kind[(classes & SPACE) != 0] = _BLANK
+    return kind
+
+
+def add_counts(data: NDArray[np.uint8], offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Add the n-grams of all documents to `counts`, shape (buckets,).
+
+    Examples
+    --------
+    >>> counts = np.zeros(64, np.int64)
+    >>> add_counts(np.frombuffer(b"To be, to be", np.uint8), np.array([0, 12]), counts)
+    >>> int(counts.sum()), int(counts.max())
+    (9, 2)
+    """
+    _scan(data, offsets, kinds(), tables().lower, counts, np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
+
+
+def log_weights(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], ratio: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum over the n-grams of each document of the log ratio of their bucket.
+
+    Parameters
+    ----------
+    data, offsets
+        Document i is ``data[offsets[i]:offsets[i + 1]]``.
+    ratio
+        Log ratio of target to raw, in nats, shape (buckets,).
+
+    Returns
+    -------
+    weights, n-grams
+        Shape (documents,) each.
+    """
+    weights, found = np.zeros(len(offsets) - 1), np.zeros(len(offsets) - 1, np.int64)
+    _scan(data, offsets, kinds(), tables().lower, np.zeros(0, np.int64), ratio, weights, found)
+    return weights, found
+
+
+def log_ratio(target: NDArray[np.int64], raw: NDArray[np.int64], smoothing: float = 1e-8) -> NDArray[np.float64]:
+    """Log of target share over raw share of each bucket, both raised by `smoothing`, as in the published code."""
+    shares = [counts / max(counts.sum(), 1) + smoothing for counts in (target, raw)]
+    return np.log(shares[0]) - np.log(shares[1])
+
+
+@numba.njit(cache=True, nogil=True)
+def _scan(data, offsets, kinds, lower, counts, ratio, weights, found):
+    # Counts where `counts` has buckets, else weighs: one loop, so that both see the same n-grams.
+    counting = len(counts) > 0
+    buckets = np.uint64(len(counts) if counting else len(ratio))
+    for document in range(len(offsets) - 1):
+        at, end = offsets[document], offsets[document + 1]
+        previous, tokens, total = np.uint64(0), 0, 0.0
+        while at < end:
+            code, after = decode(data, at)
+            kind = kinds[code]
+            if kind == _BLANK:
+                at = after
+                continue
+            state = _START
+            while True:
+                state = (state ^ np.uint64(lower[code])) * _MULTIPLIER
+                at = after
+                if at >= end:
+                    break
+                code, after = decode(data, at)
+                if kinds[code] != kind:
+                    break
+            token = mix64(state)
+            one = token % buckets
+            if counting:
+                counts[one] += 1
+            else:
+                total += ratio[one]
+            if tokens:
+                two = mix64((previous * _START) ^ token) % buckets
+                if counting:
+                    counts[two] += 1
+                else:
+                    total += ratio[two]
+            previous = token
+            tokens += 1
+        if not counting:
+            weights[document] = total
+            found[document] = max(2 * tokens - 1, 0)
