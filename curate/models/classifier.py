@@ -123,7 +123,7 @@ class Classifier:
         """
         lines, offsets = self._reading.lines(data, bounds)
         array = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(lines))
-        shown = np.flatnonzero(np.diff(offsets) > 0)
+        shown = np.flatnonzero(_has_words(lines, offsets))
         out = np.full((len(offsets) - 1, len(labels)), np.nan)
         found, scores = self._model.predict(array.take(pa.array(shown)).to_pylist(), k=len(self.labels))
         counts = np.array([len(row) for row in found], np.int64)
@@ -136,6 +136,12 @@ class Classifier:
         # The library adds 1e-5 under its logarithm, so an answer can pass 1.
         out[row[wanted], column[wanted]] = np.minimum(values[wanted], 1.0)
         return out
+
+
+def _has_words(lines: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which lines have a byte that is no ASCII white space."""
+    seen = np.concatenate(([0], np.cumsum(lines > ord(" "))))
+    return seen[offsets[1:]] > seen[offsets[:-1]]
 
 
 def _open(path: str) -> Any:

@@ -6,8 +6,8 @@ letters, digits of every kind and the underscore, as in Python; lower case is th
 
 A token with code points ``c[0], ..., c[m - 1]`` has the hash ``mix64(s[m])`` with ``s[0]`` the 64-bit golden ratio and
 ``s[i + 1] = (s[i] ^ c[i]) * K mod 2^64``, as words have in `curate.text.words`; a pair has
-``mix64(first * G ^ second)``, where ``G`` is the golden ratio; the bucket is the hash modulo the number of buckets. The published
-code takes SHA-256 of the n-gram: other buckets, the same distribution.
+``mix64(first * G ^ second)``, where ``G`` is the golden ratio; the bucket is the hash modulo the number of buckets.
+The published code takes SHA-256 of the n-gram: other buckets, the same method.
 """
 
 from functools import cache
@@ -78,7 +78,9 @@ def log_ratio(target: NDArray[np.int64], raw: NDArray[np.int64], smoothing: floa
 
 
 @numba.njit(cache=True, nogil=True)
-def _scan(data, offsets, kinds, lower, counts, ratio, weights, found):
+def _scan(  # noqa: C901 - one loop for both uses, see below
+    data, offsets, kinds, lower, counts, ratio, weights, found
+):
     # Counts where `counts` has buckets, else weighs: one loop, so that both see the same n-grams.
     counting = len(counts) > 0
     buckets = np.uint64(len(counts) if counting else len(ratio))
