@@ -2,10 +2,10 @@
 
 usage: python scripts/bench_classifier.py ../shared/data [--only auc corrupted speed] [--peer PYTHON]
 
-`auc` trains on Wikipedia against forum posts and scores documents of both that it has not seen, with DSIR's weights beside.
-`corrupted` trains on Wikipedia against damaged copies and scores other documents and their copies. `speed` times the
-stage beside a bare loop of the library, and names what the time goes to; with `--peer`, a Python that has datatrove, also
-datatrove's filter on the same model and texts. Prints Markdown tables, and no text of the corpora.
+`auc` trains on Wikipedia against forum posts and scores documents of both that it has not seen, with DSIR's weights
+beside. `corrupted` trains on Wikipedia against damaged copies and scores other documents and their copies. `speed`
+times the stage beside a bare loop of the library, and names what the time goes to; with `--peer`, a Python that has
+datatrove, also datatrove's filter on the same model and texts. Prints Markdown tables, and no text of the corpora.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def repeated(text: str, rng: random.Random) -> str:
 
 
 def ocr(text: str, rng: random.Random) -> str:
-    """One character in twenty is read wrongly."""
+    """One in ten of some letters is read wrongly."""
     like = {"l": "1", "o": "0", "e": "c", "m": "rn", "i": "l", "s": "5", "a": "o", "t": "f", "h": "b", "n": "u"}
     return "".join(like.get(char, char) if rng.random() < 0.1 else char for char in text)
 
@@ -151,12 +151,12 @@ def auc(data: Path) -> None:
             "train_classifier": classes,
             "first": {"stage": "train_classifier", **classes, "max_chars": 1024},
             "small": {"stage": "train_classifier", **classes, "quantize": True},
-            "platt": {"stage": "train_classifier", **classes, "calibration": "platt"},
+            "isotonic": {"stage": "train_classifier", **classes, "calibration": "isotonic"},
             "dsir": {"target": {"sources": ["wiki"]}, "raw": {"sources": ["forum"]}},
         }
         pipeline, columns = run(Path(name), sources, stages)
         rows = []
-        for stage, what in zip(list(stages)[:4], ("defaults", "max_chars: 1024", "quantized", "Platt"), strict=True):
+        for stage, what in zip(list(stages)[:4], ("defaults", "max_chars: 1024", "quantized", "isotonic"), strict=True):
             artifact = pipeline.nodes[stage].artifact
             told = artifact.manifest["classifier"]
             file = next(Path(artifact.path).glob("model.*"))
@@ -220,7 +220,7 @@ def corrupted(data: Path) -> None:
         half = len(texts) // 2
         write("clean", texts[:half])
         write("unseen", texts[half:])
-        for place, (kind, damage) in enumerate(DAMAGE.items()):
+        for place, damage in enumerate(DAMAGE.values()):
             write(f"bad{place}", [damage(text, rng) for text in texts[:half]])
             write(f"unseen{place}", [damage(text, rng) for text in texts[half:]])
         stages: dict[str, Any] = {}

@@ -6,6 +6,7 @@ from typing import Any
 
 from curate import storage
 from curate.report import cleaned, repeats
+from curate.report.classifiers import classifiers
 from curate.report.contamination import contamination
 from curate.report.facts import facts as facts_of
 from curate.report.losses import drops, duplicates, funnel, quarantine
@@ -20,6 +21,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "drops": drops,
     "quarantine": quarantine,
     "cleaned": cleaned.cleaned,
+    "classifiers": classifiers,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

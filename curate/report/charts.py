@@ -7,7 +7,7 @@ palette of Okabe and Ito (Color Universal Design, 2008), so that one drawing ser
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +176,47 @@ def overlaid(
         _finish(axis, panel, width)
     if len(panels[0].series) > 1 or panels[0].targets:
         _legend(figure, axes[0], width)
+    return figure
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one colour, joined in their order: a name for the legend, a colour of `PALETTE`, x and y."""
+
+    name: str
+    color: str
+    points: Sequence[tuple[float, float]]
+
+
+def against_diagonal(panels: Mapping[str, Sequence[Curve]], axes: tuple[str, str], width: int) -> "Figure":
+    """Curves over the unit square with its diagonal, on which both coordinates agree.
+
+    Parameters
+    ----------
+    panels
+        Curves by the title of their panel; at least one. All panels have curves of the same names.
+    axes
+        What x and y are.
+    width
+        In pixels.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(2, len(panels)) if width == WIDE else 1
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(width / 72, lines * NARROW * 0.8 / 72), layout="constrained")
+    grid = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for axis, (title, curves) in zip(grid, panels.items(), strict=False):
+        axis.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+        for curve in curves:
+            x, y = zip(*curve.points, strict=True) if curve.points else ((), ())
+            axis.plot(x, y, color=curve.color, marker="o", markersize=4, linewidth=1.5, label=curve.name)
+        axis.set_title(title)
+        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=axes[0], ylabel=axes[1], aspect="equal")
+        axis.grid()
+    for axis in grid[len(panels) :]:
+        axis.set_visible(False)
+    _legend(figure, grid[0], width)
     return figure
 
 

@@ -31,6 +31,7 @@ def facts(run: RunRecord) -> Facts:
         "recall": recall(run),
         "contamination": contamination(run),
         "cleaned": cleaned(run),
+        "classifiers": classifiers(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -267,6 +268,15 @@ def cleaned(run: RunRecord) -> list[Facts] | None:
     """Per stage that cleans text: documents and bytes before and after, and each kind of change, by source."""
     stages = [stage for stage in run.stages if "changes" in stage.manifest]
     return [{"stage": stage.name, "sources": stage.manifest["changes"]} for stage in stages] or None
+
+
+def classifiers(run: RunRecord) -> list[Facts] | None:
+    """Per classifier that was trained: its documents, and how good it is on those it has not seen."""
+    keys = ("documents", "raw", "calibrated")
+    return [
+        {"stage": stage.name, **{key: stage.manifest["classifier"].get(key) for key in keys}}
+        for stage in run.of("train_classifier")
+    ] or None
 
 
 def tokens(run: RunRecord) -> Facts | None:

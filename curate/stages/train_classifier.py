@@ -54,7 +54,7 @@ class TrainClassifier(Stage):
         default=0.2, gt=0, lt=1, description="share kept back: half calibrates the model, half measures both"
     )
     calibration: Literal["isotonic", "platt"] | None = Field(
-        default="isotonic", description="curve from scores to probabilities; null: the model's own probabilities"
+        default="platt", description="curve from scores to probabilities; null: the model's own probabilities"
     )
     max_chars: int | None = Field(
         default=None, ge=32, description="characters of a document that are looked at; all unless given"
