@@ -25,10 +25,12 @@ import pyarrow.parquet as pq
 import zstandard
 
 from curate import Pipeline
+from curate.models import pretrained
 from curate.models.classifier import Classifier, Reading
 from curate.report.build import build
 from curate.separation import separation
 from curate.text.batch import TextBatch
+from curate.text.linear import scores
 from curate.text.lines import line_of_words
 
 BATCH = 1024
@@ -266,7 +268,7 @@ def speed(data: Path, peer: str | None) -> None:
         size = sum(len(text.encode()) for text in texts) / 1e6
         batches = [TextBatch(pa.array(texts[at : at + BATCH], pa.large_string())) for at in range(0, len(texts), BATCH)]
         model = Classifier(path, Reading())
-        library = model._model
+        library = pretrained.load_fasttext(path)
         model.probabilities(batches[0].data, batches[0].offsets, ["positive"])
         normalized = [line_of_words(batch.data, batch.offsets) for batch in batches]
         lines = [
@@ -275,6 +277,8 @@ def speed(data: Path, peer: str | None) -> None:
         ]
         plain = [text.replace("\n", " ") for text in texts]
         cut = Classifier(path, Reading(max_chars=1024))
+        kernel = model._linear
+        assert kernel is not None
 
         def stage(asked: Classifier) -> Callable[[], object]:
             return lambda: [asked.probabilities(b.data, b.offsets, ["positive"]) for b in batches]
@@ -282,8 +286,9 @@ def speed(data: Path, peer: str | None) -> None:
         work: dict[str, Callable[[], object]] = {
             "stage `quality`": stage(model),
             "stage, `max_chars: 1024`": stage(cut),
-            "of it, normalization": lambda: [line_of_words(batch.data, batch.offsets) for batch in batches],
-            "of it, the library on the normalized lines, a call per batch": lambda: [
+            "of the stage: normalization": lambda: [line_of_words(batch.data, batch.offsets) for batch in batches],
+            "of the stage: scores of the normalized lines": lambda: [scores(kernel, *part) for part in normalized],
+            "the library on the normalized lines, a call per batch": lambda: [
                 library.predict(part, k=2) for part in lines
             ],
             "the library, a call per normalized line": lambda: [

@@ -24,11 +24,14 @@ from curate import storage
 from curate.errors import RunError
 from curate.models import pretrained
 from curate.text.excerpts import excerpts
+from curate.text.linear import Linear, linear, scores
 from curate.text.lines import line_of_words
 
 LABEL = "__label__"
 POSITIVE, NEGATIVE = "positive", "negative"
 SETTINGS = "classifier.json"
+MOST_LABELS = 16  # of a model that the kernel is asked for: its weights have a column for each
+ROWS = 1 << 16  # multiplied at a time
 ZEROS = "255"  # glibc fills fresh memory with the complement of this byte
 
 _TRAIN = """
@@ -91,6 +94,9 @@ def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: boo
 class Classifier:
     """A fastText model and what to show it.
 
+    Models of whole words with a plain softmax, such as those trained here and DCLM's, are asked by the kernel of
+    `curate.text.linear`; all others (quantized, character n-grams, other losses, many labels) by the library.
+
     Parameters
     ----------
     path
@@ -100,9 +106,16 @@ class Classifier:
     """
 
     def __init__(self, path: str, reading: Reading) -> None:
-        self._model = _open(path)
+        model = _open(path)
         self._reading = reading
-        self.labels = tuple(label.removeprefix(LABEL) for label in self._model.get_labels())
+        self.labels = tuple(label.removeprefix(LABEL) for label in model.get_labels())
+        self._linear = _linear(model)
+        self._model = None if self._linear else model
+
+    @property
+    def fast(self) -> bool:
+        """Whether the kernel knows this model."""
+        return self._linear is not None
 
     def probabilities(
         self, data: NDArray[np.uint8], bounds: NDArray[np.int64], labels: Sequence[str]
@@ -122,20 +135,42 @@ class Classifier:
             Shape (texts, labels).
         """
         lines, offsets = self._reading.lines(data, bounds)
+        words = _has_words(lines, offsets)
+        if self._linear:
+            found = scores(self._linear, lines, offsets)
+            found[~words] = np.nan
+            return found[:, [self.labels.index(label) for label in labels]]
         array = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(lines))
-        shown = np.flatnonzero(_has_words(lines, offsets))
-        out = np.full((len(offsets) - 1, len(labels)), np.nan)
-        found, scores = self._model.predict(array.take(pa.array(shown)).to_pylist(), k=len(self.labels))
+        return self._ask(array.filter(pa.array(words)).to_pylist(), np.flatnonzero(words), len(words), labels)
+
+    def _ask(self, lines: list[str], rows: NDArray[np.int64], count: int, labels: Sequence[str]) -> NDArray[np.float64]:
+        """Answers of the library for some of `count` lines."""
+        out = np.full((count, len(labels)), np.nan)
+        if self._model is None:
+            return out
+        found, values = self._model.predict(lines, k=len(self.labels))
         counts = np.array([len(row) for row in found], np.int64)
-        out[shown[counts > 0]] = 0.0
+        out[rows[counts > 0]] = 0.0
         place = {LABEL + label: column for column, label in enumerate(labels)}
         column = np.array([place.get(label, -1) for row in found for label in row], np.int64)
-        values = np.concatenate([np.zeros(0, np.float32), *scores]).astype(np.float64)
-        row = np.repeat(shown, counts)
+        flat = np.concatenate([np.zeros(0, np.float32), *values]).astype(np.float64)
         wanted = column >= 0
-        # The library adds 1e-5 under its logarithm, so an answer can pass 1.
-        out[row[wanted], column[wanted]] = np.minimum(values[wanted], 1.0)
+        # The library adds 1e-5 to a probability before it takes the logarithm that it sorts by.
+        out[np.repeat(rows, counts)[wanted], column[wanted]] = np.clip(flat[wanted] - 1e-5, 0.0, 1.0)
         return out
+
+
+def _linear(model: Any) -> Linear | None:
+    """The model for the kernel, where it is one that the kernel knows."""
+    given, labels = model.f.getArgs(), model.get_labels()
+    plain = given.maxn == 0 and given.loss.name == "softmax" and len(labels) <= MOST_LABELS
+    if model.is_quantized() or not plain:
+        return None
+    rows, output = np.asarray(model.f.getInputMatrix()), np.asarray(model.f.getOutputMatrix())
+    weights = np.empty((len(rows), len(labels)), np.float32)
+    for start in range(0, len(rows), ROWS):
+        weights[start : start + ROWS] = rows[start : start + ROWS].astype(np.float64) @ output.T.astype(np.float64)
+    return linear(weights, model.get_words(), LABEL, given.wordNgrams, given.bucket)
 
 
 def _has_words(lines: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -165,7 +165,7 @@ def _train(stage: TrainClassifier, path: str, parts: Sequence[str]) -> dict[str,
     from curate.models import classifier
 
     sample = pa.concat_tables([SAMPLED.empty_table(), *(read_part(part) for part in parts)])
-    sample = sample.filter(pc.not_equal(sample.column("line"), ""))
+    sample = sample.filter(pc.field("line") != "")
     sample = _exact(sample, stage.max_documents)
     counts = _part_counts(stage, sample)
     parameters = {
@@ -175,7 +175,7 @@ def _train(stage: TrainClassifier, path: str, parts: Sequence[str]) -> dict[str,
     }
     with tempfile.TemporaryDirectory() as folder:
         lines, model = Path(folder, "lines.txt"), Path(folder, stage.file)
-        _write_lines(lines, sample.filter(pc.equal(sample.column("part"), TRAIN)))
+        _write_lines(lines, sample.filter(pc.field("part") == TRAIN))
         classifier.train(lines, model, parameters, quantize=stage.quantize)
         found = _judge(stage, str(model), sample)
         with storage.replacing(f"{path}/{stage.file}") as file:
@@ -228,9 +228,10 @@ def _write_lines(path: Path, sample: pa.Table) -> None:
 
     with open(path, "wb") as file:
         for batch in sample.to_batches(max_chunksize=1024):
-            label = pc.if_else(batch.column("positive"), f"{LABEL}{POSITIVE} ", f"{LABEL}{NEGATIVE} ")
+            labels = pa.array([f"{LABEL}{NEGATIVE} ", f"{LABEL}{POSITIVE} "], pa.large_string())
+            label = labels.take(batch.column("positive").cast(pa.int8()))
             end, nothing = (pa.scalar(text, pa.large_string()) for text in ("\n", ""))
-            lines = pc.binary_join_element_wise(label.cast(pa.large_string()), batch.column("line"), end, nothing)
+            lines = pc.call_function("binary_join_element_wise", [label, batch.column("line"), end, nothing])
             file.write("".join(lines.to_pylist()).encode())
 
 
@@ -240,7 +241,7 @@ def _judge(stage: TrainClassifier, model: str, sample: pa.Table) -> dict[str, An
     from curate.models.classifier import POSITIVE, Classifier, Reading
     from curate.text.batch import TextBatch
 
-    held = sample.filter(pc.not_equal(sample.column("part"), TRAIN))
+    held = sample.filter(pc.field("part") != TRAIN)
     text = TextBatch(held.column("line").combine_chunks())
     # The lines are normalized already.
     asked = Classifier(model, Reading(normalize=False))

@@ -1,0 +1,176 @@
+"""Scores of a fastText classifier of whole words and word n-grams, without the library.
+
+Such a model is linear up to its softmax: the score of a label is the mean over the features of a line of (input row of
+the feature) · (output row of the label). These products are known beforehand, so a feature costs as many numbers as
+there are labels, and not as many as there are dimensions. The features are those of the library: words of its
+dictionary, the mark ``</s>`` at the end of a line, and n-grams in hash buckets, by its 32-bit FNV-1a hash of a word
+(with signed bytes) and its mixing of the hashes of neighbours.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+_BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
+_NGRAM = np.uint64(116049371)
+END = b"</s>"
+
+
+class Linear(NamedTuple):
+    """A model.
+
+    Attributes
+    ----------
+    weights
+        Score of each label for each feature, float32, shape (words + buckets, labels).
+    slots
+        Open-addressing table of word numbers, -1 where free, int32, its size a power of two.
+    text, offsets
+        Word i of the dictionary is ``text[offsets[i]:offsets[i + 1]]``.
+    prefix
+        What labels begin with: such words of a line count for nothing.
+    ngrams, buckets
+        Longest n-grams, and how many buckets they have.
+    """
+
+    weights: NDArray[np.float32]
+    slots: NDArray[np.int32]
+    text: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    prefix: NDArray[np.uint8]
+    ngrams: int
+    buckets: int
+
+
+def linear(weights: NDArray[np.float32], words: Sequence[str], prefix: str, ngrams: int, buckets: int) -> Linear:
+    """Prepare a model; the first rows of `weights` are of `words`, in their order, the others of the buckets."""
+    encoded = [word.encode() for word in words]
+    text = np.frombuffer(b"".join(encoded), np.uint8)
+    offsets = np.concatenate(([0], np.cumsum([len(word) for word in encoded]))).astype(np.int64)
+    slots = np.full(1 << max(2 * len(words), 2).bit_length(), -1, np.int32)
+    _fill(text, offsets, slots)
+    return Linear(weights, slots, text, offsets, np.frombuffer(prefix.encode(), np.uint8), ngrams, buckets)
+
+
+def scores(model: Linear, data: NDArray[np.uint8], bounds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probability of each label for each line; NaN where the line has no feature.
+
+    Parameters
+    ----------
+    model
+        From `linear`.
+    data, bounds
+        Line i is ``data[bounds[i]:bounds[i + 1]]``, without control characters.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape (lines, labels).
+
+    Examples
+    --------
+    >>> model = linear(np.array([[2, 0], [0, 2]], np.float32), ["yes", "no"], "__label__", 1, 0)
+    >>> scores(model, np.frombuffer(b"yes no", np.uint8), np.array([0, 4, 6])).round(2).tolist()
+    [[0.88, 0.12], [0.12, 0.88]]
+    """
+    out = np.full((len(bounds) - 1, model.weights.shape[1]), np.nan)
+    end = np.frombuffer(END, np.uint8)
+    _score(data, bounds, model.weights, model.slots, model.text, model.offsets, model.prefix, end, model.ngrams,
+           np.uint64(model.buckets), out)  # fmt: skip
+    top = out - out.max(axis=1, keepdims=True)
+    return np.exp(top) / np.exp(top).sum(axis=1, keepdims=True)
+
+
+@numba.njit(cache=True, nogil=True)
+def _hash(data, start, end):
+    state = _BASIS
+    for at in range(start, end):
+        state = (state ^ np.uint32(np.int8(data[at]))) * _PRIME
+    return state
+
+
+@numba.njit(cache=True, nogil=True)
+def _same(data, start, end, other, first, last):
+    if end - start != last - first:
+        return False
+    for at in range(end - start):  # noqa: SIM110 - numba has no generators
+        if data[start + at] != other[first + at]:
+            return False
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(text, offsets, slots):
+    mask = len(slots) - 1
+    for word in range(len(offsets) - 1):
+        slot = np.int64(_hash(text, offsets[word], offsets[word + 1])) & mask
+        while slots[slot] >= 0:
+            slot = (slot + 1) & mask
+        slots[slot] = word
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(data, start, end, state, slots, text, offsets):
+    """Number of a word, or -1."""
+    mask = len(slots) - 1
+    slot = np.int64(state) & mask
+    while slots[slot] >= 0:
+        word = slots[slot]
+        if _same(data, start, end, text, offsets[word], offsets[word + 1]):
+            return word
+        slot = (slot + 1) & mask
+    return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(weights, row, total):
+    for label in range(len(total)):
+        total[label] += weights[row, label]
+
+
+@numba.njit(cache=True, nogil=True)
+def _score(  # noqa: C901 - one pass over the line
+    data, bounds, weights, slots, text, offsets, prefix, end_mark, ngrams, buckets, out
+):
+    total = np.zeros(weights.shape[1])
+    recent = np.zeros(max(ngrams, 1), np.uint64)  # hashes of the last words, the latest at `tokens % ngrams`
+    words = len(offsets) - 1
+    for line in range(len(bounds) - 1):
+        at, end = bounds[line], bounds[line + 1]
+        total[:] = 0.0
+        features, tokens, open_line = 0, 0, True
+        while open_line:
+            while at < end and data[at] <= 32:
+                at += 1
+            start = at
+            state = _BASIS
+            while at < end and data[at] > 32:
+                state = (state ^ np.uint32(np.int8(data[at]))) * _PRIME
+                at += 1
+            if start == at:  # the end of the line is a word of its own
+                state = _hash(end_mark, 0, len(end_mark))
+                word = _find(end_mark, 0, len(end_mark), state, slots, text, offsets)
+                open_line = False
+            else:
+                word = _find(data, start, at, state, slots, text, offsets)
+                if word < 0 and _same(data, start, min(at, start + len(prefix)), prefix, 0, len(prefix)):
+                    continue
+                open_line = not _same(data, start, at, end_mark, 0, len(end_mark))
+            if word >= 0:
+                _add(weights, word, total)
+                features += 1
+            recent[tokens % ngrams] = np.uint64(np.int64(np.int32(state)))
+            tokens += 1
+            # All n-grams that end here, from the shortest: each is mixed from its first word on.
+            for size in range(2, min(ngrams, tokens) + 1):
+                mixed = recent[(tokens - size) % ngrams]
+                for place in range(tokens - size + 1, tokens):
+                    mixed = mixed * _NGRAM + recent[place % ngrams]
+                _add(weights, words + np.int64(mixed % buckets), total)
+                features += 1
+        if features:
+            for label in range(len(total)):
+                out[line, label] = total[label] / features
