@@ -135,7 +135,8 @@ class Classifier:
             Shape (texts, labels).
         """
         lines, offsets = self._reading.lines(data, bounds)
-        words = _has_words(lines, offsets)
+        # A normalized line begins with a word.
+        words = np.diff(offsets) > 0 if self._reading.normalize else _has_words(lines, offsets)
         if self._linear:
             found = scores(self._linear, lines, offsets)
             found[~words] = np.nan

@@ -1,8 +1,8 @@
 """Scores of a fastText classifier of whole words and word n-grams, without the library.
 
 Such a model is linear up to its softmax: the score of a label is the mean over the features of a line of (input row of
-the feature) · (output row of the label). These products are known beforehand, so a feature costs as many numbers as
-there are labels, and not as many as there are dimensions. The features are those of the library: words of its
+the feature) · (output row of the label). These products are known beforehand, so a feature of a model with two labels
+costs one number, and not as many as there are dimensions. The features are those of the library: words of its
 dictionary, the mark ``</s>`` at the end of a line, and n-grams in hash buckets, by its 32-bit FNV-1a hash of a word
 (with signed bytes) and its mixing of the hashes of neighbours.
 """
@@ -25,9 +25,9 @@ class Linear(NamedTuple):
     Attributes
     ----------
     weights
-        Score of each label for each feature, float32, shape (words + buckets, labels).
+        Score of each label but the last, above that of the last, for each feature, shape (words + buckets, labels - 1).
     slots
-        Open-addressing table of word numbers, -1 where free, int32, its size a power of two.
+        Open-addressing table: hash of a word in the high half, its number plus one in the low one; 0 where free.
     text, offsets
         Word i of the dictionary is ``text[offsets[i]:offsets[i + 1]]``.
     prefix
@@ -37,7 +37,7 @@ class Linear(NamedTuple):
     """
 
     weights: NDArray[np.float32]
-    slots: NDArray[np.int32]
+    slots: NDArray[np.uint64]
     text: NDArray[np.uint8]
     offsets: NDArray[np.int64]
     prefix: NDArray[np.uint8]
@@ -46,12 +46,22 @@ class Linear(NamedTuple):
 
 
 def linear(weights: NDArray[np.float32], words: Sequence[str], prefix: str, ngrams: int, buckets: int) -> Linear:
-    """Prepare a model; the first rows of `weights` are of `words`, in their order, the others of the buckets."""
+    """Prepare a model.
+
+    Parameters
+    ----------
+    weights
+        Score of each label for each feature, shape (words + buckets, labels): first those of `words`, in their order.
+    words, prefix, ngrams, buckets
+        The dictionary, what labels begin with, the longest n-grams and their buckets.
+    """
     encoded = [word.encode() for word in words]
     text = np.frombuffer(b"".join(encoded), np.uint8)
     offsets = np.concatenate(([0], np.cumsum([len(word) for word in encoded]))).astype(np.int64)
-    slots = np.full(1 << max(2 * len(words), 2).bit_length(), -1, np.int32)
+    slots = np.zeros(1 << max(2 * len(words), 2).bit_length(), np.uint64)
     _fill(text, offsets, slots)
+    # Adding the same to all scores changes no probability, so that the last label needs no column.
+    weights = np.ascontiguousarray(weights[:, :-1] - weights[:, -1:])
     return Linear(weights, slots, text, offsets, np.frombuffer(prefix.encode(), np.uint8), ngrams, buckets)
 
 
@@ -76,7 +86,7 @@ def scores(model: Linear, data: NDArray[np.uint8], bounds: NDArray[np.int64]) ->
     >>> scores(model, np.frombuffer(b"yes no", np.uint8), np.array([0, 4, 6])).round(2).tolist()
     [[0.88, 0.12], [0.12, 0.88]]
     """
-    out = np.full((len(bounds) - 1, model.weights.shape[1]), np.nan)
+    out = np.full((len(bounds) - 1, model.weights.shape[1] + 1), np.nan)
     end = np.frombuffer(END, np.uint8)
     _score(data, bounds, model.weights, model.slots, model.text, model.offsets, model.prefix, end, model.ngrams,
            np.uint64(model.buckets), out)  # fmt: skip
@@ -88,47 +98,51 @@ def scores(model: Linear, data: NDArray[np.uint8], bounds: NDArray[np.int64]) ->
 def _hash(data, start, end):
     state = _BASIS
     for at in range(start, end):
-        state = (state ^ np.uint32(np.int8(data[at]))) * _PRIME
+        state = np.uint32((state ^ np.uint32(np.int8(data[at]))) * _PRIME)
     return state
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def _same(data, start, end, other, first, last):
     if end - start != last - first:
         return False
     for at in range(end - start):  # noqa: SIM110 - numba has no generators
-        if data[start + at] != other[first + at]:
+        if data[np.uint64(start + at)] != other[np.uint64(first + at)]:
             return False
     return True
 
 
 @numba.njit(cache=True, nogil=True)
 def _fill(text, offsets, slots):
-    mask = len(slots) - 1
+    mask = np.uint64(len(slots) - 1)
     for word in range(len(offsets) - 1):
-        slot = np.int64(_hash(text, offsets[word], offsets[word + 1])) & mask
-        while slots[slot] >= 0:
-            slot = (slot + 1) & mask
-        slots[slot] = word
+        state = np.uint64(_hash(text, offsets[word], offsets[word + 1]))
+        slot = state & mask
+        while slots[slot]:
+            slot = (slot + np.uint64(1)) & mask
+        slots[slot] = (state << np.uint64(32)) | np.uint64(word + 1)
 
 
 @numba.njit(cache=True, nogil=True)
 def _find(data, start, end, state, slots, text, offsets):
     """Number of a word, or -1."""
-    mask = len(slots) - 1
-    slot = np.int64(state) & mask
-    while slots[slot] >= 0:
-        word = slots[slot]
-        if _same(data, start, end, text, offsets[word], offsets[word + 1]):
-            return word
-        slot = (slot + 1) & mask
-    return -1
+    mask = np.uint64(len(slots) - 1)
+    slot = np.uint64(state) & mask
+    while True:
+        entry = slots[slot]
+        if not entry:
+            return -1
+        if np.uint32(entry >> np.uint64(32)) == state:
+            word = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+            if _same(data, start, end, text, offsets[word], offsets[word + 1]):
+                return word
+        slot = (slot + np.uint64(1)) & mask
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def _add(weights, row, total):
-    for label in range(len(total)):
-        total[label] += weights[row, label]
+    for column in range(len(total)):
+        total[column] += weights[np.uint64(row), np.uint64(column)]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -136,41 +150,48 @@ def _score(  # noqa: C901 - one pass over the line
     data, bounds, weights, slots, text, offsets, prefix, end_mark, ngrams, buckets, out
 ):
     total = np.zeros(weights.shape[1])
-    recent = np.zeros(max(ngrams, 1), np.uint64)  # hashes of the last words, the latest at `tokens % ngrams`
-    words = len(offsets) - 1
+    recent = np.zeros(max(ngrams, 1), np.uint64)  # hashes of the last words, the latest first
+    words = np.uint64(len(offsets) - 1)
+    end_hash = _hash(end_mark, 0, len(end_mark))
+    end_word = _find(end_mark, 0, len(end_mark), end_hash, slots, text, offsets)
     for line in range(len(bounds) - 1):
         at, end = bounds[line], bounds[line + 1]
         total[:] = 0.0
         features, tokens, open_line = 0, 0, True
         while open_line:
-            while at < end and data[at] <= 32:
+            while at < end and data[np.uint64(at)] <= 32:
                 at += 1
             start = at
             state = _BASIS
-            while at < end and data[at] > 32:
-                state = (state ^ np.uint32(np.int8(data[at]))) * _PRIME
+            while at < end:
+                byte = data[np.uint64(at)]
+                if byte <= 32:
+                    break
+                state = np.uint32((state ^ np.uint32(np.int8(byte))) * _PRIME)
                 at += 1
             if start == at:  # the end of the line is a word of its own
-                state = _hash(end_mark, 0, len(end_mark))
-                word = _find(end_mark, 0, len(end_mark), state, slots, text, offsets)
-                open_line = False
+                state, word, open_line = end_hash, end_word, False
             else:
                 word = _find(data, start, at, state, slots, text, offsets)
                 if word < 0 and _same(data, start, min(at, start + len(prefix)), prefix, 0, len(prefix)):
                     continue
-                open_line = not _same(data, start, at, end_mark, 0, len(end_mark))
+                if state == end_hash and word == end_word:
+                    open_line = not _same(data, start, at, end_mark, 0, len(end_mark))
             if word >= 0:
                 _add(weights, word, total)
                 features += 1
-            recent[tokens % ngrams] = np.uint64(np.int64(np.int32(state)))
+            for place in range(ngrams - 1, 0, -1):
+                recent[place] = recent[place - 1]
+            recent[0] = np.uint64(np.int64(np.int32(state)))
             tokens += 1
             # All n-grams that end here, from the shortest: each is mixed from its first word on.
             for size in range(2, min(ngrams, tokens) + 1):
-                mixed = recent[(tokens - size) % ngrams]
-                for place in range(tokens - size + 1, tokens):
-                    mixed = mixed * _NGRAM + recent[place % ngrams]
-                _add(weights, words + np.int64(mixed % buckets), total)
+                mixed = recent[size - 1]
+                for place in range(size - 2, -1, -1):
+                    mixed = mixed * _NGRAM + recent[place]
+                _add(weights, words + mixed % buckets, total)
                 features += 1
         if features:
-            for label in range(len(total)):
-                out[line, label] = total[label] / features
+            for column in range(len(total)):
+                out[line, column] = total[column] / features
+            out[line, len(total)] = 0.0
