@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LINK = "classifier_at.json"
 TRAINED = "train_classifier"
 SETTINGS = "classifier.json"
+POSITIVE = "positive"
+SHOWN = {"normalize", "max_chars", "windows"}  # fields that say what a model is shown
 _FILE = re.compile(r"[/\\]|\.(bin|ftz)$")
 
 
@@ -45,7 +47,7 @@ class Quality(Annotator):
     classifier: str = Field(
         default=TRAINED, description="a `train_classifier` stage above, by name, or the path of a fastText model"
     )
-    label: str = Field(default="positive", description="label, without __label__, whose probability is the score")
+    label: str = Field(default=POSITIVE, description="label, without __label__, whose probability is the score")
     normalize: bool | None = Field(
         default=None,
         description="lower case, symbols as words of their own; a model given by path is shown the text as it is "
@@ -95,15 +97,17 @@ class Quality(Annotator):
     def check(self, known: Known) -> Iterable[Problem]:
         """The stage trains classifiers, or the file is a model that has the label."""
         stage = known.stages.get(self.classifier)
-        if not self.given:
-            if stage is not None and stage.stage != TRAINED:
-                yield Problem(
-                    ("classifier",), f"{self.classifier!r} is a `{stage.stage}` stage, not a `{TRAINED}` stage"
-                )
-            for field in {"label", "normalize", "max_chars", "windows"} & self.model_fields_set:
-                if field != "label" or self.label != "positive":
-                    yield Problem((field,), f"is for models given by path; `{self.classifier}` says it itself")
-        elif Path(self.classifier).is_file():
+        if not self.given and stage is not None and stage.stage != TRAINED:
+            kind = f"{self.classifier!r} is a `{stage.stage}` stage, not a `{TRAINED}` stage"
+            yield Problem(("classifier",), kind)
+        if not self.given or storage.exists(_beside(self.classifier)):
+            for field in sorted(SHOWN & self.model_fields_set):
+                yield Problem((field,), "is for other models: this one is shown what it was trained on")
+        if not self.given and self.label != POSITIVE:
+            yield Problem(
+                ("label",), f"the model has the labels 'positive' and 'negative', its score is of {POSITIVE!r}"
+            )
+        if self.given and Path(self.classifier).is_file():
             yield from self._model_problems()
 
     def _model_problems(self) -> Iterable[Problem]:

@@ -201,7 +201,8 @@ def test_in_a_pipeline_under_two_names(tmp_path: Path) -> None:
         ({"classifier": "gone.bin"}, "there is no file"),
         ({"classifier": "train_clasifier"}, "needs the stage 'train_clasifier' before it"),
         ({"classifier": "read"}, "not a `train_classifier` stage"),
-        ({"max_chars": 100}, "says it itself"),
+        ({"max_chars": 100}, "shown what it was trained on"),
+        ({"label": "hq"}, "its score is of 'positive'"),
     ],
 )
 def test_mistakes_are_found_before_any_data_is_read(tmp_path: Path, change: dict[str, Any], said: str) -> None:
