@@ -186,7 +186,7 @@ def order(data: Path, folder: str = "") -> None:
 
 def asked_of_kenlm(folder: str, file: str, text: TextBatch) -> float:
     """Perplexity by kenlm's own module, a sentence at a time."""
-    import kenlm
+    import kenlm  # type: ignore[import-not-found]
 
     subprocess.run([f"{folder}/build_binary", file, f"{file}.bin"], check=True, capture_output=True)
     model = kenlm.Model(f"{file}.bin")
@@ -212,7 +212,7 @@ def fastest(work: Callable[[], object], times: int = 5) -> float:
 
 
 def speed(data: Path, folder: str) -> None:
-    import kenlm
+    import kenlm  # type: ignore[import-not-found]
 
     training, _ = split(texts(data, "wikipedia_en"))
     collected = collect(training)

@@ -163,7 +163,7 @@ def _kenlm(path: str) -> Any:
     hint = kenlm_missing()
     if hint:
         raise RunError(f"{path} is a binary file of kenlm, whose module is not there; {hint}")
-    import kenlm
+    import kenlm  # type: ignore[import-not-found]
 
     try:
         return kenlm.Model(path)  # mapped into memory
