@@ -8,12 +8,13 @@ a busy machine makes no difference; a call that sleeps is ended after a multiple
 
 import atexit
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -46,6 +47,10 @@ class Guarded:
         JSON values.
     cpu_seconds
         Processor time of one call.
+    warm_up
+        Data of a call that is made as the process starts, without a limit on its time: what the function imports and
+        prepares is not counted against the first call, and a function that cannot work at all is found out. Its answer
+        is not used.
 
     Examples
     --------
@@ -53,8 +58,8 @@ class Guarded:
     ...     guarded.call(b"data")
     """
 
-    def __init__(self, target: str, options: dict[str, Any], cpu_seconds: float) -> None:
-        self._arguments = [target, orjson.dumps(options).decode(), str(cpu_seconds)]
+    def __init__(self, target: str, options: dict[str, Any], cpu_seconds: float, warm_up: str | None = None) -> None:
+        self._arguments = [target, orjson.dumps(options).decode(), str(cpu_seconds), orjson.dumps(warm_up).decode()]
         self._wait = _REAL * (cpu_seconds + 1)
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -106,7 +111,7 @@ class Guarded:
         try:
             said = self._connection.recv_bytes()
         except (EOFError, OSError):
-            said = _FAILED + _name(self.close()).encode()
+            said = _FAILED + f"its process died ({_name(self.close())})".encode()
         if said != _DONE:
             self.close()
             raise RunError(f"{self._arguments[0]} cannot be started: {said[1:].decode()}")
@@ -135,7 +140,7 @@ def _name(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def serve(descriptor: str, target: str, options: str, cpu_seconds: str) -> None:
+def serve(descriptor: str, target: str, options: str, cpu_seconds: str, warm_up: str) -> None:
     """What the child does: answer calls until the connection is closed."""
     import importlib
     import resource
@@ -147,14 +152,38 @@ def serve(descriptor: str, target: str, options: str, cpu_seconds: str) -> None:
     with Connection(int(descriptor)) as connection:
         try:
             function = getattr(importlib.import_module(module), name)
-        except Exception as error:
+            first = orjson.loads(warm_up)
+            if first is not None:
+                function(first.encode(), orjson.loads(options))
+        except BaseException as error:  # a panic of Rust is no Exception
             connection.send_bytes(_FAILED + f"{type(error).__name__}: {error}".encode())
             return
         connection.send_bytes(_DONE)
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
                 data = connection.recv_bytes()
-                connection.send_bytes(_answer(function, data, orjson.loads(options), float(cpu_seconds)))
+                with _ending_with_caller(connection):
+                    answer = _answer(function, data, orjson.loads(options), float(cpu_seconds))
+                connection.send_bytes(answer)
+
+
+@contextlib.contextmanager
+def _ending_with_caller(connection: Connection) -> Iterator[None]:
+    """End this process at once if the caller does, whatever the function is doing.
+
+    While the caller waits, nothing can happen on the connection but that it is closed, of which ``O_ASYNC`` lets the
+    kernel send a SIGIO, which ends the process (Linux; elsewhere it ends when the call does).
+    """
+    descriptor = connection.fileno()
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    try:
+        if connection.poll(0):  # it was closed before
+            raise EOFError
+        yield
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
 
 
 def _answer(function: Callable[..., bytes], data: bytes, options: dict[str, Any], cpu_seconds: float) -> bytes:

@@ -34,6 +34,9 @@ DROPPED = pa.schema(
 """Pages of which there is no text, and why."""
 
 _PAGES = ("text/html", "application/xhtml+xml")
+_WARM_UP = (
+    "<html><body><article><p>A page that makes the extractor import all that it needs.</p></article></body></html>"
+)
 
 
 class Extract(Stage):
@@ -112,8 +115,11 @@ def _version(package: str) -> str:
 
 @lru_cache(maxsize=1)
 def _guarded(options: str, timeout: float) -> Guarded:
-    """The extractor of this process, which outlives a shard: it takes a second to start."""
-    return Guarded("curate.text.html:extract_page", orjson.loads(options), timeout)
+    """The extractor of this process, which outlives a shard: it takes a second to start.
+
+    That second is no page's: else the first one, and each after one that was ended, could time out for it.
+    """
+    return Guarded("curate.text.html:extract_page", orjson.loads(options), timeout, warm_up=_WARM_UP)
 
 
 class _Dropped(Exception):  # noqa: N818

@@ -5,6 +5,20 @@ import os
 import time
 
 
+_ready: list[bytes] = []
+
+
+def prepare(data: bytes, options: dict[str, object]) -> bytes:
+    """Take a second of processor time on the first call; fail on the first if told to."""
+    if options.get("fail"):
+        raise ModuleNotFoundError("No module named 'parser'")
+    end = time.process_time() + (0 if _ready else 1)
+    while time.process_time() < end:
+        pass
+    _ready.append(data)
+    return b" ".join(_ready)
+
+
 def behave(data: bytes, options: dict[str, object]) -> bytes:
     """Do as told."""
     match data.split(b":"):

@@ -66,6 +66,51 @@ def test_a_function_that_is_not_there() -> None:
         Guarded("no.such:thing", {}, 1).call(b"")
 
 
+def test_what_is_prepared_at_the_start_is_not_counted() -> None:
+    target = "tests.engine.guarded_functions:prepare"
+    with Guarded(target, {}, cpu_seconds=0.3, warm_up="first") as guarded:
+        assert guarded.call(b"page") == b"first page"
+        guarded.close()
+        assert guarded.call(b"page") == b"first page"
+    with Guarded(target, {}, cpu_seconds=0.3) as guarded, pytest.raises(TimedOutError):
+        guarded.call(b"page")
+
+
+def test_a_function_that_cannot_work_is_no_matter_of_a_page() -> None:
+    guarded = Guarded("tests.engine.guarded_functions:prepare", {"fail": True}, 1, warm_up="")
+    with pytest.raises(RunError, match="prepare cannot be started: ModuleNotFoundError: No module named 'parser'"):
+        guarded.call(b"page")
+
+
+@pytest.mark.parametrize("what", ["spin", "spin in C"])
+def test_a_call_ends_with_its_caller(what: str) -> None:
+    """Under a limit that it is far from: the caller is killed while the child is in the call."""
+    code = f"from curate.engine.guarded import Guarded\ng = Guarded({TARGET!r}, {{}}, 1000)\n"
+    code += f"print(g.call(b'pid').decode(), flush=True)\ng.call({what.encode()!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as caller:
+        assert caller.stdout is not None
+        child = int(caller.stdout.readline())
+        while _seconds(child) < 0.2 + _seconds(caller.pid):  # until it is in the call
+            time.sleep(0.05)
+        caller.kill()
+    _await_end(child)
+
+
+def _seconds(process: int) -> float:
+    """Processor time of a process."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _await_end(process: int) -> None:
+    for _ in range(200):
+        path = Path(f"/proc/{process}/stat")
+        if not path.exists() or "Z" in path.read_text().rpartition(")")[2][:3]:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"the process {process} is still there")
+
+
 def test_the_process_ends_with_its_caller() -> None:
     code = f"from curate.engine.guarded import Guarded; import os\ng = Guarded({TARGET!r}, {{}}, 5)\n"
     for end in ("", "os._exit(0)", "os.abort()"):
@@ -76,10 +121,4 @@ def test_the_process_ends_with_its_caller() -> None:
             cwd=ROOT,
             check=False,
         )
-        child = int(done.stdout)
-        for _ in range(200):
-            if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split(")")[1][:3]:
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail(f"the process of {end!r} is still there")
+        _await_end(int(done.stdout))
