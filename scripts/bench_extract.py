@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=10, help="processor seconds of a page")
     parser.add_argument("--only", default="", help="settings whose name begins so")
     arguments = parser.parse_args()
-    print(f"{'pages':12} {'extractor':24} {'4-gram P':>9} {'R':>6} {'F1':>6} {'token P':>9} {'R':>6} {'F1':>6}", end="")
+    print(f"{'pages':16} {'extractor':24} {'4-gram P':>9} {'R':>6} {'F1':>6} {'token P':>9} {'R':>6} {'F1':>6}", end="")
     print(f" {'pages/s':>8} {'MB/s':>6} {'no text':>8} {'timeouts':>9} {'failures':>9}")
     for name, pairs in gold(arguments.data).items():
         pairs = pairs[: arguments.limit]
@@ -146,7 +146,7 @@ def main() -> None:
             scored = [(expected, text) for (_, expected), text in zip(pairs, texts, strict=True)]
             shown = [f"{value:6.3f}" for value in (*score(scored, 4), *score(scored, 1))]
             print(
-                f"{name:12} {setting:24} {shown[0]:>9} {shown[1]} {shown[2]} {shown[3]:>9} {shown[4]} {shown[5]}",
+                f"{f'{len(pages)} {name}':16} {setting:24} {shown[0]:>9} {shown[1]} {shown[2]} {shown[3]:>9} {shown[4]} {shown[5]}",
                 end="",
             )
             speed = f" {len(pages) / seconds:8.1f} {size / 1e6 / seconds:6.2f}"
