@@ -13,6 +13,7 @@ from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
 from curate.report.page import Section, Tile, duration, number, percent, plural
 from curate.report.record import RunRecord
+from curate.report.web import web
 from curate.units import format_bytes, format_count
 
 TEMPLATE = "template.html"
@@ -20,6 +21,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "funnel": funnel,
     "drops": drops,
     "quarantine": quarantine,
+    "web": web,
     "cleaned": cleaned.cleaned,
     "classifiers": classifiers,
     "duplicates": duplicates,

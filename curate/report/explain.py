@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -205,7 +206,15 @@ def _explained(run: RunRecord, table: StageRecord, later: StageRecord | None, sh
         cuts=tuple(_cuts(run, document["id"], shard.name)),
         items=tuple(_items(run, document["text"].encode(), annotations)),
         cleaned=tuple(_cleaned(run, document["id"], shard.name)),
+        meta=tuple(_meta(document["meta"])),
     )
+
+
+def _meta(meta: str | None) -> Iterator[tuple[str, str]]:
+    """Fields of ``meta`` and their values as text."""
+    fields = orjson.loads(meta) if meta else {}
+    for name, value in (fields if isinstance(fields, dict) else {"meta": fields}).items():
+        yield name, value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _reason(later: StageRecord | None, own: bytes, shard: str) -> tuple[str, str] | None:

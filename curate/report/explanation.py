@@ -7,6 +7,7 @@ from typing import Any
 from curate.report.page import plural
 
 _SHOWN = 6  # values of a list that are shown
+_FIELDS = 20  # of `meta` that are shown
 _BYTES = 16  # of a hash or a signature
 _LINE = 100  # characters of a span
 EMPTIED, TOO_MUCH = "emptied", "removed_words"  # why `clean` drops a document, among the kinds that it records
@@ -158,6 +159,8 @@ class Explanation:
         Items of benchmarks that stand in it, those of which it has most first.
     cleaned
         What was changed in it, by stage.
+    meta
+        What else its source or its page says of it.
     """
 
     id: str
@@ -179,6 +182,7 @@ class Explanation:
     cuts: tuple[Cut, ...] = ()
     items: tuple[FoundItem, ...] = ()
     cleaned: tuple[Cleaned, ...] = ()
+    meta: tuple[tuple[str, str], ...] = ()
 
     def render(self) -> str:
         """The explanation as text."""
@@ -192,6 +196,7 @@ class Explanation:
         }
         parts = [
             [f"{name:<9}  {value}" for name, value in head.items() if value],
+            self._meta(),
             self._decision(),
             self._cleaned(),
             self._cut(),
@@ -219,6 +224,12 @@ class Explanation:
             f"dropped for {self.rules[0].name!r}; the rules that are true of it, in their order:",
             *(f"  {rule.name:<{width}}  {rule.when}" for rule in self.rules),
         ]
+
+    def _meta(self) -> list[str]:
+        width = max((len(name) for name, _ in self.meta), default=0)
+        lines = [f"  {_shortened(name):<{width}}  {_shortened(value)}" for name, value in self.meta[:_FIELDS]]
+        more = [f"  and {len(self.meta) - _FIELDS} more"] if len(self.meta) > _FIELDS else []
+        return ["meta", *lines, *more] if lines else []
 
     def _cleaned(self) -> list[str]:
         lines = []

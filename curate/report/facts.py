@@ -27,6 +27,7 @@ def facts(run: RunRecord) -> Facts:
         "funnel": funnel(run),
         "drops": drops(run),
         "quarantine": quarantine(run),
+        "web": web(run),
         "duplicates": duplicates(run),
         "recall": recall(run),
         "contamination": contamination(run),
@@ -76,7 +77,10 @@ def _source_funnel(path: list[StageRecord], source: str) -> Facts:
                     lost = {"stage": stage.name, "reason": reason, "kind": kind, "documents": documents}
                     steps.append(lost | {"bytes": sizes.get(reason)})
     read = sum(shard["text_bytes"] for shard in first["shards"] if shard["source"] == source)
-    kept = last["bytes"].get(source, {}).get("kept", 0) if "bytes" in last else read
+    if "bytes" in last:
+        kept = last["bytes"].get(source, {}).get("kept", 0)
+    else:
+        kept = sum(shard["text_bytes"] for shard in last["shards"] if shard["source"] == source)
     return {
         "in": {"documents": first["flow"][source]["in"], "bytes": read},
         "lost": steps,
@@ -186,6 +190,34 @@ def _places(stage: StageRecord, scope: str, reasons: Iterable[str]) -> dict[str,
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
+
+
+def web(run: RunRecord) -> Facts | None:
+    """Records of web archives by what they are, per stage and source, and pages of which there is text, or none.
+
+    Of `read`, the sources in which a record was passed over: those of other formats have none.
+    """
+    records, pages = [], []
+    for stage in run.of("read"):
+        sources = {
+            source: {
+                "records": flow["in"],
+                "documents": flow["kept"],
+                "skipped": flow["dropped"],
+                "quarantined": sum(flow["quarantined"].values()),
+            }
+            for source, flow in stage.manifest["flow"].items()
+            if flow["dropped"]
+        }
+        records += [{"stage": stage.name, "sources": sources}] if sources else []
+    for stage in run.of("extract"):
+        sources = {}
+        for source, flow in stage.manifest["flow"].items():
+            counts = stage.manifest["extracted"].get(source, {})
+            own = {name: counts.get(name, 0) for name in ("pages", "passed", "html_bytes", "text_bytes")}
+            sources[source] = own | {"lost": sum(flow["dropped"].values()), "dropped": flow["dropped"]}
+        pages.append({"stage": stage.name, "sources": sources})
+    return {"records": records, "pages": pages} if records or pages else None
 
 
 def duplicates(run: RunRecord) -> list[Facts] | None:
