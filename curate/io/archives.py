@@ -15,9 +15,11 @@ archived in a plain WARC large enough to be split could be taken for a part of t
 
 import re
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
@@ -173,12 +175,15 @@ class _Stream:
             self._broken = broken
             return False
         if offset is not None:
-            self._starts.append((self._before + len(self._buffer), offset))
-            del self._starts[:-1000]
+            start = self._before + len(self._buffer)
+            if self._starts and self._starts[-1][0] == start:  # of an empty member nothing is asked
+                self._starts.pop()
+            self._starts.append((start, offset))
         if self._at >= _SCAN:
             del self._buffer[: self._at]
             self._before += self._at
             self._at = 0
+            del self._starts[: max(bisect_right(self._starts, self._before, key=itemgetter(0)) - 1, 0)]
         self._buffer += piece
         return True
 
@@ -320,10 +325,15 @@ def _begins(handle: BinaryIO, kind: str, compression: str, offset: int, size: in
 
 # -- framing -----------------------------------------------------------------------------------------------------------
 
-_BLANK = re.compile(rb"\r*\n\r*\n")
+# What is searched for begins with a byte that fixes its place: from each of a run of blanks, letters or carriage
+# returns on, the rest of the run would be read again.
+_BLANK = re.compile(rb"\n\r*\n")
 _NEXT_WARC = re.compile(rb"WARC/\d\.\d+\r*\n")
+_NEXT_ARC = re.compile(rb"(?<=\n)[A-Za-z][\w+.-]*:\S")
+_ARC_END = re.compile(rb" -?\w+[ \r]*\n?\Z")
 _LINE = re.compile(rb"\n")
 _VERSION = 16  # bytes of the longest version line
+_LAST_FIELD = 64  # bytes of the length that ends the line of an ARC record, and of the blanks around it
 
 
 def _pass_space(stream: _Stream) -> None:
@@ -385,11 +395,29 @@ def _stray(stream: _Stream, following: re.Pattern[bytes]) -> int:
             return stray  # a record, or as much of it as the file has
         # The whole rest of the file if need be, a megabyte at a time.
         window = stream.peek(_SCAN)
-        found = following.search(window, 1)
-        step = found.start() if found else max(len(window) - _MAX_ARC_LINE, 1)
+        found = _next(window, following)
+        rest = _MAX_ARC_LINE if len(window) == _SCAN else _VERSION  # may hold the beginning of a record
+        step = found if found else max(len(window) - rest, 1)
         stray += len(window[:step].strip())
         stream.skip(step)
     return stray
+
+
+def _next(window: bytes, following: re.Pattern[bytes]) -> int:
+    """Where the next record starts, behind the first byte; 0 for nowhere.
+
+    In ARC that is at the start of a line, and only lines that end like one of a record are looked at: the expression
+    takes time with the square of the length of others.
+    """
+    if following is not _ARC_LINE:
+        found = following.search(window, 1)
+        return found.start() if found else 0
+    for begin in _NEXT_ARC.finditer(window, 1):
+        line = window[begin.start() : begin.start() + _MAX_ARC_LINE]
+        line = line[: line.find(b"\n") + 1] or line
+        if _ARC_END.search(line[-_LAST_FIELD:]) and _ARC_LINE.match(line):
+            return begin.start()
+    return 0
 
 
 def _arc(stream: _Stream, last: int, max_bytes: int) -> Iterator[Framed]:

@@ -21,6 +21,7 @@ from warcio.archiveiterator import ArchiveIterator
 from curate.io.archives import compression_of, records
 from curate.io.files import InputFile, list_files
 from curate.io.pieces import plan_units
+from curate.io.streams import BrokenFileError
 from tests.io.archives import ARC_HEAD, PAGE, arc, chunked, http, packed, record
 from tests.io.reading import read, reasons, write
 
@@ -362,3 +363,33 @@ def test_records_are_those_that_warcio_finds(shared_data: Path, name: str) -> No
 def test_a_stream_without_end_of_line(tmp_path: Path) -> None:
     data = io.BytesIO(packed(GOOD, "")[:-4])
     assert [each.missing for each in records(data, "warc", "", 0, None, 1 << 20)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("stray", [b"a" * 2_000_000, b" " * 2_000_000 + b"x", b"a:b " * 500_000 + b"!"])
+def test_what_lies_between_arc_records_is_read_once(tmp_path: Path, stray: bytes) -> None:
+    """Two million bytes behind a record that gives a wrong length; read from each byte on, they would take years."""
+    wrong, good = arc("http://a.org/1", http(), length=len(http()) - 1), arc("http://a.org/2", http())
+    data = ARC_HEAD + wrong.rstrip() + stray + b"\n" + good
+    documents, (reject,), _ = one(tmp_path, data, "a.arc")
+    assert [d["url"] for d in documents] == ["http://a.org/2"]
+    assert reject.reason == "wrong_length"
+    documents, (reject,), _ = one(tmp_path, ARC_HEAD + good + wrong.rstrip() + stray, "a.arc")
+    assert [d["url"] for d in documents] == ["http://a.org/2"]
+    assert reject.reason == "wrong_length"
+
+
+def test_a_header_of_carriage_returns_is_read_once() -> None:
+    data = io.BytesIO(b"WARC/1.0\r\nX: " + b"\r" * 1_000_000 + b"x")
+    with pytest.raises(BrokenFileError, match="has no end of its header"):
+        list(records(data, "warc", "", 0, None, 1 << 20))
+
+
+def test_places_of_many_small_members_behind_a_wrong_length() -> None:
+    """Looking for the next record reads a megabyte ahead, which holds thousands of members."""
+    small = gzip.compress(record("request", b"GET / HTTP/1.1"))
+    wrong = gzip.compress(record(length=len(http()) - 1))
+    framed = list(records(io.BytesIO(wrong + small * 5000), "warc", "gzip", 0, None, 1 << 20))
+    assert framed[0].stray == 1
+    assert [(each.place.offset, each.place.inner) for each in framed[1:]] == [
+        (len(wrong) + number * len(small), 0) for number in range(5000)
+    ]
