@@ -15,7 +15,8 @@ _HTML = re.compile(
     r"[\ufeff\s]*<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|!--|\?xml)[\s>]",
     re.IGNORECASE,
 )
-_MARGIN = re.compile(r"[ \t\r\f\v]+(?=\n|$)")
+# From the first of a run on and without giving back: else a run within a line takes time with the square of its length.
+_MARGIN = re.compile(r"(?<![ \t\r\f\v])[ \t\r\f\v]++(?=\n|$)")
 _BLANKS = re.compile(r"\n{3,}")
 
 

@@ -72,3 +72,14 @@ def test_html_is_recognized(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "a <p>b", "<pre>x", "<price>", "< p>", "1 < 2", "<stdio.h>", "&lt;p&gt;"])
 def test_text_is_not_taken_for_html(text: str) -> None:
     assert not is_html(text)
+
+
+@pytest.mark.parametrize("extractor", ["resiliparse", "trafilatura"])
+def test_white_space_within_a_line(extractor: str) -> None:
+    """A million blanks, which would take hours if each of them looked for the end of the run."""
+    page = (
+        f"<html><body><article><p>{SENTENCE}</p><pre>one{' ' * 1_000_000}two \t \nthree</pre></article></body></html>"
+    )
+    text = extract_text(page, **OPTIONS | {"extractor": extractor})
+    assert SENTENCE in text
+    assert "two\nthree" in text
