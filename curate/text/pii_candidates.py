@@ -81,8 +81,7 @@ def _scan(data, offsets, classes, places, starts, ends, kinds, documents):  # no
                         kind = AT
             elif byte == 58:
                 if places[COLONS] and at >= colons:
-                    start, end, found = _hex_run(data, at, first, last, classes)
-                    colons = end
+                    start, end, found, colons = _hex_run(data, at, first, last, classes)
                     if found >= 2 and end - start >= 4 and end - start <= 45:
                         kind = COLONS
             elif classes[byte] & _DIGIT:
@@ -120,15 +119,21 @@ def _scan(data, offsets, classes, places, starts, ends, kinds, documents):  # no
 
 @numba.njit(cache=True, inline="always")
 def _hex_run(data, at, first, last, classes):
+    """Start, end without the dots and single colons at it, number of colons, and where the whole run ends.
+
+    What a later colon of the run could begin ends in a dot or a single colon, and so is no address: each run is read
+    once, or dots and colons by turns would be read again from each colon on.
+    """
     start, end, colons = at, at, 0
     while start > first and classes[data[start - 1]] & _HEX and at - start < 5:
         start -= 1
     while end < last and classes[data[end]] & _HEX:
         colons += data[end] == 58
         end += 1
+    behind = end
     while end > at + 1 and (data[end - 1] == 46 or (data[end - 1] == 58 and data[end - 2] != 58)):
         end -= 1
-    return start, end, colons
+    return start, end, colons, behind
 
 
 @numba.njit(cache=True, inline="always")

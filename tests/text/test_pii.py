@@ -242,3 +242,9 @@ def test_found(kind: str, text: str) -> None:
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in NEGATIVE.items() for text in texts])
 def test_not_found(kind: str, text: str) -> None:
     assert kind not in dict(found(text, kinds=(kind,)))
+
+
+def test_runs_of_colons_and_dots_are_read_once() -> None:
+    """Two million of them, which would take hours if each colon read to the end."""
+    address = "2a00:1450:4001:81b::200e"
+    assert found(":." * 1_000_000 + f" [{address}], {address}.", kinds=("ip",)) == [("ip", address)] * 2
