@@ -78,6 +78,9 @@ class Blocklist:
         urls = pa.array([entry if "://" in entry else f"http://{entry}" for entry in plain], pa.string())
         forms = [form for form in canonical_urls(urls).to_pylist() if form]
         self._pages = any("/" in form[7:] or "?" in form for form in forms)
+        # What is longer than every entry need not be looked up: an address may have a hundred thousand steps.
+        self._labels = max((form[7:].partition("/")[0].count(".") + 1 for form in forms), default=0)
+        self._steps = max((form.partition("?")[0].count("/") - 2 for form in forms), default=0)
         self._hashes = _hashes([form[7:] for form in forms])
         self._hashes.sort()
         self.unusable = len(plain) - len(forms)
@@ -87,7 +90,7 @@ class Blocklist:
 
     def contains(self, forms: Sequence[str | None]) -> list[bool | None]:
         """For each canonical URL whether it, or something above it, is listed; None for None."""
-        known: dict[str, list[str]] = {form: list(_above(form, pages=self._pages)) for form in forms if form}
+        known = {form: list(self._above(form)) for form in forms if form}
         names = list(dict.fromkeys(name for above in known.values() for name in above))
         hashes = _hashes(names)
         places = np.searchsorted(self._hashes, hashes)
@@ -97,25 +100,24 @@ class Blocklist:
         found = {form: any(listed[name] for name in above) for form, above in known.items()}
         return [found[form] if form else None for form in forms]
 
+    def _above(self, form: str) -> Iterator[str]:
+        """The host of a canonical URL and the hosts above it; the page and the pages above it."""
+        before, mark, _ = form[7:].partition("?")
+        host, slash, path = before.partition("/")
+        name = re.sub(r":\d+$", "", host)
+        yield name
+        if not re.fullmatch(r"[\d.]+|\[.*\]", name):  # an address is not below another one
+            labels = name.split(".")
+            yield from (".".join(labels[start:]) for start in range(max(1, len(labels) - self._labels), len(labels)))
+        if self._pages:
+            steps = path.split("/", self._steps)[: self._steps] if slash else []
+            yield from (f"{host}/{'/'.join(steps[:depth])}" for depth in range(1, len(steps) + 1))
+            if mark:
+                yield form[7:]
+
 
 def _hashes(names: Sequence[str]) -> NDArray[np.uint64]:
     return np.fromiter((xxhash.xxh3_64_intdigest(name.encode()) for name in names), np.uint64, len(names))
-
-
-def _above(form: str, *, pages: bool) -> Iterator[str]:
-    """The host of a canonical URL and the hosts above it; the page and the pages above it."""
-    before, mark, _ = form[7:].partition("?")
-    host, slash, path = before.partition("/")
-    name = re.sub(r":\d+$", "", host)
-    yield name
-    if not re.fullmatch(r"[\d.]+|\[.*\]", name):  # an address is not below another one
-        labels = name.split(".")
-        yield from (".".join(labels[start:]) for start in range(1, len(labels)))
-    if pages:
-        steps = path.split("/") if slash else []
-        yield from (f"{host}/{'/'.join(steps[:depth])}" for depth in range(1, len(steps) + 1))
-        if mark:
-            yield form[7:]
 
 
 def hosts(forms: pa.Array) -> pa.Array:

@@ -123,3 +123,17 @@ def test_hosts_and_registered_domains() -> None:
     forms = pa.array(["http://a.b.example.co.uk:81/x?y", "http://[2001:db8::1]/x", "http://localhost", None])
     assert hosts(forms).to_pylist() == ["a.b.example.co.uk", "[2001:db8::1]", "localhost", None]
     assert registered(hosts(forms)).to_pylist() == ["example.co.uk", None, None, None]
+
+
+def test_addresses_of_many_steps_and_labels() -> None:
+    """Half a million: all that is above such an address would take terabytes."""
+    listed = Blocklist(["example.org", "b.example.net/x/y", "c.example.net/?q=1.2.3.4.5"])
+    long = "a/" * 500_000
+    forms = [
+        f"http://{'a.' * 500_000}example.org",
+        f"http://{'a.' * 500_000}example.com",
+        f"http://b.example.net/x/y/{long}z",
+        f"http://b.example.net/x/{long}y",
+        "http://b.example.net/x",
+    ]
+    assert listed.contains(forms) == [True, False, True, False, False]
