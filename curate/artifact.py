@@ -6,9 +6,10 @@ have no receipt".
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from importlib import metadata
 from typing import Any
 
 import orjson
@@ -43,6 +44,23 @@ def file_hash(path: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)  # type: ignore[arg-type]
     return digest.hexdigest()
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Installed versions of packages whose answers are part of what a stage writes; empty for what is not there.
+
+    Examples
+    --------
+    >>> package_versions(["no-such-package"])
+    {'no-such-package': ''}
+    """
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = ""
+    return versions
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from curate.artifact import Artifact, Shard, Totals
+from curate.artifact import Artifact, Shard, Totals, package_versions
 from curate.errors import Problem
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ParquetWriter, Table, id_checksum
@@ -163,6 +163,15 @@ class Clean(Stage):
     def requires(self) -> tuple[str, ...]:
         """The documents."""
         return tuple(DOCUMENT.names)
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration, with the versions of the packages that decide: others may change other places."""
+        used = {
+            "ftfy": self.mojibake or self.entities != "off",
+            "phonenumbers": "phone" in self.pii,
+            "python-stdnum": not {"iban", "card"}.isdisjoint(self.pii),
+        }
+        return super().identity() | {"packages": package_versions(name for name, needed in used.items() if needed)}
 
     def check(self, known: Known) -> Iterable[Problem]:
         """Libraries that personal data takes are there, and regions exist."""

@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache, partial
-from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import orjson
 import pyarrow as pa
 from pydantic import Field
 
-from curate.artifact import Artifact, Shard, Totals
+from curate.artifact import Artifact, Shard, Totals, package_versions
 from curate.engine.guarded import CallError, Guarded, TimedOutError
 from curate.errors import Problem
 from curate.stage import Known, Stage
@@ -82,7 +81,7 @@ class Extract(Stage):
 
     def identity(self) -> dict[str, Any]:
         """The configuration, with the versions of the packages: others may give other text."""
-        return super().identity() | {"packages": {name: _version(name) for name in EXTRACTORS[self.extractor]}}
+        return super().identity() | {"packages": package_versions(EXTRACTORS[self.extractor])}
 
     def check(self, known: Known) -> Iterable[Problem]:
         """The extractor is there, and has the options."""
@@ -104,13 +103,6 @@ class Extract(Stage):
         """Arguments of `curate.text.html.extract_text`."""
         names = ("extractor", "main_content", "comments", "tables", "links", "favor")
         return {name: getattr(self, name) for name in names}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 @lru_cache(maxsize=1)

@@ -8,12 +8,13 @@ import importlib.util
 import tarfile
 import zlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from curate import storage
+from curate.artifact import package_versions
 from curate.errors import Problem, RunError
 from curate.stage import Annotate, Annotator, Known
 
@@ -58,6 +59,10 @@ class Urls(Annotator):
     def files(self) -> dict[str, str]:
         """The lists that are given."""
         return {name: path for name in _LISTS if (path := getattr(self, name)) is not None}
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration, with the version of the package that the public suffix list comes with."""
+        return super().identity() | {"packages": package_versions(["tldextract"])}
 
     def check(self, known: Known) -> Iterable[Problem]:
         """The package with the public suffix list is there, and lists can be read and have an entry."""

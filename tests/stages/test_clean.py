@@ -230,3 +230,18 @@ def test_a_run_explains_what_was_cleaned(tmp_path: Path) -> None:
     page = (root / "report.html").read_text()
     assert "75 % of 4 documents were changed" in page
     assert "line_counters" in page
+
+
+def test_versions_of_packages_count_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = {
+        "ftfy": Clean(),
+        "phonenumbers": Clean(pii=("phone",), mojibake=False, entities="off"),
+        "python-stdnum": Clean(pii=("card",), mojibake=False, entities="off"),
+    }
+    assert [list(stage.identity()["packages"]) for stage in used.values()] == [[name] for name in used]
+    assert all(all(stage.identity()["packages"].values()) for stage in used.values())
+    plain = Clean(mojibake=False, entities="off", pii=("email",))
+    before = [stage.identity() for stage in (*used.values(), plain)]
+    monkeypatch.setattr("curate.artifact.metadata.version", lambda _: "0")
+    changed = [stage.identity() != old for stage, old in zip((*used.values(), plain), before, strict=True)]
+    assert changed == [True, True, True, False]

@@ -175,7 +175,7 @@ def test_mistakes_are_told_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None
 def test_versions_of_packages_count(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Extract().identity()
     assert before["packages"]["resiliparse"]
-    monkeypatch.setattr("curate.stages.extract.metadata.version", lambda _: "0")
+    monkeypatch.setattr("curate.artifact.metadata.version", lambda _: "0")
     assert Extract().identity() != before
 
 

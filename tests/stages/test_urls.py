@@ -102,3 +102,10 @@ def test_the_extra_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     (problem,) = Urls().check(nothing)
     assert "curate[web]" in problem.hint
+
+
+def test_the_version_of_the_public_suffix_list_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Urls().identity()
+    assert before["packages"]["tldextract"]
+    monkeypatch.setattr("curate.artifact.metadata.version", lambda _: "0")
+    assert Urls().identity() != before
