@@ -20,7 +20,7 @@ from curate.table import ParquetWriter, Table, as_batch
 Member = tuple[Annotator, Artifact]
 """An annotator and the artifact that it fills."""
 
-_LOADED: dict[tuple[str, str, str], Annotate] = {}
+_LOADED: dict[tuple[str, str, str], tuple[str, Annotate]] = {}
 
 
 def annotate(
@@ -80,13 +80,19 @@ def _flow(shards: Sequence[Shard]) -> dict[str, Any]:
     return flow
 
 
-def _loaded(stage: Annotator, path: str) -> Annotate:
-    """The annotator's function, loaded once per worker process; per artifact, if something was prepared for it."""
+def _loaded(stage: Annotator, artifact: Artifact) -> Annotate:
+    """The annotator's function, loaded once per worker process; per artifact, if something was prepared for it.
+
+    It is loaded again for another fingerprint: what a file of its holds may have changed since, and inline tasks run in
+    a process that outlives the run.
+    """
     prepared = type(stage).load_prepared is not Annotator.load_prepared
-    key = (stage.stage, stage.model_dump_json(), path if prepared else "")
-    if key not in _LOADED:
-        _LOADED[key] = stage.load_prepared(path)
-    return _LOADED[key]
+    key = (stage.stage, stage.model_dump_json(), artifact.path if prepared else "")
+    fingerprint, function = _LOADED.get(key, ("", None))
+    if function is None or fingerprint != artifact.fingerprint:
+        function = stage.load_prepared(artifact.path)
+        _LOADED[key] = artifact.fingerprint, function
+    return function
 
 
 def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, tuple[int, ...]]) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, 
 
     shard, lacking = item
     chosen = [members[position] for position in lacking]
-    functions = [_loaded(stage, artifact.path) for stage, artifact in chosen]
+    functions = [_loaded(stage, artifact) for stage, artifact in chosen]
     needed = [name for name in dict.fromkeys(n for stage, _ in chosen for n in stage.requires()) if name != "text"]
     clocks = [Clock() for _ in chosen]
     spent = [(0.0, 0.0)] * len(chosen)  # wall and processor seconds

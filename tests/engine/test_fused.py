@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 import pytest
 
-from curate.artifact import Artifact, receipts_folder
+from curate.artifact import Artifact, fingerprint, receipts_folder
 from curate.engine.fused import annotate
 from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stage import STAGES, Annotate, Annotator
+from curate.stages.heuristics import Heuristics
 from curate.stages.size import Size
 from curate.table import read_part
 from tests.corpus import make_table
@@ -64,3 +65,15 @@ def test_a_broken_promise_stops_the_run_and_leaves_no_part(tmp_path: Path) -> No
     with pytest.raises(RunError, match="promised truth: int64 for 1 rows, gave lie: int64"):
         annotate([(Liar(), artifact)], table, LocalEngine(workers=0))
     assert not list(Path(artifact.path).rglob("*"))
+
+
+def test_a_list_that_changes_between_two_runs_of_a_process(tmp_path: Path) -> None:
+    table = make_table(tmp_path / "docs", {"s": ["red green red blue"]})
+    counts = []
+    for word in ("red", "blue"):
+        (tmp_path / "words.txt").write_text(word)
+        stage = Heuristics(bad_words=str(tmp_path / "words.txt"))
+        artifact = Artifact("heuristics", str(tmp_path / word), fingerprint(stage.payload(0, {})))
+        annotate([(stage, artifact)], table, LocalEngine(workers=0))
+        counts += read_part(artifact.part(table.shards[0].name), ["c4_bad_words"]).column(0).to_pylist()
+    assert counts == [2, 1]
