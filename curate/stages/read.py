@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from curate import storage
-from curate.artifact import Shard
+from curate.artifact import Shard, package_versions
 from curate.engine.context import Context
 from curate.errors import Problem, RunError, nearest
 from curate.io import html, jsonl, parquet, text, warc
@@ -32,6 +32,7 @@ TOLERATED_ROWS = 10
 TOLERATED_FILES = 1
 SHARD_ROWS = 1 << 18  # documents of a shard, however short: some stages hold 2 kB of each at once
 SAMPLED_UNITS = 4
+_WEB = ("html", "warc", "arc")
 _SHOWN = 20  # names of ignored files that the manifest lists
 QUARANTINE_FOLDER = "quarantine"
 ARCHIVES_FOLDER = "archives"
@@ -160,6 +161,8 @@ class Read(Stage):
             [name, source.model_dump(mode="json", exclude={"path"}) | self.listings[name].identity()]
             for name, source in self.sources.items()
         ]
+        if any(file.format in _WEB for listing in self.listings.values() for file in listing.files):
+            config["packages"] = package_versions(("fastwarc", "resiliparse", "w3lib"))  # they decode bodies and texts
         return config
 
     def run(self, ctx: Context) -> dict[str, Any]:
@@ -240,7 +243,7 @@ def _few(names: Sequence[str]) -> str:
 
 def _extra_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]:
     """Whether the packages that web archives and HTML need are there."""
-    needing = [file.name for file in listing.files if file.format in ("html", "warc", "arc")]
+    needing = [file.name for file in listing.files if file.format in _WEB]
     if needing and (why := warc.missing()):
         yield Problem((*where, "path"), f"{_few(needing)} cannot be read", why)
 

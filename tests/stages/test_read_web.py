@@ -182,3 +182,13 @@ def test_every_record_of_the_real_archives(shared_data: Path, tmp_path: Path) ->
     flow = table.documents.manifest["flow"]
     assert sum(counts["in"] for counts in flow.values()) == sum(counts.total() for counts in expected.values())
     assert {source: counts["kept"] for source, counts in flow.items()} == {"arc": 101, "warc": 178}
+
+
+def test_versions_of_packages_count_for_web_formats_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.warc").write_bytes(packed([record()], ""))
+    (tmp_path / "a.txt").write_text("plain")
+    stages = [Read(name="read", sources={"s": Source(path=str(tmp_path / name))}) for name in ("a.warc", "a.txt")]
+    before = [stage.identity() for stage in stages]
+    assert all(before[0]["packages"].values())
+    monkeypatch.setattr("curate.artifact.metadata.version", lambda _: "0")
+    assert [stage.identity() != old for stage, old in zip(stages, before, strict=True)] == [True, False]
