@@ -342,16 +342,18 @@ def _pass_space(stream: _Stream) -> None:
         stream.skip(width)
 
 
+def _next_place(stream: _Stream, last: int) -> Place | None:
+    """Where the next record starts; None at the end of the file, or of the range that is read."""
+    _pass_space(stream)
+    start = stream.position
+    if not stream.peek(1):
+        return stream.broken()
+    return None if stream.plain and start >= last and stream.begins(start) else stream.place(start)
+
+
 def _warc(stream: _Stream, last: int, max_bytes: int) -> Iterator[Framed]:
-    while True:
-        _pass_space(stream)
-        start = stream.position
+    while (place := _next_place(stream, last)) is not None:
         begin = stream.peek(16)
-        if not begin:
-            return stream.broken()
-        if stream.plain and start >= last and stream.begins(start):
-            return None
-        place = stream.place(start)
         if not _WARC_START.match(begin):
             stream.broken()
             raise BrokenFileError("corrupt", f"no WARC record at {place}: {begin!r}", place.offset)
@@ -421,20 +423,12 @@ def _next(window: bytes, following: re.Pattern[bytes]) -> int:
 
 
 def _arc(stream: _Stream, last: int, max_bytes: int) -> Iterator[Framed]:
-    while True:
-        _pass_space(stream)
-        start = stream.position
-        begin = stream.peek(16)
-        if not begin:
-            return stream.broken()
-        if stream.plain and start >= last and stream.begins(start):
-            return None
-        place = stream.place(start)
+    while (place := _next_place(stream, last)) is not None:
         end = stream.find(_LINE, _MAX_ARC_LINE)
         line = _ARC_LINE.match(stream.peek(end.end())) if end else None
         if not end or not line:
             stream.broken()
-            raise BrokenFileError("corrupt", f"no ARC record at {place}: {begin!r}", place.offset)
+            raise BrokenFileError("corrupt", f"no ARC record at {place}: {stream.peek(16)!r}", place.offset)
         head = stream.take(end.end())
         length = int(line[5]) if line[5].isdigit() else 0
         yield from _whole(stream, _body(stream, place, head, length, max_bytes, _ARC_LINE))

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from curate.errors import RunError
 from curate.io.charsets import decode
 from curate.io.files import InputFile
-from curate.io.records import Batch, BatchBuilder, sample
-from curate.io.streams import content, opened
+from curate.io.records import Batch, BatchBuilder
+from curate.io.text import whole
 from curate.io.warc import missing
 
 _WIDEST = 2  # bytes of a page per byte of its text in UTF-8
@@ -31,22 +31,8 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     """
     if why := missing():
         raise RunError(why)
-    limit = builder.max_text_bytes
-    pieces: list[bytes] = []
-    size = 0
-    with opened(file) as handle:
-        for piece in content(handle, file.compression):
-            pieces.append(piece)
-            size += len(piece)
-            if size > _WIDEST * limit:
-                break
-    data = b"".join(pieces)
+    data = whole(file, builder, _WIDEST * builder.max_text_bytes)
     if not data:
-        builder.reject_file("empty_file", "no content", file.name)
-        return
-    builder.records += 1
-    if size > _WIDEST * limit:
-        builder.reject("text_too_long", f"more than max_text_bytes ({limit}): {sample(data)}", file.name, 0)
         return
     text = decode(data)
     if "\0" in text.text:

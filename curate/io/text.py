@@ -24,22 +24,8 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     BrokenFileError
         The compressed file is damaged, and with it the document.
     """
-    limit = builder.max_text_bytes
-    pieces: list[bytes] = []
-    size = 0
-    with opened(file) as handle:
-        for piece in content(handle, file.compression):
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit + 3:  # a byte order mark
-                break
-    data = b"".join(pieces)
+    data = whole(file, builder, builder.max_text_bytes + 3)  # a byte order mark
     if not data:
-        builder.reject_file("empty_file", "no content", file.name)
-        return
-    builder.records += 1
-    if size > limit + 3:
-        builder.reject("text_too_long", f"more than max_text_bytes ({limit}): {sample(data)}", file.name, 0)
         return
     try:
         record = {builder.fields.text: data.decode("utf-8-sig"), builder.fields.id: file.name}
@@ -51,3 +37,40 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     builder.add(record, file.name, 0)
     if builder.full:
         yield builder.take()
+
+
+def whole(file: InputFile, builder: BatchBuilder, most: int) -> bytes:
+    """Content of a file that is one document.
+
+    Parameters
+    ----------
+    file
+        Compressed or not.
+    builder
+        Counts the record, and is told why there is none.
+    most
+        Bytes, beyond which it is too long.
+
+    Returns
+    -------
+    bytes
+        Empty if the file is empty or too long.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    with opened(file) as handle:
+        for piece in content(handle, file.compression):
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                break
+    data = b"".join(pieces)
+    if not data:
+        builder.reject_file("empty_file", "no content", file.name)
+        return data
+    builder.records += 1
+    if size > most:
+        said = f"more than max_text_bytes ({builder.max_text_bytes}): {sample(data)}"
+        builder.reject("text_too_long", said, file.name, 0)
+        return b""
+    return data

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from curate.report.page import Chart
+from curate.report.page import Chart, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,6 +101,12 @@ class Panel:
     series: Sequence[Series]
     notes: Sequence[str] = ()
     targets: Sequence[float] = ()
+
+
+def share_panel(title: str, unit: str, name: str, color: str, shares: Mapping[str, float]) -> Panel:
+    """A bar for each row as long as its share, which stands at its end."""
+    values = list(shares.values())
+    return Panel(title, unit, list(shares), [Series(name, color, values)], list(map(percent, values)))
 
 
 def draw(name: str, caption: str, finding: str, plot: Callable[[int], "Figure"]) -> Chart:

@@ -5,7 +5,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.report.charts import BLUE, Panel, Series, draw, overlaid
+from curate.report.charts import BLUE, draw, overlaid, share_panel
 from curate.report.page import Section, number, percent, plural, table
 from curate.units import format_bytes
 
@@ -19,11 +19,8 @@ def cleaned(part: Sequence[Facts], _: Facts) -> Section:
     finding = f"{percent(touched, documents)} of {plural(documents, 'document')} were changed"
     panels = []
     for stage in part:
-        shares = [counts["touched"] / max(counts["documents_in"], 1) for counts in stage["sources"].values()]
-        series = [Series("changed", BLUE, shares)]
-        panels.append(
-            Panel(stage["stage"], "share of documents", list(stage["sources"]), series, list(map(percent, shares)))
-        )
+        shares = {name: counts["touched"] / max(counts["documents_in"], 1) for name, counts in stage["sources"].items()}
+        panels.append(share_panel(stage["stage"], "share of documents", "changed", BLUE, shares))
     caption = "Documents of each source that were changed, by whatever rule."
     charts = [draw("cleaned", caption, finding, partial(overlaid, panels, columns=2, format_value=percent))]
     return Section("cleaned", "Cleaning", finding, charts=charts, tables=_tables(part))

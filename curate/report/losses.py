@@ -9,7 +9,21 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.report.charts import BLUE, GREEN, GREY, LOSSES, ORANGE, RED, SKY, Panel, Series, draw, overlaid, stacked
+from curate.report.charts import (
+    BLUE,
+    GREEN,
+    GREY,
+    LOSSES,
+    ORANGE,
+    RED,
+    SKY,
+    Panel,
+    Series,
+    draw,
+    overlaid,
+    share_panel,
+    stacked,
+)
 from curate.report.page import Section, Table, number, percent, plural, table
 from curate.units import format_bytes, format_count
 
@@ -243,12 +257,10 @@ def duplicates(part: Sequence[Facts], _: Facts) -> Section:
         for found in part
         if found["hot_buckets"]
     ]
-    sources = list(part[0]["sources"])
     panels = []
     for found in part:
-        values = [counts["share"] for counts in found["sources"].values()]
-        series = [Series("copies", ORANGE, values)]
-        panels.append(Panel(found["stage"], "share of documents", sources, series, list(map(percent, values))))
+        shares = {name: counts["share"] for name, counts in found["sources"].items()}
+        panels.append(share_panel(found["stage"], "share of documents", "copies", ORANGE, shares))
     caption = "Documents of each source that are copies, not counting the one of each cluster that is kept."
     charts = [draw("copies", caption, finding, partial(overlaid, panels, columns=2, format_value=percent))]
     sizes = sorted({size for found in part for size in found["cluster_sizes"]}, key=int)

@@ -5,7 +5,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.report.charts import BLUE, ORANGE, Panel, Series, draw, overlaid
+from curate.report.charts import BLUE, ORANGE, Panel, Series, draw, overlaid, share_panel
 from curate.report.page import Section, number, percent, plural, table
 from curate.units import format_bytes
 
@@ -91,11 +91,8 @@ def removed(part: Sequence[Facts], _: Facts) -> Section:
     finding = f"{percent(gone, first)} of all text {why}"
     panels = []
     for stage in part:
-        values = [counts["bytes"] / max(counts["bytes_in"], 1) for counts in stage["sources"].values()]
-        series = [Series("cut out", ORANGE, values)]
-        panels.append(
-            Panel(stage["stage"], "share of text", list(stage["sources"]), series, list(map(percent, values)))
-        )
+        shares = {name: counts["bytes"] / max(counts["bytes_in"], 1) for name, counts in stage["sources"].items()}
+        panels.append(share_panel(stage["stage"], "share of text", "cut out", ORANGE, shares))
     caption = "Text cut out of the documents of each source."
     charts = [draw("removed", caption, finding, partial(overlaid, panels, columns=2, format_value=percent))]
     rows = [(stage["stage"], *entry) for stage in part for entry in stage["sources"].items()]

@@ -6,7 +6,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.report.charts import BLUE, GREY, Chart, Panel, Series, draw, overlaid
+from curate.report.charts import BLUE, GREY, Chart, Panel, Series, draw, overlaid, share_panel
 from curate.report.page import Section, Table, number, percent, plural, table
 from curate.units import format_bytes, format_count
 
@@ -71,11 +71,10 @@ def _count(value: float) -> str:
 def _text_chart(stages: Sequence[Facts]) -> list[Chart]:
     panels = []
     for stage in stages:
-        sources = {name: counts for name, counts in stage["sources"].items() if counts["html_bytes"]}
-        shares = [counts["text_bytes"] / counts["html_bytes"] for counts in sources.values()]
-        if sources:
-            series = [Series("text", BLUE, shares)]
-            panels.append(Panel(stage["stage"], "share of HTML", list(sources), series, list(map(percent, shares))))
+        sizes = {name: (c["text_bytes"], c["html_bytes"]) for name, c in stage["sources"].items() if c["html_bytes"]}
+        if sizes:
+            shares = {name: text / html for name, (text, html) in sizes.items()}
+            panels.append(share_panel(stage["stage"], "share of HTML", "text", BLUE, shares))
     if not panels:
         return []
     caption = "Bytes of text that the extractor found, per byte of HTML, for each source."

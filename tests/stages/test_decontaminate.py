@@ -23,7 +23,6 @@ from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.report.explain import explain
 from curate.report.explanation import Explanation
-from curate.stages.cut_contamination import CutContamination
 from curate.stages.decontaminate import Decontaminate
 from curate.table import Table, read_part
 from tests.corpus import make_table, run_stage
@@ -459,21 +458,6 @@ def test_killed_anywhere_and_resumed_it_writes_the_same(tmp_path: Path) -> None:
         pytest.fail("it never came to an end")
     assert limit > 2
     assert digests(run_stage(stage, table, tmp_path / "again")) == whole
-
-
-@pytest.mark.parametrize(("share", "cut"), [(20, True), (19, False)])
-def test_runs_are_cut_from_half_of_an_item_on(tmp_path: Path, share: int, cut: bool) -> None:
-    item = words(13 + 39)  # 40 n-grams
-    text = f"Before. {' '.join(item[: 12 + share]).upper()}, after"
-    path = str(write_benchmark(tmp_path / "bench.jsonl", [" ".join(item)]))
-    mark = Decontaminate.model_validate({"name": "decontaminate", "benchmarks": {"b": {"path": path}}})
-    table = make_table(tmp_path / "read", {"web": [text, " ".join(item), "clean"]})
-    beside = Table(table.documents, (run_stage(mark, table, tmp_path),))
-    made = run_stage(CutContamination(name="cut"), beside, tmp_path)
-    assert frame(Table(made), ["text"])["text"].to_list() == ["Before. , after" if cut else text, "clean"]
-    assert made.manifest["flow"]["web"]["dropped"] == {"emptied": 1}
-    longer = run_stage(CutContamination(name="longer", min_words=33), beside, tmp_path)
-    assert frame(Table(longer), ["text"])["text"].to_list() == [text, "clean"]
 
 
 def test_benchmarks_and_runs_may_lie_in_object_storage(tmp_path: Path, request: pytest.FixtureRequest) -> None:
