@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from curate.artifact import file_hash
+from curate.artifact import file_hash, package_versions
 from curate.errors import Problem
 
 if TYPE_CHECKING:
@@ -115,6 +115,10 @@ class Stage(BaseModel):
         """
         return {}
 
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose answers are part of what the stage writes; their versions enter the fingerprint."""
+        return ()
+
     def where_to_get(self, field: str) -> str:
         """What to do when the file that `field` names is not there."""
         return ""
@@ -152,9 +156,11 @@ class Stage(BaseModel):
         raise TypeError(f"stage {self.stage!r} does not say how to run")
 
     def identity(self) -> dict[str, Any]:
-        """The configuration as it enters the fingerprint: files by their content, not by their path."""
+        """The configuration as it enters the fingerprint: files by their content, and packages by their version."""
         config = self.model_dump(mode="json", exclude={"name", "after"})
-        return config | {field: file_hash(path) for field, path in self.files().items()}
+        config |= {field: file_hash(path) for field, path in self.files().items()}
+        packages = self.packages()
+        return config | ({"packages": package_versions(packages)} if packages else {})
 
     def payload(self, seed: int, inputs: Mapping[str, str]) -> dict[str, Any]:
         """What the fingerprint is made of.

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import Pipeline
+from curate.artifact import fingerprint
 from curate.cli import _say_what
+from curate.config import stage_types
 from curate.errors import ConfigError, RunError
 from curate.pipeline import balance
 from curate.plan import plan, status
@@ -226,3 +228,12 @@ def test_the_command_says_what_every_stage_dropped(tmp_path: Path, capsys: pytes
         "clean  3 in, 2 kept, 1 dropped (emptied 1)",
         "select  2 in, 1 kept, 1 dropped (short 1)",
     ]
+
+
+@pytest.mark.parametrize("kind", ["langid", "stopwords", "urls"])
+def test_another_version_of_a_package_is_another_fingerprint(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = stage_types()[kind](name=kind)
+    before = fingerprint(stage.payload(0, {}))
+    assert all(stage.identity()["packages"].values())
+    monkeypatch.setattr("curate.artifact.metadata.version", lambda name: "0")
+    assert fingerprint(stage.payload(0, {})) != before

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from curate.artifact import Artifact, Shard, Totals, package_versions
+from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ParquetWriter, Table, id_checksum
@@ -164,14 +164,14 @@ class Clean(Stage):
         """The documents."""
         return tuple(DOCUMENT.names)
 
-    def identity(self) -> dict[str, Any]:
-        """The configuration, with the versions of the packages that decide: others may change other places."""
+    def packages(self) -> tuple[str, ...]:
+        """Those that decide what is changed: another version may change other places."""
         used = {
             "ftfy": self.mojibake or self.entities != "off",
             "phonenumbers": "phone" in self.pii,
             "python-stdnum": not {"iban", "card"}.isdisjoint(self.pii),
         }
-        return super().identity() | {"packages": package_versions(name for name, needed in used.items() if needed)}
+        return tuple(name for name, needed in used.items() if needed)
 
     def check(self, known: Known) -> Iterable[Problem]:
         """Libraries that personal data takes are there, and regions exist."""

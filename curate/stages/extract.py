@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 from pydantic import Field
 
-from curate.artifact import Artifact, Shard, Totals, package_versions
+from curate.artifact import Artifact, Shard, Totals
 from curate.engine.guarded import CallError, Guarded, TimedOutError
 from curate.errors import Problem
 from curate.stage import Known, Stage
@@ -79,9 +79,9 @@ class Extract(Stage):
         """The documents."""
         return tuple(DOCUMENT.names)
 
-    def identity(self) -> dict[str, Any]:
-        """The configuration, with the versions of the packages: others may give other text."""
-        return super().identity() | {"packages": package_versions(EXTRACTORS[self.extractor])}
+    def packages(self) -> tuple[str, ...]:
+        """The extractor and what it reads pages with: another version may give other text."""
+        return (*EXTRACTORS[self.extractor], *(("justext", "lxml") if self.extractor == "trafilatura" else ()))
 
     def check(self, known: Known) -> Iterable[Problem]:
         """The extractor is there, and has the options."""

@@ -70,6 +70,10 @@ class LangId(Annotator):
         """The model."""
         return {"model": pretrained.resolve(self.model)}
 
+    def packages(self) -> tuple[str, ...]:
+        """The library that predicts, and the one that knows scripts."""
+        return ("fasttext-numpy2", "fonttools")
+
     def where_to_get(self, field: str) -> str:
         """The command that fetches the model."""
         return pretrained.missing(self.model)

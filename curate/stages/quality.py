@@ -123,6 +123,10 @@ class Quality(Annotator):
         if self.label not in labels:
             yield Problem(("label",), f"the model has no label {self.label!r}", nearest(self.label, labels))
 
+    def packages(self) -> tuple[str, ...]:
+        """The library that predicts."""
+        return ("fasttext-numpy2",)
+
     def requires(self) -> tuple[str, ...]:
         """The text."""
         return ("text",)

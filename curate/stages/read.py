@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from curate import storage
-from curate.artifact import Shard, package_versions
+from curate.artifact import Shard
 from curate.engine.context import Context
 from curate.errors import Problem, RunError, nearest
 from curate.io import html, jsonl, parquet, text, warc
@@ -149,6 +149,11 @@ class Read(Stage):
             sum(file.content_bytes for listing in self.listings.values() for file in listing.files)
         )
 
+    def packages(self) -> tuple[str, ...]:
+        """Those that decode bodies and texts of web archives and HTML."""
+        web = any(file.format in _WEB for listing in self.listings.values() for file in listing.files)
+        return ("fastwarc", "resiliparse", "w3lib") if web else ()
+
     def identity(self) -> dict[str, Any]:
         """The configuration, with names, sizes and versions of the files in the place of paths.
 
@@ -161,8 +166,6 @@ class Read(Stage):
             [name, source.model_dump(mode="json", exclude={"path"}) | self.listings[name].identity()]
             for name, source in self.sources.items()
         ]
-        if any(file.format in _WEB for listing in self.listings.values() for file in listing.files):
-            config["packages"] = package_versions(("fastwarc", "resiliparse", "w3lib"))  # they decode bodies and texts
         return config
 
     def run(self, ctx: Context) -> dict[str, Any]:

@@ -48,6 +48,10 @@ class StopWordCounts(Annotator):
         """The lists."""
         return {"lists": _iso_path() if self.lists == ISO else self.lists}
 
+    def packages(self) -> tuple[str, ...]:
+        """The one that knows which codes are one language."""
+        return ("langcodes",)
+
     def where_to_get(self, field: str) -> str:
         """The extra that brings the lists."""
         if self.lists == ISO:

@@ -73,6 +73,10 @@ class TrainClassifier(Stage):
         """Name of the model file."""
         return "model.ftz" if self.quantize else "model.bin"
 
+    def packages(self) -> tuple[str, ...]:
+        """The library that trains and predicts."""
+        return ("fasttext-numpy2",)
+
     def requires(self) -> tuple[str, ...]:
         """The text, and what the rules name."""
         return tuple(dict.fromkeys(["id", "text", *self.positive.columns(), *self.negative.columns()]))

@@ -8,13 +8,12 @@ import importlib.util
 import tarfile
 import zlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from curate import storage
-from curate.artifact import package_versions
 from curate.errors import Problem, RunError
 from curate.stage import Annotate, Annotator, Known
 
@@ -52,6 +51,12 @@ class Urls(Annotator):
         default=None, min_length=1, description="file of parts of words, found anywhere; gives url_substrings"
     )
 
+    @field_validator(*_LISTS)
+    @classmethod
+    def _anywhere(cls, path: str | None) -> str | None:
+        """A path that means the same in every worker's directory."""
+        return path and storage.absolute(path)
+
     def requires(self) -> tuple[str, ...]:
         """The address."""
         return ("url",)
@@ -60,9 +65,9 @@ class Urls(Annotator):
         """The lists that are given."""
         return {name: path for name in _LISTS if (path := getattr(self, name)) is not None}
 
-    def identity(self) -> dict[str, Any]:
-        """The configuration, with the version of the package that the public suffix list comes with."""
-        return super().identity() | {"packages": package_versions(["tldextract"])}
+    def packages(self) -> tuple[str, ...]:
+        """The one that the public suffix list comes with."""
+        return ("tldextract",)
 
     def check(self, known: Known) -> Iterable[Problem]:
         """The package with the public suffix list is there, and lists can be read and have an entry."""
