@@ -193,3 +193,14 @@ def read_part(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """A part file, or some of its columns, on the calling thread alone."""
     with pq.ParquetFile(storage.open_input(path)) as file:
         return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+def read_row(path: str, row: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
+    """One row of a part file, or some of its columns, as Python values; reads no more than its row group."""
+    with pq.ParquetFile(storage.open_input(path)) as file:
+        group = 0
+        while row >= file.metadata.row_group(group).num_rows:
+            row -= file.metadata.row_group(group).num_rows
+            group += 1
+        wanted = None if columns is None else list(columns)
+        return file.read_row_group(group, columns=wanted, use_threads=False).slice(row, 1).to_pylist()[0]

@@ -195,8 +195,8 @@ def _answer(line: bytes) -> Answer | tuple[str, str]:
     missing = [name for name in ("id", "label") if name not in fields]
     if missing:
         return f"has no {' and no '.join(missing)}", 'for example {"id": "...", "label": "keep"}'
-    known = {name: fields[name] for name, _, _ in _FIELDS if name in fields}
-    return Answer(**known | {"id": bytes.fromhex(fields["id"])})
+    known: dict[str, Any] = {name: fields[name] for name, _, _ in _FIELDS if name in fields and name != "id"}
+    return Answer(bytes.fromhex(fields["id"]), **known)
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate import storage
 from curate.artifact import Shard
@@ -32,7 +31,7 @@ from curate.report.explanation import (
 )
 from curate.report.page import number
 from curate.report.record import RunRecord, StageRecord
-from curate.table import read_part
+from curate.table import read_part, read_row
 
 MEMBERS = 20  # of a cluster that are named
 CANDIDATES = 10  # documents that are named when the beginning of an id fits several
@@ -168,7 +167,7 @@ def _several(table: StageRecord, document: str, places: list[Place]) -> str:
 def _names(table: StageRecord, places: Iterable[Place]) -> Iterator[tuple[str, str, str]]:
     """Id, source and the source's own id of documents."""
     for shard, row in places:
-        values = _row(table.artifact.part(shard.name), row, ["id", "source", "source_id"])
+        values = read_row(table.artifact.part(shard.name), row, ["id", "source", "source_id"])
         yield values["id"].hex(), values["source"], values["source_id"]
 
 
@@ -177,9 +176,9 @@ def _names(table: StageRecord, places: Iterable[Place]) -> Iterator[tuple[str, s
 
 def _explained(run: RunRecord, table: StageRecord, later: StageRecord | None, shard: Shard, row: int) -> Explanation:
     part = table.artifact.part(shard.name)
-    document = _row(part, row)
+    document = read_row(part, row)
     annotations = {
-        stage.name: _row(stage.artifact.part(shard.name), row)
+        stage.name: read_row(stage.artifact.part(shard.name), row)
         for stage in run.stages
         if stage.annotates(table) and stage.manifest["columns"]
     }
@@ -262,19 +261,9 @@ def _cuts(run: RunRecord, own: bytes, shard: str) -> Iterator[Cut]:
         if rows:
             part = before.artifact.part(shard)
             (place,) = _rows_equal(read_part(part, ["id"]).column("id"), own)
-            text = _row(part, place, ["text"])["text"].encode()
+            text = read_row(part, place, ["text"])["text"].encode()
             spans = removed.select(["start", "end"]).take(rows).to_pylist()
             yield Cut(stage.name, tuple((span["start"], text[span["start"] : span["end"]].decode()) for span in spans))
-
-
-def _row(path: str, row: int, columns: list[str] | None = None) -> dict[str, Any]:
-    """One row of a part file; reads no more than its row group."""
-    with pq.ParquetFile(storage.open_input(path)) as file:
-        group = 0
-        while row >= file.metadata.row_group(group).num_rows:
-            row -= file.metadata.row_group(group).num_rows
-            group += 1
-        return file.read_row_group(group, columns=columns, use_threads=False).slice(row, 1).to_pylist()[0]
 
 
 def _relative(run: RunRecord, path: str) -> str:
@@ -334,7 +323,7 @@ def _difference(table: StageRecord, document: dict[str, Any], clusters: tuple[Cl
     for cluster in clusters:
         if cluster.keeper != document["id"].hex():
             for shard, row in _by_prefix(table, cluster.keeper):
-                kept = _row(table.artifact.part(shard.name), row, ["text"])
+                kept = read_row(table.artifact.part(shard.name), row, ["text"])
                 return difference(document["text"], kept["text"])
     return ()  # the keeper may be a document of an index, whose text is not in this run
 
