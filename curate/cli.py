@@ -145,6 +145,51 @@ def thresholds(
 
 
 @app.command()
+def label(
+    run: RunDirectory,
+    n: Annotated[
+        int, typer.Option("--n", min=1, help="Documents to ask about; more later go on where fewer ended.")
+    ] = 200,
+    by: Annotated[str, typer.Option(help="Column whose values divide the documents.")] = "source",
+    score: Annotated[
+        str | None, typer.Option(help="Column of numbers that divides them further; that of `weak` unless given.")
+    ] = None,
+    groups: Annotated[int, typer.Option(min=1, max=100, help="Groups of the score, equally large.")] = 5,
+    out: Annotated[str, typer.Option(help="Gold file that answers are appended to.")] = "gold.jsonl",
+    web: Annotated[bool, typer.Option("--web", help="Ask in a page for a browser on this machine.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; any free one for 0.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other documents.")] = 0,
+    chars: Annotated[int, typer.Option(min=100, help="Characters of a document that are shown.")] = 2400,
+    show_scores: Annotated[bool, typer.Option("--show-scores", help="Show the score, which may lead you.")] = False,
+) -> None:
+    """Ask people about a random sample of a run's documents, and write a gold file for `weak`."""
+    from curate.gold.ask import ask
+    from curate.gold.journal import Journal
+    from curate.gold.web import serve
+    from curate.label import conclusion, introduction, subject_of
+
+    root = _run_in(run)
+    subject = subject_of(root, n, by=by, score=score, groups=groups, seed=seed, show_scores=show_scores)
+    with Journal(out) as journal:
+        for line in introduction(subject, journal, web=web):
+            typer.echo(line)
+        questions = subject.questions(journal, chars, show_scores=show_scores)
+        stopped = False
+        try:
+            if web:
+                serve(questions, port, typer.echo)
+            else:
+                ask(questions, sys.stdin, sys.stdout)
+        except KeyboardInterrupt:
+            stopped = True
+        typer.echo()
+        for line in conclusion(subject, journal):
+            typer.echo(line)
+    if stopped:
+        _stop("stopped; to go on, run the same command again", INTERRUPTED)
+
+
+@app.command()
 def plan(
     config: ConfigFile,
     overrides: Overrides = None,

@@ -108,7 +108,7 @@ def edited(tokens: NDArray[np.uint64], rate: float, draw: int) -> NDArray[np.uin
     return copy
 
 
-def interval(found: int, of: int) -> tuple[float, float]:
+def interval(found: float, of: float) -> tuple[float, float]:
     """Wilson's score interval of a share, at 95 %.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.

@@ -145,6 +145,11 @@ class Person:
         self._before.append(drawn)
         self._current = None
 
+    @property
+    def can_go_back(self) -> bool:
+        """Whether the person has answered anything."""
+        return bool(self._before)
+
     def back(self) -> bool:
         """Ask about the document before again: its answer counts until there is another; False when there is none."""
         if not self._before:
@@ -171,7 +176,7 @@ def excerpt(text: str, chars: int) -> list[tuple[int, str]]:
     >>> excerpt("a short text", 20)
     [(0, 'a short text')]
     >>> excerpt("one two three four five six seven eight nine ten", 15)
-    [(0, 'one two'), (13, 'five six'), (12, 'nine ten')]
+    [(0, 'one two'), (12, 'five six'), (13, 'nine ten')]
     """
     if len(text) <= chars:
         return [(0, text)]
