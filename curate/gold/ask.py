@@ -70,13 +70,11 @@ def _show(person: Person, out: TextIO, is_terminal: bool) -> None:  # noqa: FBT0
     if drawn is None:
         return
     questions = person.questions
-    place = min(questions.answered() + 1, len(questions.sample.drawn))
     bold, dim, plain = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if is_terminal else ("", "", "")
     document = questions.read(drawn)
     width = min(shutil.get_terminal_size().columns, 100)
-    out.write(
-        f"\n{dim}{'-' * width}{plain}\n{bold}{place} of {len(questions.sample.drawn)}{plain}  {_about(document)}\n"
-    )
+    place = f"{bold}{person.place()} of {len(questions.sample.drawn)}{plain}"
+    out.write(f"\n{dim}{'-' * width}{plain}\n{place}  {_about(document)}\n")
     before = questions.journal.labels.get(drawn.id)
     if before is not None:
         out.write(f"answered {before} before\n")

@@ -68,13 +68,13 @@ class Questions:
         """
         self.journal.refresh()
         for each in self.sample.drawn:
-            if self._answered(each):
+            if self.has_answer(each):
                 continue
             if each.id in self.journal.labels:
                 self.answer(each, self.journal.labels[each.id])
             elif self.journal.claim(each.id):
                 self.journal.refresh()
-                if not self._answered(each):
+                if not self.has_answer(each):
                     return each
                 self.journal.release(each.id)  # another session has answered since
         return None
@@ -95,7 +95,11 @@ class Questions:
 
     def answered(self) -> int:
         """How many documents of the sample have an answer."""
-        return sum(map(self._answered, self.sample.drawn))
+        return sum(map(self.has_answer, self.sample.drawn))
+
+    def has_answer(self, drawn: Drawn) -> bool:
+        """Whether a document of the sample has an answer."""
+        return (self.sample.draw, drawn.id) in self.journal.asked
 
     def find(self, own: bytes) -> Drawn | None:
         """The document of the sample with an id."""
@@ -109,9 +113,6 @@ class Questions:
         scores = [(name, _plain(value)) for name, value in row.items()]
         text = values["text"]
         return Document(drawn, values["url"], len(text), tuple(excerpt(text, self._chars)), scores)
-
-    def _answered(self, drawn: Drawn) -> bool:
-        return (self.sample.draw, drawn.id) in self.journal.asked
 
 
 class Person:
@@ -134,6 +135,11 @@ class Person:
         if self._current is None:
             self._current = self._put_off.pop() if self._put_off else self.questions.next()
         return self._current
+
+    def place(self) -> int:
+        """Number of the current question, counted from 1."""
+        again = [each for each in (self._current, *self._put_off) if each and self.questions.has_answer(each)]
+        return self.questions.answered() + 1 - len(again)
 
     def answer(self, label: str) -> None:
         """Answer the current question."""

@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(
             200,
             document=drawn and questions.read(drawn),
-            place=min(answered + 1, total),
+            place=person.place(),
             answered=answered,
             total=total,
             before=drawn and questions.journal.labels.get(drawn.id),
