@@ -4,6 +4,7 @@ import http.client
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -34,7 +35,7 @@ def server(table: Table, tmp_path: Path) -> Iterator[Server]:
     with Journal(str(tmp_path / "gold.jsonl")) as journal:
         questions = Questions(table, draw(table, Strata(), 6), journal)
         with Server(questions, 0) as found:
-            thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+            thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
             thread.start()
             yield found
             found.shutdown()
@@ -51,7 +52,7 @@ def request(
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method or ("GET" if form is None else "POST"), place.path, body, sent)
     answer = connection.getresponse()
-    with connection:
+    with closing(connection):
         return answer.status, answer.read().decode(), answer.headers
 
 
@@ -257,7 +258,7 @@ def served(table: Table, path: Path) -> tuple[threading.Thread, list[str], list[
         except RunError as error:
             failures.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     assert ready.wait(30)
     return thread, said, failures
