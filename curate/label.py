@@ -176,6 +176,7 @@ def keep_rate(answers: Sequence[Answer]) -> tuple[float, float, float] | None:
     total = float(gold.weights.sum())
     if total == 0:
         return None
-    share = float(gold.weights @ gold.labels) / total
+    share = round(float(gold.weights @ gold.labels) / total, 12)  # all is 1, however sums are rounded
     effective = total**2 / float(np.square(gold.weights).sum())
-    return share, *interval(share * effective, effective)
+    low, high = interval(share * effective, effective)
+    return share, round(low, 12), round(high, 12)
