@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curate.engine.context import Context
 
 TAIL = 0.002  # share of documents beyond the bins at either end, which the outer bins take in
-LOG = 8.0  # times that the upper end is the lower one, from which on an axis is logarithmic
+LOG = 50.0  # times that the upper end is the lower one, from which on an axis is logarithmic: perplexities, not bits
 
 
 class Density(Stage):
@@ -89,7 +89,7 @@ def axis(counts: Mapping[str, int], bins: int) -> dict[str, Any]:
     Examples
     --------
     >>> axis(coarse(np.arange(1, 11, dtype=np.float32)), 2)
-    {'scale': 'log', 'low': 1.00390625, 'high': 10.03125}
+    {'scale': 'linear', 'low': 1.00390625, 'high': 10.03125}
     """
     if not counts:
         return {"scale": "linear", "low": 0.0, "high": 1.0}
