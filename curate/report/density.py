@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.report.charts import DASHES, GREY, INK, SOURCES, WIDE, draw, legend, shorten
+from curate.report.charts import DASHES, GREY, INK, LINE, SOURCES, WIDE, draw, legend, shorten
 from curate.report.page import Chart, Section, number, percent, plural, table
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ LEVELS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000, 1_000_000)  # doc
 INSIDE = (0.9, 0.5)  # shares of a source's documents that its outlines hold
 MARGIN = 0.16  # of an axis: where the histogram over one measurement alone stands
 SIDE = 330  # pixels of a panel
+SMALL = 10  # pixels of the letters of buckets' names
+LETTER = 0.03  # of an axis: what one of them takes
 
 
 def density(part: Sequence[Facts], _: Facts) -> Section:
@@ -54,17 +57,19 @@ def _sources(pair: Facts) -> dict[str, Counts]:
 
 
 def _finding(pair: Facts) -> str:
-    """How far the two largest sources lie apart by both measurements and by either, or how one source's agree."""
-    (one, first), *others = _sources(pair).items()
+    """How far two sources overlap by both measurements and by either, or how the measurements of one agree.
+
+    Of the largest sources, those two are named that both measurements together tell apart best beyond either alone.
+    """
+    found = list(_sources(pair).items())[:PANELS]
     x, y = (pair[side]["column"] for side in ("x", "y"))
-    if not others:
-        return f"{x} and {y} put the documents of {one} in orders that correlate by {_rank_correlation(first):.2f}"
-    other, second = others[0]
-    both, alone_x, alone_y = overlaps(first, second)
-    return (
-        f"{one} and {other} overlap by {percent(round(both, 2))} in {x} and {y} together, "
-        f"by {percent(round(alone_x, 2))} and {percent(round(alone_y, 2))} in either alone"
-    )
+    if len(found) == 1:
+        (one, counts), *_ = found
+        return f"{x} and {y} put the documents of {one} in orders that correlate by {_rank_correlation(counts):.2f}"
+    shared = {(one, other): overlaps(first, second) for (one, first), (other, second) in combinations(found, 2)}
+    one, other = max(shared, key=lambda names: min(shared[names][1:]) - shared[names][0])
+    both, alone_x, alone_y = (percent(round(share, 2)) for share in shared[one, other])
+    return f"{one} and {other} overlap by {both} in {x} and {y} together, by {alone_x} and {alone_y} in either alone"
 
 
 def overlaps(one: Counts, other: Counts) -> tuple[float, float, float]:
@@ -115,6 +120,8 @@ def _chart(name: str, pair: Facts) -> Chart:
     x, y = (pair[side]["column"] for side in ("x", "y"))
     found = _sources(pair)
     caption = f"Documents by {x} and {y}."
+    caption += " Dark lines are cuts of buckets." if pair["x"]["cuts"] or pair["y"]["cuts"] else ""
+    caption += " On the grey line both are equal." if pair["x"]["measure"] == pair["y"]["measure"] else ""
     if len(found) > PANELS:
         caption += f" The {PANELS} largest of {len(found)} sources."
     return draw(name, caption, _finding(pair), partial(_panels, pair, dict(list(found.items())[:PANELS])))
@@ -122,7 +129,6 @@ def _chart(name: str, pair: Facts) -> Chart:
 
 def _panels(pair: Facts, sources: Mapping[str, Counts], width: int) -> "Figure":
     from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
 
     several = len(sources) > 1
     count = len(sources) + several
@@ -130,6 +136,7 @@ def _panels(pair: Facts, sources: Mapping[str, Counts], width: int) -> "Figure":
     lines = -(-count // columns)
     figure = Figure(figsize=(width / 72, lines * SIDE / 72), layout="constrained")
     grid = list(figure.subplots(lines, columns, squeeze=False).flat)
+    levels = len(_levels(max(counts.max() for counts in sources.values())))
     styles = list(zip(sources.items(), SOURCES, DASHES, strict=False))
     if several:
         _frame(grid[0], pair, "All sources, outlined", width)
@@ -138,17 +145,27 @@ def _panels(pair: Facts, sources: Mapping[str, Counts], width: int) -> "Figure":
             grid[0].plot([], [], color=color, linestyle=dash, label=name)
     for axis, ((name, counts), color, _) in zip(grid[several:], styles, strict=False):
         _frame(axis, pair, f"{name}, {plural(int(counts.sum()), 'document')}", width)
-        _heat(axis, counts, color)
+        _heat(axis, counts, color, levels)
         _margins(axis, counts, color)
-    used = _levels(max(counts.max() for counts in sources.values()))
-    for position, (low, high) in enumerate(used):
-        label = f"{number(low)} to {number(high - 1)}" if high - low > 1 else number(low)
-        label += " documents per cell" if position == len(used) - 1 else ""
-        grid[0].add_patch(Rectangle((0, 0), 0, 0, color=INK, alpha=_alpha(position, len(used)), label=label))
     for axis in grid[count:]:
         axis.set_visible(False)
-    legend(figure, grid[0], width, length=2.5)
+    if several:
+        legend(figure, grid[0], width, length=2.5)
+    _level_legend(figure, max(counts.max() for counts in sources.values()))
     return figure
+
+
+def _level_legend(figure: "Figure", most: float) -> None:
+    """What each shade stands for, below the panels, which are the higher for it."""
+    from matplotlib.patches import Patch
+
+    used = _levels(most)
+    names = [f"{number(low)} to {number(high - 1)}" if high - low > 1 else number(low) for low, high in used]
+    shades = [Patch(facecolor=INK, alpha=_alpha(position, len(used))) for position in range(len(used))]
+    columns = min(len(used), 4)
+    figure.set_figheight(figure.get_figheight() + LINE * (1 - -len(used) // columns) / 72)
+    title = "documents in a cell"
+    figure.legend(shades, names, loc="outside lower left", ncols=columns, title=title, alignment="left")
 
 
 def _levels(most: float) -> list[tuple[int, int]]:
@@ -176,7 +193,9 @@ def _frame(axis: "Axes", pair: Facts, title: str, width: int) -> None:
     for side, along in (("x", axis.xaxis), ("y", axis.yaxis)):
         scale = pair[side]
         ticks = _ticks(scale)
-        along.set_ticks([_place(scale, bins, tick) for tick in ticks], [f"{tick:,.6g}" for tick in ticks])
+        decimals = max((len(f"{tick:.6g}".partition(".")[2]) for tick in ticks if tick < 1000), default=0)
+        said = [f"{tick:,.0f}" if scale["scale"] == "log" and tick >= 1 else f"{tick:,.{decimals}f}" for tick in ticks]
+        along.set_ticks([_place(scale, bins, tick) for tick in ticks], said)
         along.set_label_text(_label(scale))
     axis.grid()
     axis.plot([bins, bins, 0], [0, bins, bins], color=INK, linewidth=0.6, alpha=0.5)
@@ -234,24 +253,27 @@ def _draw_cuts(axis: "Axes", scale: Facts, bins: int, side: str) -> None:
         if position:
             continue
         bounds = [0.0, *places, float(bins)]
-        for name, low, high in zip(cut["names"], bounds[:-1], bounds[1:], strict=True):
+        spans = sorted(zip(cut["names"], bounds[:-1], bounds[1:], strict=True), key=lambda span: span[1] - span[2])
+        taken: list[tuple[float, float]] = []
+        for name, low, high in spans:  # the widest first
             said = shorten(f"{name} ({cut['group']})" if cut["group"] else name, 12)
-            if high - low < bins * 0.022 * len(said):  # a letter is about a fiftieth of a panel wide
+            middle, half = (low + high) / 2, LETTER * bins * len(said) / 2
+            if any(abs(middle - other) < half + other_half for other, other_half in taken):
                 continue
+            taken.append((middle, half))
             if side == "x":
-                axis.text((low + high) / 2, room * 1.012, said, ha="center", va="bottom", fontsize=10)
+                axis.text(middle, room * 1.012, said, ha="center", va="bottom", fontsize=SMALL)
             else:
-                axis.text(room * 1.012, (low + high) / 2, said, ha="left", va="center", fontsize=10, rotation=270)
+                axis.text(room * 1.012, middle, said, ha="left", va="center", fontsize=SMALL, rotation=270)
 
 
-def _heat(axis: "Axes", counts: Counts, color: str) -> None:
-    """Cells by level, runs of cells of one row as one rectangle, all of a level as one path."""
+def _heat(axis: "Axes", counts: Counts, color: str, levels: int) -> None:
+    """Cells by level, of which all panels have `levels`: runs of a row as one rectangle, all of a level as one path."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    levels = _levels(counts.max())
     level_of = np.searchsorted(LEVELS, counts, side="right")
-    for level in range(1, len(levels) + 1):
+    for level in range(1, levels + 1):
         is_level = np.pad(level_of == level, ((0, 0), (1, 1)))
         rows, starts = np.nonzero(is_level[:, 1:] & ~is_level[:, :-1])
         ends = np.nonzero(is_level[:, :-1] & ~is_level[:, 1:])[1]
@@ -263,7 +285,7 @@ def _heat(axis: "Axes", counts: Counts, color: str) -> None:
         ]
         codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(corners)
         path = Path(np.array(corners).reshape(-1, 2), codes)
-        axis.add_patch(PathPatch(path, facecolor=color, edgecolor="none", alpha=_alpha(level - 1, len(levels))))
+        axis.add_patch(PathPatch(path, facecolor=color, edgecolor="none", alpha=_alpha(level - 1, levels)))
 
 
 def _margins(axis: "Axes", counts: Counts, color: str) -> None:
@@ -307,9 +329,7 @@ def _overlaps(part: Sequence[Facts]) -> Any:
     for pair in part:
         found = list(_sources(pair).items())[:PANELS]
         rows += [
-            (pair, one, other, overlaps(first, second))
-            for position, (one, first) in enumerate(found)
-            for other, second in found[position + 1 :]
+            (pair, one, other, overlaps(first, second)) for (one, first), (other, second) in combinations(found, 2)
         ]
     text = {"measurements": lambda row: _both(row[0]), "source": itemgetter(1), "other source": itemgetter(2)}
     figures = {
