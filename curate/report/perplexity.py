@@ -135,13 +135,14 @@ def _shares(stages: Sequence[Facts]) -> list[Chart]:
 
 def _stacks(name: str, stages: Sequence[Facts]) -> Chart:
     panels, said = [], []
+    unscored = any(counts.get("none") for stage in stages for counts in stage["sources"].values())
     for stage in stages:
-        names = [*stage["names"], "none"]
-        colors = [BUCKETS[position % len(BUCKETS)] for position in range(len(names) - 1)] + [GREY]
+        names = [*stage["names"], *(["none"] if unscored else [])]
+        colors = [BUCKETS[position % len(BUCKETS)] for position in range(len(stage["names"]))] + [GREY]
         rows = stage["sources"]
         series = [
             Series(bucket, color, [counts.get(bucket, 0) / max(sum(counts.values()), 1) for counts in rows.values()])
-            for bucket, color in zip(names, colors, strict=True)
+            for bucket, color in zip(names, colors, strict=False)
         ]
         panels.append(Panel(f"{stage['stage']}: {stage['column']}", "share of documents", list(rows), series))
         shares = (f"{source} {percent(value)}" for source, value in zip(rows, series[0].values, strict=True))
