@@ -65,7 +65,10 @@ def _finding(pair: Facts) -> str:
     x, y = (pair[side]["column"] for side in ("x", "y"))
     if len(found) == 1:
         (one, counts), *_ = found
-        return f"{x} and {y} put the documents of {one} in orders that correlate by {_rank_correlation(counts):.2f}"
+        correlation = _rank_correlation(counts)
+        if np.isnan(correlation):
+            return f"{x} or {y} is about the same for all documents of {one}"
+        return f"{x} and {y} put the documents of {one} in orders that correlate by {correlation:.2f}"
     shared = {(one, other): overlaps(first, second) for (one, first), (other, second) in combinations(found, 2)}
     one, other = max(shared, key=lambda names: min(shared[names][1:]) - shared[names][0])
     both, alone_x, alone_y = (percent(round(share, 2)) for share in shared[one, other])
@@ -319,9 +322,14 @@ def _agreement(part: Sequence[Facts]) -> Any:
     figures = {
         "documents": lambda row: number(row[2]["documents"]),
         "without a value": lambda row: number(row[2]["null"]),
-        "rank correlation": lambda row: "none" if row[3] is None else f"{_rank_correlation(row[3]):.2f}",
+        "rank correlation": lambda row: _said(row[3]),
     }
     return table("How the measurements agree, by source", rows, text, figures)
+
+
+def _said(counts: Counts | None) -> str:
+    correlation = np.nan if counts is None else _rank_correlation(counts)
+    return "none" if np.isnan(correlation) else f"{correlation:.2f}"
 
 
 def _overlaps(part: Sequence[Facts]) -> Any:

@@ -134,6 +134,9 @@ def test_no_documents_and_one_source_have_a_section_too() -> None:
     assert alone.finding == "x_bits and y_bits put the documents of web in orders that correlate by 1.00"
     flipped = density.density([pair_of({"web": one[::-1]})], {})
     assert "by -1.00" in flipped.finding
+    flat = density.density([pair_of({"web": np.eye(1, 16, dtype=int).reshape(4, 4)})], {})
+    assert flat.finding == "x_bits or y_bits is about the same for all documents of web"
+    assert flat.tables[0].rows[0][-1] == "none"
 
 
 COUNTS = arrays(np.int64, (5, 5), elements=st.integers(0, 9)).filter(lambda counts: counts.sum() > 0)
