@@ -301,7 +301,12 @@ class Pipeline:
             log.info("finished before: %s", ", ".join(cached))
         while pending:
             ready = [name for name, node in pending.items() if not _waits(node, pending)]
-            group = self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
+            awaited = {
+                name for node in pending.values() if isinstance(node.stage, Annotator) for name in inputs_of(node)
+            }
+            # What annotators wait for comes first, such as several models, so that more of them share a pass.
+            made = [pending[n] for n in ready if n in awaited and not isinstance(pending[n].stage, Annotator)]
+            group = made[:1] or self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
             names = [node.stage.name for node in group]
             self._event("start", *names)
             start = time.monotonic()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,7 +205,7 @@ def _frame(axis: "Axes", pair: Facts, title: str, width: int) -> None:
     if pair["x"]["measure"] == pair["y"]["measure"]:
         ends = [max(pair[side]["low"] for side in "xy"), min(pair[side]["high"] for side in "xy")]
         if ends[0] < ends[1]:
-            steps = np.geomspace(*ends, 50) if ends[0] > 0 else np.linspace(*ends, 50)
+            steps = np.geomspace(ends[0], ends[1]) if ends[0] > 0 else np.linspace(ends[0], ends[1])
             axis.plot(*([_place(pair[side], bins, step) for step in steps] for side in "xy"), color=GREY, linewidth=1)
     for side in ("x", "y"):
         _draw_cuts(axis, pair[side], bins, side)
@@ -295,10 +295,11 @@ def _margins(axis: "Axes", counts: Counts, color: str) -> None:
     """Histograms of either measurement alone, beyond the bins."""
     bins = len(counts)
     edges = np.arange(bins + 1)
-    for over, orientation in ((0, "vertical"), (1, "horizontal")):
+    directions: tuple[Literal["vertical", "horizontal"], ...] = ("vertical", "horizontal")
+    for over, direction in enumerate(directions):
         sums = counts.sum(axis=over)
         heights = bins + sums / sums.max() * bins * MARGIN * 0.95
-        axis.stairs(heights, edges, baseline=bins, orientation=orientation, fill=True, color=color, alpha=0.6)
+        axis.stairs(heights, edges, baseline=bins, orientation=direction, fill=True, color=color, alpha=0.6)
 
 
 def _outline(axis: "Axes", counts: Counts, color: str, dash: Any) -> None:

@@ -105,8 +105,11 @@ def test_two_stages_that_measure_the_same_documents_are_compared(tmp_path: Path)
 
 
 def test_documents_without_a_value_are_counted_apart(tmp_path: Path) -> None:
-    made = pipeline(tmp_path, LM | ONE | TWO)
+    made = pipeline(tmp_path, LM | ONE | {"other": LM["lm"]} | {"two": {**TWO["two"], "model": "other"}})
     made.run()
+    events = map(json.loads, (tmp_path / "run" / "events.jsonl").read_text().splitlines())
+    started = [event["stages"] for event in events if event["event"] == "start"]
+    assert ["one", "two"] in started  # both models are there before the pass that asks them
     (pair,) = made.nodes["density"].artifact.manifest["pairs"]
     assert pair["sources"]["a"]["documents"] + pair["sources"]["a"]["null"] == 40
     assert 0 < pair["sources"]["a"]["null"] < 40
