@@ -301,9 +301,7 @@ class Pipeline:
             log.info("finished before: %s", ", ".join(cached))
         while pending:
             ready = [name for name, node in pending.items() if not _waits(node, pending)]
-            awaited = {
-                name for node in pending.values() if isinstance(node.stage, Annotator) for name in inputs_of(node)
-            }
+            awaited = set().union(*(inputs_of(n) for n in pending.values() if isinstance(n.stage, Annotator)))
             # What annotators wait for comes first, such as several models, so that more of them share a pass.
             made = [pending[n] for n in ready if n in awaited and not isinstance(pending[n].stage, Annotator)]
             group = made[:1] or self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
