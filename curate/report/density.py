@@ -18,9 +18,21 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]
 Counts = NDArray[np.float64]
-PAIRS = 3  # pairs of measurements that are drawn; the tables have all
+PAIRS = 2  # pairs of measurements that are drawn, of up to 330 kB each; the tables have all
 PANELS = 5  # sources that have a panel of their own
-LEVELS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000, 1_000_000)  # documents of a cell from which it is darker
+LEVELS = (
+    1,
+    3,
+    10,
+    30,
+    100,
+    300,
+    1000,
+    3000,
+    10_000,
+    100_000,
+    1_000_000,
+)  # documents of a cell from which its colour is stronger
 INSIDE = (0.9, 0.5)  # shares of a source's documents that its outlines hold
 MARGIN = 0.16  # of an axis: where the histogram over one measurement alone stands
 SIDE = 330  # pixels of a panel
@@ -35,8 +47,8 @@ def density(part: Sequence[Facts], _: Facts) -> Section:
     tables = [_agreement(part), _overlaps(part)]
     finding = _finding(drawn[0]) if drawn else "No document has both measurements"
     lead = (
-        "Each source has a panel, darker where it has more documents, with the histograms of either measurement alone "
-        "at its edges; the first panel has the outlines that hold "
+        "Each source has a panel, stronger in colour where it has more documents, with the histograms of either "
+        "measurement alone at its edges; the first panel has the outlines that hold "
         f"{' and '.join(percent(share) for share in INSIDE)} of each source. Documents beyond the ends of an axis "
         "(0.2 % on either side) count at its ends."
     )
@@ -123,8 +135,8 @@ def _chart(name: str, pair: Facts) -> Chart:
     x, y = (pair[side]["column"] for side in ("x", "y"))
     found = _sources(pair)
     caption = f"Documents by {x} and {y}."
-    caption += " Dark lines are cuts of buckets." if pair["x"]["cuts"] or pair["y"]["cuts"] else ""
-    caption += " On the grey line both are equal." if pair["x"]["measure"] == pair["y"]["measure"] else ""
+    caption += " Lines across are the cuts of buckets." if pair["x"]["cuts"] or pair["y"]["cuts"] else ""
+    caption += " On the slanted line both are equal." if pair["x"]["measure"] == pair["y"]["measure"] else ""
     if len(found) > PANELS:
         caption += f" The {PANELS} largest of {len(found)} sources."
     return draw(name, caption, _finding(pair), partial(_panels, pair, dict(list(found.items())[:PANELS])))
@@ -154,18 +166,18 @@ def _panels(pair: Facts, sources: Mapping[str, Counts], width: int) -> "Figure":
         axis.set_visible(False)
     if several:
         legend(figure, grid[0], width, length=2.5)
-    _level_legend(figure, max(counts.max() for counts in sources.values()))
+    _level_legend(figure, max(counts.max() for counts in sources.values()), width)
     return figure
 
 
-def _level_legend(figure: "Figure", most: float) -> None:
+def _level_legend(figure: "Figure", most: float, width: int) -> None:
     """What each shade stands for, below the panels, which are the higher for it."""
     from matplotlib.patches import Patch
 
     used = _levels(most)
     names = [f"{number(low)} to {number(high - 1)}" if high - low > 1 else number(low) for low, high in used]
     shades = [Patch(facecolor=INK, alpha=_alpha(position, len(used))) for position in range(len(used))]
-    columns = min(len(used), 4)
+    columns = min(len(used), 6 if width == WIDE else 3)
     figure.set_figheight(figure.get_figheight() + LINE * (1 - -len(used) // columns) / 72)
     title = "documents in a cell"
     figure.legend(shades, names, loc="outside lower left", ncols=columns, title=title, alignment="left")
