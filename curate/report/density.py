@@ -32,7 +32,7 @@ LEVELS = (
     10_000,
     100_000,
     1_000_000,
-)  # documents of a cell from which its colour is stronger
+)  # documents of a cell for a stronger colour
 INSIDE = (0.9, 0.5)  # shares of a source's documents that its outlines hold
 MARGIN = 0.16  # of an axis: where the histogram over one measurement alone stands
 SIDE = 330  # pixels of a panel
