@@ -135,11 +135,19 @@ def _chart(name: str, pair: Facts) -> Chart:
     x, y = (pair[side]["column"] for side in ("x", "y"))
     found = _sources(pair)
     caption = f"Documents by {x} and {y}."
-    caption += " Lines across are the cuts of buckets." if pair["x"]["cuts"] or pair["y"]["cuts"] else ""
+    caption += _cuts_shown([cut for side in ("x", "y") for cut in pair[side]["cuts"]])
     caption += " On the slanted line both are equal." if pair["x"]["measure"] == pair["y"]["measure"] else ""
     if len(found) > PANELS:
         caption += f" The {PANELS} largest of {len(found)} sources."
     return draw(name, caption, _finding(pair), partial(_panels, pair, dict(list(found.items())[:PANELS])))
+
+
+def _cuts_shown(cuts: Sequence[Facts]) -> str:
+    """Sentence on the lines at cuts, with the groups that they are of."""
+    groups = list(dict.fromkeys(cut["group"] for cut in cuts if cut["group"]))
+    of = f" of {groups[0]}" if len(groups) == 1 else ""
+    of = f", solid those of {groups[0]}, dotted those of {', '.join(groups[1:])}" if len(groups) > 1 else of
+    return f" Lines across are the cuts of buckets{of}." if cuts else ""
 
 
 def _panels(pair: Facts, sources: Mapping[str, Counts], width: int) -> "Figure":
@@ -225,9 +233,8 @@ def _frame(axis: "Axes", pair: Facts, title: str, width: int) -> None:
 
 def _label(scale: Facts) -> str:
     """What an axis measures, with its unit."""
-    measure = scale["measure"] + (", log scale" if scale["scale"] == "log" else "")
     of = f" by {scale['of']}" if scale["of"] and scale["measure"] != scale["column"] else ""
-    return shorten(f"{measure}{of}", 44)
+    return shorten(f"{scale['measure']}{of}", 34) + (", log scale" if scale["scale"] == "log" else "")
 
 
 def _place(scale: Facts, bins: int, value: float) -> float:
@@ -271,7 +278,7 @@ def _draw_cuts(axis: "Axes", scale: Facts, bins: int, side: str) -> None:
         spans = sorted(zip(cut["names"], bounds[:-1], bounds[1:], strict=True), key=lambda span: span[1] - span[2])
         taken: list[tuple[float, float]] = []
         for name, low, high in spans:  # the widest first
-            said = shorten(f"{name} ({cut['group']})" if cut["group"] else name, 12)
+            said = shorten(name, 12)
             middle, half = (low + high) / 2, LETTER * bins * len(said) / 2
             if any(abs(middle - other) < half + other_half for other, other_half in taken):
                 continue

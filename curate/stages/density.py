@@ -28,7 +28,7 @@ class Density(Stage):
 
     Pipelines bring it along where two stages measure the same documents (`Stage.measures`); a stanza of its own
     chooses other columns. Bins are equal between the quantiles `TAIL` and 1 - `TAIL` of all documents, or have equal
-    ratios where these ends are both positive and differ by more than `LOG` times. Counts are exact, so that any
+    ratios where the lower end is 1 or more, so not for probabilities, and the upper one more than `LOG` times that. Counts are exact, so that any
     sharding gives the same; a document for which either measurement is null is counted apart.
 
     Examples
@@ -96,7 +96,7 @@ def axis(counts: Mapping[str, int], bins: int) -> dict[str, Any]:
     low, high = coarse_quantile(counts, TAIL), coarse_quantile(counts, 1 - TAIL)
     if high <= low:
         return {"scale": "linear", "low": low - 0.5, "high": low + 0.5}
-    return {"scale": "log" if low > 0 and high > LOG * low else "linear", "low": low, "high": high}
+    return {"scale": "log" if low >= 1 and high > LOG * low else "linear", "low": low, "high": high}
 
 
 def _measured(table: Table, shard: Shard, columns: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:

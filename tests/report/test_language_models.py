@@ -110,6 +110,10 @@ def test_cuts_and_cells_are_drawn_where_they_are() -> None:
     assert upright == pytest.approx([2.0, 4 * np.log(50) / np.log(100)])
     assert {text.get_text() for text in axis.texts} == {"head", "middle", "tail"}
     boxes = {patch.get_path().get_extents().bounds: patch.get_alpha() for patch in axis.patches}
+    one, two = ({**cut, "group": group} for group in ("en", "de"))
+    assert "cuts of buckets of en." in density.density([pair_of({"web": counts}, cuts=[one])], {}).charts[0].caption
+    several = density._cuts_shown([one, two])
+    assert several == " Lines across are the cuts of buckets, solid those of en, dotted those of de."
     light, dark = boxes[2.0, 1.0, 2.0, 1.0], boxes[0.0, 3.0, 1.0, 1.0]
     assert 0 < light < dark == 1
 

@@ -56,10 +56,11 @@ def test_counts_are_those_of_a_loop(rows: list[tuple], bins: int) -> None:
 
 
 def test_an_axis_is_logarithmic_from_a_ratio_of_its_ends_on() -> None:
-    below, above = (coarse(np.array([1, high], np.float32)) for high in (LOG * 0.98, LOG * 1.02))
+    below, above = (coarse(np.array([2, 2 * high], np.float32)) for high in (LOG * 0.98, LOG * 1.02))
     assert axis(below, 4)["scale"] == "linear"
     assert axis(above, 4)["scale"] == "log"
-    assert axis(coarse(np.array([-1, 1000], np.float32)), 4)["scale"] == "linear"
+    for low in (-1, 0.99):
+        assert axis(coarse(np.array([low, 1000], np.float32)), 4)["scale"] == "linear"
     assert axis({}, 4) == {"scale": "linear", "low": 0.0, "high": 1.0}
     flat = axis(coarse(np.full(5, 3, np.float32)), 4)
     assert flat["low"] < 3 < flat["high"]
