@@ -37,7 +37,7 @@ INSIDE = (0.9, 0.5)  # shares of a source's documents that its outlines hold
 MARGIN = 0.16  # of an axis: where the histogram over one measurement alone stands
 SIDE = 330  # pixels of a panel
 SMALL = 10  # pixels of the letters of buckets' names
-LETTER = 0.03  # of an axis: what one of them takes
+LETTER = 0.024  # of an axis: what one of them takes
 
 
 def density(part: Sequence[Facts], _: Facts) -> Section:

@@ -28,8 +28,9 @@ class Density(Stage):
 
     Pipelines bring it along where two stages measure the same documents (`Stage.measures`); a stanza of its own
     chooses other columns. Bins are equal between the quantiles `TAIL` and 1 - `TAIL` of all documents, or have equal
-    ratios where the lower end is 1 or more, so not for probabilities, and the upper one more than `LOG` times that. Counts are exact, so that any
-    sharding gives the same; a document for which either measurement is null is counted apart.
+    ratios where the lower end is 1 or more, so not for probabilities, and the upper one more than `LOG` times that.
+    Counts are exact, so that any sharding gives the same; a document for which either measurement is null is counted
+    apart.
 
     Examples
     --------
