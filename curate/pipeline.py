@@ -25,8 +25,10 @@ from curate.engine.base import Engine
 from curate.engine.context import Context
 from curate.engine.fused import annotate
 from curate.errors import ConfigError, Problem, RunError, nearest
-from curate.stage import STAGES, Annotator, Estimate, Known, Stage
+from curate.stage import STAGES, Annotator, Estimate, Known, Stage, compared
 from curate.table import DOCUMENT, Table
+
+DENSITY = "density"
 
 log = logging.getLogger("curate")
 
@@ -138,6 +140,18 @@ class Pipeline:
                 visible.add(found or helper.name)
             self._add(stage, visible)
             seen[stage.name] = visible | {stage.name}
+        self._compare()
+
+    def _compare(self) -> None:
+        """Where several stages measure the same documents, have these counted by two measurements for the report."""
+        tables = [name for name, node in self.nodes.items() if node.stage.makes_table]
+        for position, table in enumerate(tables if not self.problems else ()):
+            beside = [node.stage for node in self.nodes.values() if node.table == table]
+            columns = compared(beside)
+            if len(columns) > 1 and all(stage.stage != DENSITY for stage in beside):
+                name = DENSITY if DENSITY not in self.nodes else f"{table}_{DENSITY}"
+                stage = STAGES[DENSITY].model_validate({"name": name, "of": columns})
+                self._add(stage, {*self.nodes}.difference(tables[position + 1 :]))
 
     def _same(self, stage: Stage, visible: set[str], table: str | None) -> str | None:
         """Name of a visible node with the same configuration that annotates the same documents."""
@@ -287,7 +301,10 @@ class Pipeline:
             log.info("finished before: %s", ", ".join(cached))
         while pending:
             ready = [name for name, node in pending.items() if not _waits(node, pending)]
-            group = self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
+            awaited = set().union(*(inputs_of(n) for n in pending.values() if isinstance(n.stage, Annotator)))
+            # What annotators wait for comes first, such as several models, so that more of them share a pass.
+            made = [pending[n] for n in ready if n in awaited and not isinstance(pending[n].stage, Annotator)]
+            group = made[:1] or self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
             names = [node.stage.name for node in group]
             self._event("start", *names)
             start = time.monotonic()

@@ -1,6 +1,6 @@
 """A stage: one frozen pydantic model whose fields are its configuration, the columns it needs and those it promises."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -104,6 +104,13 @@ class Stage(BaseModel):
         """Sidecar columns that this stage promises, in order; empty for a stage that writes no sidecar."""
         return pa.schema([])
 
+    def measures(self) -> tuple[str, ...]:
+        """Columns whose joint densities the report is to show: of each stage, the last that is named for it.
+
+        A stage may name its own columns or others', as one that cuts the documents by a column does.
+        """
+        return ()
+
     def upstream(self) -> tuple["Stage", ...]:
         """Stages that the pipeline inserts right before this one, such as the signatures that MinHash compares."""
         return ()
@@ -175,6 +182,20 @@ class Stage(BaseModel):
         config = {field: _ordered(value) for field, value in self.identity().items()}
         payload = {"config": config, "version": self.version, "inputs": dict(inputs)}
         return payload | ({"seed": seed} if self.seeded else {})
+
+
+def compared(stages: Sequence[Stage], most: int = 4) -> tuple[str, ...]:
+    """Columns that are to be set against one another, at most `most`: of each stage that owns any, the last one named.
+
+    Columns that several of the stages promise are left out, since nobody could tell which is meant.
+    """
+    owners: dict[str, list[int]] = {}
+    for position, stage in enumerate(stages):
+        for column in stage.columns().names:
+            owners.setdefault(column, []).append(position)
+    named = [column for stage in stages for column in stage.measures()]
+    chosen = {owners[column][0]: column for column in named if len(owners.get(column, ())) == 1}
+    return tuple(chosen.values())[:most]
 
 
 class Annotator(Stage):

@@ -19,7 +19,8 @@ import zstandard
 
 from curate.pipeline import Pipeline
 from curate.presets import PRESETS
-from curate.stages.select import Select, columns_of, evaluate
+from curate.rules import columns_of
+from curate.stages.select import Select, evaluate
 from curate.table import Table
 
 CLEAN = (

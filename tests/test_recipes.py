@@ -96,3 +96,40 @@ def test_several_sources_to_one_mixture(tmp_path: Path) -> None:
     assert dropped["copy"] == 1
     assert set(kept["source"]) == {"web", "books", "notes"}
     assert question not in set(kept["text"])
+
+
+def test_ccnets_recipe_cuts_each_language_by_its_own_model(tmp_path: Path) -> None:
+    rng = random.Random(3)
+
+    def german() -> str:
+        return "\n".join(" ".join(rng.choice(GERMAN.split()) for _ in range(14)).capitalize() + "." for _ in range(6))
+
+    crawl, wikipedia = tmp_path / "data" / "crawl", tmp_path / "data" / "wikipedia"
+    crawl.mkdir(parents=True)
+    wikipedia.mkdir()
+    pages = [document(rng, 20) for _ in range(40)] + [german() for _ in range(20)]
+    for number, page_ in enumerate(pages):
+        pages[number] = f"{page_}\nCopyright {number} by all who wrote this"
+    texts = [*pages, "This page is far too short to stay in the corpus."]
+    records = [record("conversion", text.encode(), number) for number, text in enumerate(texts)]
+    (crawl / "a.wet.gz").write_bytes(packed(records, "gzip"))
+    articles = [document(rng, 20) for _ in range(40)] + [german() for _ in range(20)]
+    lines = "\n".join(json.dumps({"id": i, "text": text}) for i, text in enumerate(articles))
+    (wikipedia / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    small = ("wikipedia_lm.vocab_size=400", "wikipedia_lm.min_bytes=3kB", "tokens.vocab_size=600", "engine.workers=0")
+    manifests, kept = run("ccnet.yaml", tmp_path, *small)
+    accounted(manifests)
+    assert set(manifests["wikipedia_lm"]["models"]) == {"en", "de"}
+    assert manifests["paragraphs"]["removed"]["crawl"]["touched"] == 60
+    assert not kept["text"].str.contains("Copyright").any()
+    assert manifests["select"]["flow"]["crawl"]["dropped"] == {"reference": 0, "short": 1, "language": 0}
+    assert manifests["select"]["flow"]["wikipedia"]["kept"] == 0
+    counted = kept.group_by("lang_code", "kenlm_bucket").len().sort("lang_code", "kenlm_bucket")
+    expected = [("de", "head", 6), ("de", "middle", 6), ("de", "tail", 8)]
+    expected += [("en", "head", 12), ("en", "middle", 12), ("en", "tail", 16)]
+    assert counted.rows() == expected
+    kept = kept.with_columns(pl.col("kenlm_perplexity").cast(pl.Float32))  # as buckets compares
+    for (language,), own in kept.group_by("lang_code"):
+        low, high = manifests["buckets"]["cuts"][language]
+        assert own.filter(kenlm_bucket="head")["kenlm_perplexity"].max() < low
+        assert own.filter(kenlm_bucket="tail")["kenlm_perplexity"].min() >= high

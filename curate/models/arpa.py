@@ -95,7 +95,9 @@ def read(path: str, meta: dict[str, Any] | None = None) -> NgramModel:
             values.append(numbers)
             if len(vocabulary) > known:
                 raise ValueError(f"{path}: {n}-grams have words that are no unigrams")
-    return build_from_ids(meta or {}, vocabulary.words, vocabulary.hashes, ids, values)
+    return build_from_ids(
+        {**(meta or {}), "ngrams": [*map(len, ids)]}, vocabulary.words, vocabulary.hashes, ids, values
+    )
 
 
 def _head(path: str, mapped: mmap.mmap) -> tuple[list[int], int]:

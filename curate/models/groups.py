@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.errors import Problem, nearest
+from curate.rules import columns_of, complaint, holds
 
 
 class Group(BaseModel):
@@ -33,12 +34,7 @@ class Group(BaseModel):
 
     def columns(self) -> tuple[str, ...]:
         """Columns that the rule names; none when it does not parse, which `problems` reports."""
-        import polars as pl
-
-        try:
-            return tuple(dict.fromkeys(pl.sql_expr(self.where).meta.root_names())) if self.where else ()
-        except pl.exceptions.PolarsError:
-            return ()
+        return tuple(columns_of(self.where)) if self.where is not None else ()
 
     def mask(self, source: str, columns: pa.Table) -> NDArray[np.bool_]:
         """Which documents of a shard belong to the group; a rule that is null says no.
@@ -56,8 +52,8 @@ class Group(BaseModel):
             return np.zeros(columns.num_rows, bool)
         if self.where is None:
             return np.ones(columns.num_rows, bool)
-        frame = pl.DataFrame(columns.select(list(self.columns())))
-        return frame.select(rule=pl.sql_expr(self.where)).to_series().fill_null(value=False).to_numpy()
+        named = list(self.columns()) or columns.column_names[:1]  # a rule of no column needs the number of rows
+        return holds(self.where, pl.DataFrame(columns.select(named)))
 
     def problems(self, field: str, known_sources: Mapping[str, int], columns: pa.Schema) -> Iterable[Problem]:
         """Sources that are not there, and rules that are none.
@@ -65,25 +61,14 @@ class Group(BaseModel):
         Parameters
         ----------
         field
-            The field of the stanza that names the group.
+            The field of the stanza that names the group; empty where `sources` and `where` are fields themselves.
         known_sources, columns
             Sources and columns that there are.
         """
-        import polars as pl
-
+        above = (field,) if field else ()
         for position, source in enumerate(self.sources or ()):
             if known_sources and source not in known_sources:
-                yield Problem((field, "sources", position), f"no source {source!r}", nearest(source, known_sources))
-        if not self.where:
-            return
-        try:
-            rule = pl.sql_expr(self.where)
-            if any(name not in columns.names for name in rule.meta.root_names()):
-                return  # the pipeline reports unknown columns
-            frame = pl.DataFrame(columns.empty_table()).lazy().select(rule=rule)
-            kind = frame.collect().schema["rule"]
-        except pl.exceptions.PolarsError as error:
-            yield Problem((field, "where"), str(error).splitlines()[0])
-            return
-        if kind != pl.Boolean:
-            yield Problem((field, "where"), f"gives {kind}, where a rule is true or false")
+                yield Problem((*above, "sources", position), f"no source {source!r}", nearest(source, known_sources))
+        wrong = complaint(self.where, columns) if self.where is not None else ""
+        if wrong:
+            yield Problem((*above, "where"), f"{self.where!r}: {wrong}")

@@ -56,3 +56,22 @@ def locate(counts: Counts, ranks: Sequence[int]) -> list[tuple[int, int]]:
     places = np.searchsorted(ends, ranks, side="right").tolist()
     starts = np.concatenate([[0], ends]).tolist()
     return [(keys[place], rank - starts[place]) for place, rank in zip(places, ranks, strict=True)]
+
+
+def coarse(values: NDArray[np.float32]) -> dict[str, int]:
+    """How many values have which upper 16 bits; values must not be NaN."""
+    return count(ordered_bits(values) >> np.uint32(16))
+
+
+def coarse_quantile(counts: Counts, share: float) -> float:
+    """The value at the rank floor(share n), to 0.4 %: the middle of those that have its upper 16 bits.
+
+    Examples
+    --------
+    >>> counts = coarse(np.arange(1, 101, dtype=np.float32))
+    >>> coarse_quantile(counts, 0.5), coarse_quantile(counts, 1.0)
+    (51.125, 100.25)
+    """
+    rank = min(int(share * sum(counts.values()) + 1e-9), sum(counts.values()) - 1)
+    key = locate(counts, [rank])[0][0]
+    return float(values_of(np.array([key << 16 | 1 << 15], np.uint32))[0])

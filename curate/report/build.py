@@ -8,10 +8,12 @@ from curate import storage
 from curate.report import cleaned, repeats
 from curate.report.classifiers import classifiers
 from curate.report.contamination import contamination
+from curate.report.density import density
 from curate.report.facts import facts as facts_of
 from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
 from curate.report.page import Section, Tile, duration, number, percent, plural
+from curate.report.perplexity import perplexity
 from curate.report.record import RunRecord
 from curate.report.web import web
 from curate.units import format_bytes, format_count
@@ -24,6 +26,8 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "web": web,
     "cleaned": cleaned.cleaned,
     "classifiers": classifiers,
+    "perplexity": perplexity,
+    "densities": density,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

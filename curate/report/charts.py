@@ -31,6 +31,9 @@ BLUE, SKY, GREEN, YELLOW, ORANGE, RED, PURPLE, GREY, INK = PALETTE = (
     *("#999999", "#010203"),
 )
 LOSSES = (ORANGE, SKY, PURPLE, GREEN, YELLOW)  # of drop reasons, the largest first; kept is blue, quarantined red
+SOURCES = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+"""Of curves, one for each source, the largest first; dashes tell those apart whose colours a reader cannot."""
 _VARIABLES = dict(
     zip(PALETTE, ("blue", "sky", "green", "yellow", "orange", "red", "purple", "grey", "ink"), strict=True)
 )
@@ -139,7 +142,7 @@ def stacked(panels: Sequence[Panel], width: int) -> "Figure":
         axis.set_xlim(0, 1)
         axis.xaxis.set_ticks([0, 0.5, 1], ["0", "50 %", "100 %"])
         _finish(axis, panel, width)
-    _legend(figure, axes[0], width)
+    legend(figure, axes[0], width)
     return figure
 
 
@@ -181,7 +184,7 @@ def overlaid(
         axis.xaxis.set_major_formatter(lambda value, _: format_value(value))
         _finish(axis, panel, width)
     if len(panels[0].series) > 1 or panels[0].targets:
-        _legend(figure, axes[0], width)
+        legend(figure, axes[0], width)
     return figure
 
 
@@ -222,7 +225,7 @@ def against_diagonal(panels: Mapping[str, Sequence[Curve]], axes: tuple[str, str
         axis.grid()
     for axis in grid[len(panels) :]:
         axis.set_visible(False)
-    _legend(figure, grid[0], width)
+    legend(figure, grid[0], width)
     return figure
 
 
@@ -267,15 +270,26 @@ def _finish(axis: "Axes", panel: Panel, width: int) -> None:
     axis.grid(axis="x")
 
 
-def _legend(figure: "Figure", axis: "Axes", width: int) -> None:
+def legend(figure: "Figure", axis: "Axes", width: int, *, length: float = 1) -> None:
+    """A legend of what an axis draws, over the figure, which grows by it.
+
+    Parameters
+    ----------
+    figure, axis
+        The figure, and one of its axes.
+    width
+        In pixels.
+    length
+        Of what stands for a curve, in letters' heights; dashes need more than 1.
+    """
     handles, labels = axis.get_legend_handles_labels()
     names = [shorten(label, LEGEND_CHARS) for label in labels]
-    letters = [len(name) + 5 for name in names]  # with what stands before and after a name
+    letters = [len(name) + 3 + 2 * length for name in names]  # with what stands before and after a name
     room = width / FONT / 0.6  # letters in a line, a letter being 0.6 of its height wide
     columns = len(names) if sum(letters) <= room else max(int(room / max(letters)), 1)
     lines = -(-len(names) // columns)
     figure.set_figheight(figure.get_figheight() + lines * LINE / 72)
-    figure.legend(handles, names, loc="outside upper left", ncols=columns)
+    figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=length)
 
 
 def _svg(name: str, kind: str, caption: str, finding: str, plot: Callable[[int], "Figure"]) -> Markup:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from curate.artifact import Totals
+from curate.report import language_models
 from curate.report.record import RunRecord, StageRecord
 from curate.table import read_part
 
@@ -33,6 +34,8 @@ def facts(run: RunRecord) -> Facts:
         "contamination": contamination(run),
         "cleaned": cleaned(run),
         "classifiers": classifiers(run),
+        "perplexity": language_models.perplexity(run),
+        "densities": language_models.densities(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),

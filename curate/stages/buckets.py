@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from curate.artifact import Artifact, Shard
 from curate.errors import Problem
 from curate.models.quantiles import add, count, locate, ordered_bits, values_of
+from curate.rules import columns_of, complaint, holds
 from curate.stage import Known, Stage
 from curate.table import ParquetWriter, Table
 
@@ -36,7 +37,7 @@ class Buckets(Stage):
     """
 
     stage: Literal["buckets"] = "buckets"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     column: str = Field(default="kenlm_perplexity", description="the measurement")
     by: str | None = Field(default=None, description="a column such as lang_code: each of its values has its own cuts")
@@ -49,12 +50,18 @@ class Buckets(Stage):
     cuts: tuple[float, ...] | dict[str, tuple[float, ...]] | None = Field(
         default=None, description="values to cut at instead, or a list of them for each value of `by`"
     )
+    where: str | None = Field(
+        default=None,
+        description="SQL expression over columns, true for the documents that quantiles are taken of; all unless given",
+    )
     into: str = Field(default="kenlm_bucket", pattern=r"^[a-z][a-z0-9_]*$", description="the column that is written")
 
     @model_validator(mode="after")
     def _fit(self) -> "Buckets":
         if self.cuts is not None and self.quantiles is not None:
             raise ValueError("give `cuts` or `quantiles`, not both")
+        if self.cuts is not None and self.where is not None:
+            raise ValueError("`where` goes with quantiles; `cuts` are given")
         if isinstance(self.cuts, Mapping) and self.by is None:
             raise ValueError("`cuts` by name go with `by`")
         given = self.cuts.values() if isinstance(self.cuts, Mapping) else [self.cuts or self.shares]
@@ -73,12 +80,17 @@ class Buckets(Stage):
         return self.quantiles or (0.3, 0.6)
 
     def requires(self) -> tuple[str, ...]:
-        """The measurement and the group."""
-        return (self.column, *([self.by] if self.by else []))
+        """The measurement, the group and what the rule names."""
+        named = columns_of(self.where) if self.where is not None else []
+        return tuple(dict.fromkeys([self.column, *([self.by] if self.by else []), *named]))
+
+    def measures(self) -> tuple[str, ...]:
+        """The measurement that is cut."""
+        return (self.column,)
 
     def place(self, column: str) -> tuple[str | int, ...]:
         """Where `column` is named."""
-        return ("column",) if column == self.column else ("by",)
+        return (next((field for field in ("column", "by") if getattr(self, field) == column), "where"),)
 
     def columns(self) -> pa.Schema:
         """The bucket; null where there is no value, no group or no cut for it."""
@@ -90,6 +102,9 @@ class Buckets(Stage):
             kind = known.columns.field(self.column).type
             if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
                 yield Problem(("column",), f"{self.column!r} holds {kind}, not numbers")
+        wrong = complaint(self.where, known.columns) if self.where is not None else ""
+        if wrong:
+            yield Problem(("where",), f"{self.where!r}: {wrong}")
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Find the cuts in two passes over the column, then name buckets."""
@@ -97,12 +112,14 @@ class Buckets(Stage):
         results = ctx.map_shards(partial(_write, self, ctx.table, ctx.artifact, cuts))
         flow: dict[str, Any] = {}
         sizes: dict[str, dict[str, int]] = {}
+        groups: dict[str, int] = {}
         for shard, result in zip(ctx.table.shards, results, strict=True):
             entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
             entry["in"] += shard.rows
             entry["kept"] += shard.rows
             add(sizes.setdefault(shard.source, {}), result["buckets"])
-        return {"flow": flow, "cuts": cuts, "buckets": sizes}
+            add(groups, result["groups"])
+        return {"flow": flow, "cuts": cuts, "groups": groups, "buckets": sizes}
 
     def _cuts(self, ctx: "Context") -> dict[str, list[float]]:
         """Cuts by group; those of `ALL` hold for every group that has none."""
@@ -125,9 +142,8 @@ class Buckets(Stage):
         return cuts
 
 
-def _values(stage: Buckets, table: Table, shard: Shard) -> tuple[NDArray[np.float32], NDArray[Any]]:
+def _values(stage: Buckets, columns: pa.Table) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Measurements, NaN for null, and groups."""
-    columns = table.read(shard, stage.requires())
     values = columns.column(stage.column).cast(pa.float64()).to_numpy().astype(np.float32)
     groups = np.full(len(values), ALL, object) if stage.by is None else None
     return values, np.array(columns.column(stage.by).to_pylist(), object) if groups is None else groups
@@ -135,8 +151,13 @@ def _values(stage: Buckets, table: Table, shard: Shard) -> tuple[NDArray[np.floa
 
 def _count(stage: Buckets, table: Table, bins: Mapping[str, list[int]], shard: Shard) -> dict[str, Any]:
     """By group, upper halves of the values, or the values whose upper half is in `bins`."""
-    values, groups = _values(stage, table, shard)
+    import polars as pl
+
+    columns = table.read(shard, stage.requires())
+    values, groups = _values(stage, columns)
     known = ~np.isnan(values)
+    if stage.where is not None:
+        known &= holds(stage.where, pl.DataFrame(columns))
     counts = {}
     for group in sorted({group for group in groups.tolist() if group is not None}):
         keys = ordered_bits(values[known & (groups == group)])
@@ -157,16 +178,19 @@ def _total(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
 def _write(
     stage: Buckets, table: Table, artifact: Artifact, cuts: Mapping[str, list[float]], shard: Shard
 ) -> dict[str, Any]:
-    values, groups = _values(stage, table, shard)
+    values, groups = _values(stage, table.read(shard, stage.requires()))
+    sizes: dict[str, int] = {}
     place = np.full(len(values), -1, np.int32)
     for group in sorted({group for group in groups.tolist() if group is not None}):
         own = cuts.get(group, cuts.get(ALL))
         if own is not None:
             rows = (groups == group) & ~np.isnan(values)
             place[rows] = np.searchsorted(np.array(own, np.float32), values[rows], side="right")
+            sizes[group] = int(rows.sum())
     indices = pa.array(place, mask=place < 0)
     column = pa.DictionaryArray.from_arrays(indices, pa.array(stage.names))
     with ParquetWriter(artifact.part(shard.name), stage.columns()) as writer:
         writer.write(pa.RecordBatch.from_arrays([column], schema=stage.columns()))
     found = np.bincount(place[place >= 0], minlength=len(stage.names)).tolist()
-    return {"buckets": dict(zip(stage.names, found, strict=True)) | {"none": int((place < 0).sum())}}
+    buckets = dict(zip(stage.names, found, strict=True)) | {"none": int((place < 0).sum())}
+    return {"buckets": buckets, "groups": sizes}

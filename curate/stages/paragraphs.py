@@ -55,6 +55,10 @@ class Paragraphs(Stage):
     )
     min_count: int = Field(default=2, ge=2, description="it is a repeat if it stands so often in the corpus")
     min_words: int = Field(default=1, ge=1, description="shorter ones are left alone")
+    same_digits: bool = Field(
+        default=False,
+        description="take the digits 0 to 9 for one another, so that texts are equal that differ in a number or a date",
+    )
     keep: Literal["first", "none"] = Field(
         default="first", description="whether the first copy stays, in the order of `priority`, `prefer` and the ids"
     )
@@ -111,14 +115,16 @@ def _units(stage: Paragraphs, table: Table, shard: Shard) -> "tuple[pl.DataFrame
 
     from curate.text.batch import TextBatch
     from curate.text.paragraphs import unit_hashes, units
-    from curate.text.words import mix64
+    from curate.text.words import mix64, segment
 
     scopes = scope.scope_hashes(stage.within, table, shard)
     frames, spans, first, before = [], [], 0, 0
     for batch in table.batches(shard, ["text"]):
         text = TextBatch(batch.column(0))
         bounds = units(text.data, text.offsets, paragraphs=stage.unit == "paragraph")
-        hashes, lengths = unit_hashes(bounds, text.words)
+        hashes, lengths = unit_hashes(
+            bounds, segment(_zeros(text.data), text.offsets) if stage.same_digits else text.words
+        )
         row = np.searchsorted(text.offsets, bounds[:-1], side="right") - 1
         place = np.arange(before, before + len(row))
         scoped = scopes[first + row]
@@ -134,6 +140,17 @@ def _units(stage: Paragraphs, table: Table, shard: Shard) -> "tuple[pl.DataFrame
         first, before = first + len(text), before + len(row)
     empty = pl.DataFrame(schema={KEY[0]: pl.UInt64, KEY[1]: pl.UInt64, "row": pl.Int64, "place": pl.Int64})
     return pl.concat([empty, *frames]), np.concatenate([np.zeros((3, 0), np.int64), *spans], axis=1)
+
+
+def _zeros(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Text with 0 for every digit from 0 to 9.
+
+    Examples
+    --------
+    >>> _zeros(np.frombuffer(b"May 9, 2024", np.uint8)).tobytes()
+    b'May 0, 0000'
+    """
+    return np.where((data >= ord("0")) & (data <= ord("9")), np.uint8(ord("0")), data)
 
 
 def _send_units(stage: Paragraphs, table: Table, partitions: int, shard: Shard, path: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Annotator `perplexity`: how likely an n-gram language model finds a document; CCNet's measure, and bits by length."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from curate import storage
-from curate.artifact import Artifact
+from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem
 from curate.models.lm_text import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
+from curate.table import read_part
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -39,7 +41,7 @@ class Perplexity(Annotator):
     """
 
     stage: Literal["perplexity"] = "perplexity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     model: str | None = Field(default=None, description="name of the `train_lm` stage whose model is asked")
     path: str | None = Field(
@@ -112,6 +114,10 @@ class Perplexity(Annotator):
             fields.append(("line_bits_per_byte", pa.list_(pa.float32())))
         return pa.schema([(f"{self.prefix}_{name}", kind) for name, kind in fields])
 
+    def measures(self) -> tuple[str, ...]:
+        """Bits per byte, unless the documents are cut by another column."""
+        return (f"{self.prefix}_bits_per_byte",)
+
     def check(self, known: Known) -> Iterable[Problem]:
         """The stages are `train_lm` stages with the same `by`, and a model given by path can be opened."""
         for field in ("model", "against"):
@@ -169,6 +175,14 @@ class Perplexity(Annotator):
 
         return annotate
 
+    def conclude(self, ctx: "Context") -> dict[str, Any]:
+        """Per source: documents, those that are scored, their bits per byte, and the share of unknown tokens."""
+        found = ctx.map_shards(partial(_summarize, self.prefix, ctx.artifact), phase="summary")
+        totals: dict[str, Totals] = {}
+        for shard, counts in zip(ctx.table.shards, found, strict=True):
+            totals.setdefault(shard.source, Totals()).add(counts)
+        return {"scores": {source: _summary(total.counts) for source, total in totals.items()}}
+
     def _scorers(self, trained: Artifact | None) -> "dict[str | None, Scorer]":
         """Models by group; one for all documents is that of None."""
         from curate.models.scorer import open_scorer
@@ -208,6 +222,48 @@ def _score(
 
 
 BITS = float(np.log2(10.0))
+HISTOGRAM = 0.1  # bits per byte of a bar
+MOST = 16.0  # bits per byte that the last bar, which is open, begins below
+SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def _summarize(prefix: str, artifact: Artifact, shard: Shard) -> dict[str, Any]:
+    """Counts of the documents of one shard, from the columns that were written of it."""
+    from curate.models.quantiles import coarse
+
+    names = [f"{prefix}_{name}" for name in ("bits_per_byte", "tokens", "oov_share")]
+    columns = (column.cast(pa.float64()).to_numpy() for column in read_part(artifact.part(shard.name), names).columns)
+    bits, tokens, unknown = columns
+    known = ~np.isnan(bits)
+    bits, tokens, unknown = bits[known], tokens[known], unknown[known]
+    bars = np.minimum(bits / HISTOGRAM, MOST / HISTOGRAM - 1).astype(np.int64)
+    return {
+        "documents": shard.rows,
+        "scored": len(bits),
+        "bits": float(bits.sum()),
+        "tokens": int(tokens.sum()),
+        "unknown": int(np.rint(tokens * unknown).sum()),
+        "coarse": coarse(bits.astype(np.float32)),
+        "histogram": {str(bar): n for bar, n in enumerate(np.bincount(bars).tolist()) if n},
+    }
+
+
+def _summary(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest says of a source; quantiles to 0.4 %, and documents by bars of `HISTOGRAM`."""
+    from curate.models.quantiles import coarse_quantile
+
+    scored = counts["scored"]
+    bars = {int(bar): n for bar, n in counts["histogram"].items()}
+    return {
+        "documents": counts["documents"],
+        "scored": scored,
+        "null": counts["documents"] - scored,
+        "tokens": counts["tokens"],
+        "oov_share": counts["unknown"] / counts["tokens"] if scored else None,
+        "mean_bits_per_byte": counts["bits"] / scored if scored else None,
+        "quantiles": {str(share): coarse_quantile(counts["coarse"], share) for share in SHARES} if scored else {},
+        "histogram": {"width": HISTOGRAM, "counts": [bars.get(bar, 0) for bar in range(max(bars, default=-1) + 1)]},
+    }
 
 
 def _line_bits(sums: "Sums", rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:

@@ -137,6 +137,10 @@ class Quality(Annotator):
         names = [f"{name}_score", f"{name}_raw", *([f"{name}_paragraph_mean"] if self.paragraphs else [])]
         return pa.schema([(name, pa.float32()) for name in names])
 
+    def measures(self) -> tuple[str, ...]:
+        """The score."""
+        return (f"{self.name or self.stage}_score",)
+
     def prepare(self, ctx: "Context") -> None:
         """Note where the trained model lies, relative to this artifact."""
         if not self.given:

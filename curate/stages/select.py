@@ -5,7 +5,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, nearest
 from curate.presets import PRESETS, Criterion, Threshold, rules_of
+from curate.rules import columns_of, complaint, holds
 from curate.stage import STAGES, Known, Stage
 from curate.table import ParquetWriter, Table
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from curate.engine.context import Context
 
 MAX_RULES = 64  # bits of drop_mask
-CROSSING = {"Agg", "Over", "Len", "Rank", "Quantile", "Correlation"}  # what polars calls aggregates and windows
 
 
 class Rule(BaseModel):
@@ -172,9 +171,9 @@ class Select(Stage):
             hint = "leave rules out with `thresholds: {rule: null}`, or use a second `select`" if sizes else ""
             yield Problem(("presets",) if sizes else ("drop",), said, hint)
         for name, rule in rules.items():
-            complaint = _complaint(rule.when, known.columns)
-            if complaint:
-                yield Problem(self._where(name), f"{rule.when!r}: {complaint}")
+            wrong = complaint(rule.when, known.columns)
+            if wrong:
+                yield Problem(self._where(name), f"{rule.when!r}: {wrong}")
             for source in (rule.sources or ()) if name in self.drop else ():
                 if source not in known.sources:
                     yield Problem(("drop", name), f"there is no source {source!r}", nearest(source, known.sources))
@@ -217,8 +216,7 @@ def evaluate(rules: Mapping[str, Rule], frame: "pl.DataFrame", source: str) -> N
     fired = np.zeros((len(rules), frame.height), dtype=bool)
     for position, rule in enumerate(rules.values()):
         if rule.sources is None or source in rule.sources:
-            expression = _expression(rule.when).fill_null(value=False)
-            fired[position] = frame.with_columns(fired=expression)["fired"].to_numpy()
+            fired[position] = holds(rule.when, frame)
     return fired
 
 
@@ -282,43 +280,3 @@ def _alike(threshold: Threshold, default: Threshold) -> bool:
     return next(kind for kind in kinds if isinstance(threshold, kind)) == next(
         kind for kind in kinds if isinstance(default, kind)
     )
-
-
-def _expression(sql: str) -> "pl.Expr":
-    import polars as pl
-
-    return pl.sql_expr(sql)
-
-
-def columns_of(sql: str) -> list[str]:
-    """Columns that an expression names, in order; none when it does not parse, which `check` reports."""
-    import polars as pl
-
-    try:
-        return list(dict.fromkeys(_expression(sql).meta.root_names()))
-    except pl.exceptions.PolarsError:
-        return []
-
-
-def _crosses_rows(tree: Any) -> bool:
-    """Whether a serialized expression has an aggregate or a window in it."""
-    if isinstance(tree, dict):
-        inside = (_crosses_rows(value) for name, value in tree.items() if name not in ("Column", "Literal"))
-        return not CROSSING.isdisjoint(tree) or any(inside)
-    return any(map(_crosses_rows, tree)) if isinstance(tree, list) else tree in CROSSING
-
-
-def _complaint(sql: str, columns: pa.Schema) -> str:
-    """What is wrong with an expression over `columns`, or nothing; unknown columns are the pipeline's to report."""
-    import polars as pl
-
-    try:
-        expression = _expression(sql)
-        if any(name not in columns.names for name in expression.meta.root_names()):
-            return ""
-        if _crosses_rows(orjson.loads(expression.meta.serialize(format="json"))):
-            return "looks at more than one document at a time, so its answer would depend on how they are sharded"
-        schema = pl.DataFrame(columns.empty_table()).lazy().select(rule=expression).collect().schema
-    except pl.exceptions.PolarsError as error:
-        return str(error).splitlines()[0]
-    return "" if schema["rule"] == pl.Boolean else f"gives {schema['rule']}, where a rule is true or false"

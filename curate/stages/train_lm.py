@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from curate import storage
 from curate.artifact import Shard, file_hash
-from curate.errors import Problem, RunError, nearest
+from curate.errors import Problem, RunError
+from curate.models.groups import Group
 from curate.models.lm_text import ALL, TextForm, file_name
 from curate.stage import STAGES, Known, Stage
 from curate.table import Table, as_batch
@@ -36,10 +36,14 @@ class TrainLm(Stage):
     """
 
     stage: Literal["train_lm"] = "train_lm"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
-    sources: tuple[str, ...] | None = Field(default=None, description="sources to train on; all unless given")
-    where: str | None = Field(default=None, description="a yes-or-no column: documents to train on; all unless given")
+    sources: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="sources to train on; all unless given"
+    )
+    where: str | None = Field(
+        default=None, description="SQL expression over columns, true for documents to train on; all unless given"
+    )
     by: str | None = Field(default=None, description="a column such as lang_code: one model for each of its values")
     min_bytes: Bytes = Field(
         default=0, description="with `by`: a value with less text gets no model, and its documents no perplexity"
@@ -77,28 +81,30 @@ class TrainLm(Stage):
         """Thresholds of pruning; those of the default end with the order."""
         return self.prune if "prune" in self.model_fields_set else self.prune[: self.order]
 
+    @property
+    def group(self) -> Group | None:
+        """Documents to train on; None for all."""
+        return None if self.sources is None and self.where is None else Group(sources=self.sources, where=self.where)
+
     def upstream(self) -> tuple[Stage, ...]:
         """Lengths, to know the rate of a sample."""
         return (STAGES["size"](),)
 
     def requires(self) -> tuple[str, ...]:
         """The text, and what selects and groups documents."""
-        named = [name for name in (self.where, self.by) if name]
+        named = [*(self.group.columns() if self.group else ()), *([self.by] if self.by else [])]
         return tuple(dict.fromkeys(["id", "text", "text_bytes", *named]))
 
     def place(self, column: str) -> tuple[str | int, ...]:
         """Where `column` is named."""
-        return ("where",) if column == self.where else ("by",)
+        return ("where",) if self.group and column in self.group.columns() else ("by",)
 
     def check(self, known: Known) -> Iterable[Problem]:
         """Sources and columns fit, thresholds are not more than orders, and lmplz is there if it is asked for."""
         from curate.models.train_lm import find_tool, missing_tool
 
-        for position, source in enumerate(self.sources or ()):
-            if source not in known.sources:
-                yield Problem(("sources", position), f"there is no source {source!r}", nearest(source, known.sources))
-        if self.where in known.columns.names and not pa.types.is_boolean(known.columns.field(self.where).type):
-            yield Problem(("where",), f"{self.where!r} is not a yes-or-no column")
+        if self.group:
+            yield from self.group.problems("", known.sources, known.columns)
         if self.by in known.columns.names and not _is_text(known.columns.field(self.by).type):
             yield Problem(("by",), f"{self.by!r} is not a column of text")
         if len(self.limits) > self.order:
@@ -127,15 +133,24 @@ class TrainLm(Stage):
         models = ctx.map(task, groups, phase="train", keys=[*map(file_name, groups)])
         storage.remove_tree(folder)
         used: dict[str, int] = {}
+        seen: dict[str, int] = {}
         flow: dict[str, Any] = {}
         for shard in ctx.table.shards:
             entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
             entry["in"] += shard.rows
             entry["kept"] += shard.rows
         for shard, result in zip(shards, chosen, strict=True):
-            used[shard.source] = used.get(shard.source, 0) + result["documents"]
+            used[shard.source] = used.get(shard.source, 0) + sum(result["documents"].values())
+            for group, documents in result["documents"].items():
+                seen[group] = seen.get(group, 0) + documents
         facts = {
-            group: result | {"bytes": sizes[group], "sha256": file_hash(f"{ctx.path}/{file_name(group)}.lm")}
+            group: result
+            | {
+                "documents": seen.get(group, 0),
+                "bytes": sizes[group],
+                "rate": rates[group],
+                "sha256": file_hash(f"{ctx.path}/{file_name(group)}.lm"),
+            }
             for group, result in zip(groups, models, strict=True)
         }
         left = {group: size for group, size in sizes.items() if group not in groups}
@@ -165,18 +180,16 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
-def _chosen(stage: TrainLm, columns: pa.RecordBatch) -> tuple[NDArray[np.bool_], list[Any]]:
-    """Which documents are trained on, and the group of each."""
+def _chosen(stage: TrainLm, source: str, columns: pa.RecordBatch) -> tuple[NDArray[np.bool_], list[Any]]:
+    """Which documents are trained on, and the model of each."""
     rows = columns.num_rows
-    wanted = np.ones(rows, bool)
-    if stage.where:
-        wanted = columns.column(stage.where).to_numpy(zero_copy_only=False).astype(bool)
+    wanted = stage.group.mask(source, pa.table(columns)) if stage.group else np.ones(rows, bool)
     return wanted, columns.column(stage.by).to_pylist() if stage.by else [ALL] * rows
 
 
 def _measure(stage: TrainLm, table: Table, shard: Shard) -> dict[str, Any]:
     columns = as_batch(table.read(shard, [name for name in stage.requires() if name not in ("id", "text")]))
-    wanted, groups = _chosen(stage, columns)
+    wanted, groups = _chosen(stage, shard.source, columns)
     sizes: dict[str, int] = {}
     for group, size, use in zip(groups, columns.column("text_bytes").to_pylist(), wanted.tolist(), strict=True):
         if use and group is not None:
@@ -192,7 +205,7 @@ def _each_group(
     from curate.text.hashing import hash64
 
     for batch in table.batches(shard, list(stage.requires())):
-        wanted, groups = _chosen(stage, batch)
+        wanted, groups = _chosen(stage, shard.source, batch)
         draw = hash64(0, salt, id_bytes(batch.column("id"))) / 2.0**64
         rate = np.array([rates.get(group, 0.0) for group in groups])
         use = wanted & (draw < rate)
@@ -212,18 +225,17 @@ def _collect(
 
     vocabularies: dict[str, Vocabulary] = {}
     ids: dict[str, list[NDArray[np.int32]]] = {}
-    documents = size = 0
+    documents: dict[str, int] = {}
     for group, texts in _each_group(stage, table, rates, "train_lm", shard):
         tokenizer = subwords(_read(tokenizers[group])) if tokenizers else None
         seen = cut(TextBatch(texts), stage.text, tokenizer)
         vocabulary = vocabularies.setdefault(group, Vocabulary())
         ids.setdefault(group, []).append(with_bounds(vocabulary.add(seen.hashes, seen.texts), seen.offsets))
-        documents += len(texts)
-        size += pc.call_function("sum", [pc.call_function("binary_length", [texts])]).as_py() or 0
+        documents[group] = documents.get(group, 0) + len(texts)
     groups = {g: Collected(np.concatenate(ids[g]), v.words, v.hashes) for g, v in vocabularies.items()}
     with storage.replacing(f"{folder}/{shard.name}.npz") as file:
         save_collected(file, groups)
-    return {"documents": documents, "bytes": size}
+    return {"documents": documents}
 
 
 def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str) -> dict[str, Any]:

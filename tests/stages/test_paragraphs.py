@@ -140,3 +140,12 @@ def test_workers_and_interruptions_do_not_change_a_byte(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="the power went"):
             run_stage(stage, table, tmp_path / str(limit), engine=FailingEngine(limit))
         assert digests(run_stage(stage, table, tmp_path / str(limit))) == whole
+
+
+def test_digits_may_stand_for_one_another(tmp_path: Path) -> None:
+    texts = ["Page 1 of 20\nsays this", "Page 2 of 31\nsays that", "Page 2 of 9\nsays ٣", "says ٤"]
+    for same, left in ((False, texts), (True, ["says this", "says that", *texts[2:]])):
+        table = make_table(tmp_path / f"{same}", {"web": texts})
+        stage = Paragraphs(unit="line", keep="none", same_digits=same)
+        artifact = run_stage(stage, table, tmp_path / f"{same}")
+        assert frame(Table(artifact), ["text"])["text"].to_list() == left

@@ -116,13 +116,83 @@ def test_models_by_group_and_their_difference(corpus: Path, tmp_path: Path) -> N
     assert table.filter(pl.col("own_perplexity").is_null())["bucket"].is_null().all()
 
 
+def test_a_rule_and_a_column_choose_what_each_model_is_trained_on(corpus: Path, tmp_path: Path) -> None:
+    """The model of a rule is that of a corpus which has nothing else."""
+    rule = "text_bytes > 400 AND source = 'plain'"
+    ruled = {"stage": "train_lm", "where": rule, "by": "source", "order": 2}
+    pipeline = run(corpus, tmp_path / "run", {"lm": ruled, "perplexity": {"model": "lm", "by": "source"}})
+    manifest = pipeline.nodes["lm"].artifact.manifest
+    found = rows(pipeline, "perplexity")
+    chosen = found.filter((pl.col("text").str.len_bytes() > 400) & (pl.col("source") == "plain"))
+    assert 0 < chosen.height < found.filter(pl.col("source") == "plain").height
+    card = manifest["models"]["plain"]
+    assert set(manifest["models"]) == {"plain"}
+    assert card["documents"] == manifest["documents"]["plain"] == chosen.height
+    assert card["bytes"] == chosen["text"].str.len_bytes().sum()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "plain.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in chosen["text"]))
+    (other / "mixed.jsonl").write_text('{"text": "no matter"}\n')
+    alone = run(other, tmp_path / "alone", {"lm": {"stage": "train_lm", "sources": ["plain"], "order": 2}})
+    whole = alone.nodes["lm"].artifact.manifest["models"]["model"]
+    same = ("ngrams", "ngrams_before_pruning", "discounts", "sentences", "tokens", "vocabulary")
+    assert {key: card[key] for key in same} == {key: whole[key] for key in same}
+
+
+def test_the_manifest_sums_up_the_scores_of_each_source(corpus: Path, tmp_path: Path) -> None:
+    pipeline = run(corpus, tmp_path / "run", LM | {"perplexity": {"model": "lm"}})
+    found = rows(pipeline, "perplexity")
+    summed = pipeline.nodes["perplexity"].artifact.manifest["scores"]
+    assert set(summed) == {"plain", "mixed"}
+    for source, summary in summed.items():
+        own = found.filter(pl.col("source") == source)
+        scored = own.drop_nulls("kenlm_bits_per_byte")
+        bits = scored["kenlm_bits_per_byte"]
+        unknown = (scored["kenlm_oov_share"] * scored["kenlm_tokens"]).sum()
+        assert (summary["documents"], summary["scored"], summary["null"]) == (
+            own.height,
+            scored.height,
+            own.height - scored.height,
+        )
+        assert summary["tokens"] == scored["kenlm_tokens"].sum()
+        assert summary["mean_bits_per_byte"] == pytest.approx(bits.mean())
+        assert summary["oov_share"] == pytest.approx(unknown / summary["tokens"])
+        for share, value in summary["quantiles"].items():
+            rank = int(float(share) * scored.height + 1e-9)
+            assert value == pytest.approx(sorted(bits)[rank], rel=0.004)
+        width, counts = summary["histogram"]["width"], summary["histogram"]["counts"]
+        assert counts == [((bits / width).floor() == bar).sum() for bar in range(len(counts))]
+        assert sum(counts) == scored.height
+    assert summed["plain"]["null"] > 0
+    none = run(corpus, tmp_path / "none", LM | {"perplexity": {"model": "lm", "min_tokens": 10_000}})
+    empty = none.nodes["perplexity"].artifact.manifest["scores"]["plain"]
+    assert (empty["scored"], empty["mean_bits_per_byte"], empty["quantiles"]) == (0, None, {})
+    assert empty["histogram"]["counts"] == []
+
+
+def test_cuts_are_quantiles_of_the_documents_that_a_rule_chooses(corpus: Path, tmp_path: Path) -> None:
+    stages = {"buckets": {"column": "text_bytes", "by": "source", "where": "text_bytes > 100"}}
+    pipeline = run(corpus, tmp_path / "run", {"size2": {"stage": "size"}} | stages)
+    found = rows(pipeline, "buckets").with_columns(size=pl.col("text").str.len_bytes())
+    manifest = pipeline.nodes["buckets"].artifact.manifest
+    for source, (low, high) in manifest["cuts"].items():
+        own = found.filter(pl.col("source") == source)
+        ranked = sorted(own.filter(pl.col("size") > 100)["size"])
+        assert (low, high) == (ranked[int(0.3 * len(ranked))], ranked[int(0.6 * len(ranked))])
+        expected = ["head" if size < low else "middle" if size < high else "tail" for size in own["size"]]
+        assert own["kenlm_bucket"].cast(pl.String).to_list() == expected
+        assert manifest["groups"][source] == own.height
+    assert found.filter(pl.col("size") <= 100).height > 0
+
+
 def test_two_workers_write_the_bytes_of_one(corpus: Path, tmp_path: Path) -> None:
     stages = {
         "lm": {"stage": "train_lm", "text": {"tokens": "bpe"}, "vocab_size": 300, "max_bytes": "12kB", "order": 4},
         "perplexity": {"model": "lm"},
         "buckets": {},
+        "long": {"stage": "perplexity", "model": "lm", "prefix": "long", "min_tokens": 50},
     }
-    run(corpus, tmp_path / "a", stages, workers=1)
+    assert "density" in run(corpus, tmp_path / "a", stages, workers=1).nodes
     run(corpus, tmp_path / "b", stages, workers=2)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     models = [next(Path(tmp_path, root).glob("lm-*/model.lm")).read_bytes() for root in "ab"]
@@ -177,7 +247,13 @@ def problems(corpus: Path, folder: Path, stages: dict[str, Any]) -> str:
         ({"lm": {"stage": "train_lm", "by": "source"}, "perplexity": {"model": "lm"}}, "add `by: source` here"),
         ({"perplexity": {"path": "/no/model.bin"}}, "dl.fbaipublicfiles.com"),
         ({"train_lm": {"sources": ["plane"]}}, "did you mean 'plain'"),
-        ({"train_lm": {"where": "text"}}, "not a yes-or-no column"),
+        ({"train_lm": {"where": "text"}}, "train_lm.where: 'text': gives String"),
+        ({"train_lm": {"where": "text_bytes >"}}, "train_lm.where: 'text_bytes >'"),
+        ({"train_lm": {"where": "text_bytes > avg(text_bytes)"}}, "looks at more than one document"),
+        ({"train_lm": {"where": "text_byte > 9"}}, "did you mean 'text_bytes'"),
+        ({"train_lm": {"sources": []}}, "at least 1"),
+        ({"buckets": {"column": "text_bytes", "where": "source"}}, "'source': gives Categorical"),
+        ({"buckets": {"column": "text_bytes", "where": "text_bytes > 9", "cuts": [1, 2]}}, "`cuts` are given"),
         ({"train_lm": {"prune": [1]}}, "must be 0"),
         ({"train_lm": {"order": 2, "prune": [0, 0, 1]}}, "3 thresholds, but the order is 2"),
         ({"train_lm": {"by": "date"}}, "not a column of text"),
