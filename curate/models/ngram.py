@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from curate import storage
 from curate.models.kneser_ney import BOS, EOS, UNK
-from curate.models.memory import prefetch
+from curate.text.memory import prefetch
 from curate.text.words import mix64
 
-MAGIC = b"curate n-gram model 1\n"
+MAGIC = b"curate n-gram model 2\n"
 WIDTH = 4  # cells of a bucket: 64 bytes, a line of the cache
 LOAD = 2.0  # cells per n-gram
 BLOCK = 1 << 11  # tokens scored at once; their working arrays stay in the cache of a core

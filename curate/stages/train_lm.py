@@ -36,7 +36,7 @@ class TrainLm(Stage):
     """
 
     stage: Literal["train_lm"] = "train_lm"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     sources: tuple[str, ...] | None = Field(default=None, description="sources to train on; all unless given")
     where: str | None = Field(default=None, description="a yes-or-no column: documents to train on; all unless given")
