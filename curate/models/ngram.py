@@ -366,9 +366,10 @@ def _score(hashes, offsets, words, unigrams, cells, values, order, capacity, log
             active[going] = i
             going += word != BOS
         for n in range(2, order + 1):
+            known = backoff_bits[n - 1]
             going = _extend(
-                n, going, cells, cell_bits, len(unigrams), tokens, active, late, nodes, bits, length, backoff_bits[n - 1]
-            )
+                n, going, cells, cell_bits, len(unigrams), tokens, active, late, nodes, bits, length, known
+            )  # fmt: skip
         _add(offsets, line, after, order, prob, length, backoff, log10_prob)
         line = after
 

@@ -96,12 +96,14 @@ class Scorer:
 
 
 def _kenlm_scores(model: Any, seen: Cut) -> ngram.Scores:
-    """Scores by kenlm's module, a call per sentence; known words are remembered by their text."""
-    offsets = seen.offsets.tolist()
-    words = seen.texts(np.arange(len(seen.hashes)))
-    unknown = np.concatenate([[0], np.cumsum([word not in model for word in words])])
-    prob = [model.score(" ".join(words[start:end]), bos=True, eos=True) for start, end in pairwise(offsets)]
-    return ngram.Scores(np.array(prob, np.float64), unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
+    """Scores by kenlm's module, a call per sentence; each different word is spelled and looked up once."""
+    _, first, number = np.unique(seen.hashes, return_index=True, return_inverse=True)
+    words = seen.texts(first)
+    unknown = np.concatenate([[0], np.cumsum(np.array([word not in model for word in words], bool)[number])])
+    spelled = np.array(words, object)[number]
+    sentences = (" ".join(spelled[start:end]) for start, end in pairwise(seen.offsets.tolist()))
+    prob = np.fromiter((model.score(sentence) for sentence in sentences), np.float64, len(seen.offsets) - 1)
+    return ngram.Scores(prob, unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
 
 
 @lru_cache(maxsize=64)

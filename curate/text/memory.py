@@ -9,8 +9,7 @@ from numba.extending import intrinsic
 _TO_READ, _KEEP, _DATA = 0, 3, 1  # arguments of LLVM's instruction
 
 
-@intrinsic
-def prefetch(_context: Any, array: types.Array, row: types.Integer) -> Any:
+def _prefetch(_context: Any, array: types.Array, row: types.Integer) -> Any:
     """Start to load the line of the cache in which a row of an array begins, and do not wait for it.
 
     For a kernel that knows what it will read some hundred steps later: an ordinary load holds up what comes after it
@@ -38,8 +37,10 @@ def prefetch(_context: Any, array: types.Array, row: types.Integer) -> Any:
     return types.void(array, row), generate
 
 
-@intrinsic
-def eight_bytes(_context: Any, data: types.Array, at: types.Integer) -> Any:
+prefetch: Any = intrinsic(_prefetch)
+
+
+def _eight_bytes(_context: Any, data: types.Array, at: types.Integer) -> Any:
     """The eight bytes from a position of an array of bytes as one uint64, the first in its lowest bits.
 
     Nothing checks that there are eight.
@@ -57,6 +58,9 @@ def eight_bytes(_context: Any, data: types.Array, at: types.Integer) -> Any:
         return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
 
     return types.uint64(data, at), generate
+
+
+eight_bytes: Any = intrinsic(_eight_bytes)
 
 
 def _place(context: Any, builder: Any, kind: types.Array, array: Any, row: Any) -> Any:
