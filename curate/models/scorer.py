@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.errors import RunError
 from curate.models import arpa, ngram
-from curate.models.lm_text import Cut, Subwords, TextForm, cut, subwords
+from curate.models.lm_text import SENTENCEPIECE_MISSING, Cut, Subwords, TextForm, cut, subwords
 from curate.text.batch import TextBatch
 
 BITS = float(np.log2(10.0))
@@ -133,7 +133,7 @@ def open_scorer(path: str, form: str = "{}", tokenizer: str | None = None) -> Sc
             model = ngram.load(path)
             known = model.meta.get("tokenizer")
             return Scorer(model, TextForm(**model.meta["text"]), subwords(known) if known else None)
-        found = _open_tokenizer(tokenizer)
+        found = open_tokenizer(None if tokenizer is None else _local(tokenizer))
         return Scorer(arpa.read(path) if kind == "arpa" else _kenlm(path), TextForm.model_validate_json(form), found)
     except ValueError as error:
         raise RunError(str(error)) from None
@@ -161,6 +161,13 @@ def kenlm_missing() -> str | None:
     return "install it: pip install 'curate[kenlm]' (it compiles with a C++ compiler such as g++ in about a minute)"
 
 
+def sentencepiece_missing() -> str | None:
+    """What to do if SentencePiece's library is not there; None if it is."""
+    from importlib.util import find_spec
+
+    return None if find_spec("sentencepiece") else SENTENCEPIECE_MISSING
+
+
 def _kenlm(path: str) -> Any:
     hint = kenlm_missing()
     if hint:
@@ -173,7 +180,14 @@ def _kenlm(path: str) -> Any:
         raise RunError(f"{path}: {error}") from None
 
 
-def _open_tokenizer(path: str | None) -> Subwords | None:
+def open_tokenizer(path: str | None) -> Subwords | None:
+    """What cuts text into subwords, from a ``tokenizer.json`` or a SentencePiece model; None for None.
+
+    Raises
+    ------
+    RunError, ValueError
+        The file is neither, or the library of SentencePiece is missing.
+    """
     if path is None:
         return None
     if path.endswith(".json"):
@@ -192,5 +206,6 @@ def _local(path: str) -> str:
     folder = tempfile.mkdtemp(prefix="curate-lm-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     fs, inner = storage.filesystem(path)
-    fs.get_file(inner, f"{folder}/model")
-    return f"{folder}/model"
+    copy = f"{folder}/{inner.rpartition('/')[2]}"  # the name tells what kind of tokenizer it is
+    fs.get_file(inner, copy)
+    return copy

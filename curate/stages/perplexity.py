@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from curate import storage
 from curate.artifact import Artifact
-from curate.errors import Problem
+from curate.errors import Problem, RunError
 from curate.models.lm_text import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 PLACES = "_models.json"
+CCNET = "https://dl.fbaipublicfiles.com/cc_net/lm"
 
 
 class Perplexity(Annotator):
@@ -84,8 +85,8 @@ class Perplexity(Annotator):
     def where_to_get(self, field: str) -> str:
         """How to come by a model."""
         if field == "path":
-            return "train one with a train_lm stage, or give CCNet's .arpa.bin (dl.fbaipublicfiles.com/cc_net/lm)"
-        return "CCNet's LANGUAGE.sp.model lies beside its LANGUAGE.arpa.bin (dl.fbaipublicfiles.com/cc_net/lm)"
+            return f"train one with a train_lm stage, or get CCNet's: {CCNET}/LANGUAGE.arpa.bin"
+        return f"CCNet's: {CCNET}/LANGUAGE.sp.model, of the LANGUAGE of its .arpa.bin"
 
     def requires(self) -> tuple[str, ...]:
         """The text, and what chooses the model."""
@@ -125,6 +126,8 @@ class Perplexity(Annotator):
                 yield Problem((field,), message, f"add `by: {stage.by}` here")  # type: ignore[attr-defined]
         if self.path and storage.is_local(self.path) and Path(self.path).is_file():
             yield from self._unreadable(self.path)
+        if self.tokenizer and storage.is_local(self.tokenizer) and Path(self.tokenizer).is_file():
+            yield from self._no_tokenizer(self.tokenizer)
         if self.path and self.text.tokens == "bpe" and not self.tokenizer:
             yield Problem(("tokenizer",), "subwords need the tokenizer that cuts them")
 
@@ -139,6 +142,18 @@ class Perplexity(Annotator):
         hint = kenlm_missing() if kind == "kenlm" else None
         if hint:
             yield Problem(("path",), f"{path!r} is a binary file of kenlm, whose module is not there", hint)
+
+    def _no_tokenizer(self, path: str) -> Iterator[Problem]:
+        from curate.models.scorer import open_tokenizer, sentencepiece_missing
+
+        hint = None if path.endswith(".json") else sentencepiece_missing()
+        if hint:
+            yield Problem(("tokenizer",), f"{path!r} is a SentencePiece model, whose library is not there", hint)
+            return
+        try:
+            open_tokenizer(path)
+        except (OSError, RunError, ValueError) as error:
+            yield Problem(("tokenizer",), str(error), self.where_to_get("tokenizer"))
 
     def prepare(self, ctx: "Context") -> None:
         """Say where the models are: beside this artifact, in a run's directory that may be moved."""
