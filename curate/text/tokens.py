@@ -110,7 +110,8 @@ def hash_bytes(data, start, end):
     Two steps at least, so that for most tokens no branch depends on their length.
     """
     near = start + 16 > len(data)
-    state = (_START ^ np.uint64(end - start) ^ _part(data, start, end, near)) * _MULTIPLIER
+    state = (_START + np.uint64(end - start) * _MULTIPLIER) ^ _part(data, start, end, near)
+    state *= _MULTIPLIER
     state = (state ^ (state >> np.uint64(32)) ^ _part(data, start + 8, end, near)) * _MULTIPLIER
     while end - start > 16:
         start += 8

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import RunError
-from curate.models import arpa
+from curate.models import arpa, ngram
 from curate.models.kneser_ney import FALLBACK, estimate, thresholds
 from curate.models.ngram import load
 from curate.models.train_lm import Collected, counts_of, find_tool, train, train_with_lmplz
@@ -165,6 +165,26 @@ def test_long_sentences_and_many_blocks_score_alike() -> None:
     hashes = hashes_of([word for sentence in sentences for word in sentence])
     together = model.score(hashes, np.cumsum([0, *map(len, sentences)])).log10_prob
     assert together.tolist() == alone
+
+
+def test_ngrams_beyond_a_full_bucket_are_found(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    sentences = [[f"w{i}" for i in rng.zipf(1.3, 60) if i < 500] for _ in range(120)]
+    text = collected(sentences)
+    model = train(text, {}, 4, [0], fallback=True, arpa_path=str(tmp_path / "model.arpa"))
+    cells = model._arrays["cells"]
+    taken = np.flatnonzero(cells[:, 0] != ngram._EMPTY)
+    homes = [int(ngram._bucket(key, np.uint64(len(cells) // ngram.WIDTH))) for key in cells[taken, 0]]
+    assert 20 < np.count_nonzero(taken // ngram.WIDTH * ngram.WIDTH != homes) < len(taken) / 4
+    book = as_dictionary(tmp_path / "model.arpa")
+    asked = [rng.permuted(sentence).tolist() if i % 2 else sentence for i, sentence in enumerate(sentences)]
+    expected = []
+    for sentence in asked:
+        whole = [BOS, *sentence, EOS]
+        expected.append(sum(walked(book, tuple(whole[max(0, i - 3) : i]), whole[i]) for i in range(1, len(whole))))
+    hashes = hashes_of([word for sentence in asked for word in sentence])
+    found = model.score(hashes, np.cumsum([0, *map(len, asked)])).log10_prob
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
 PROSE = [line.lower().split() for seed in range(60) for line in document(random.Random(seed), 12).splitlines()]

@@ -203,6 +203,13 @@ def test_what_is_missing_for_lmplz_and_kenlm_is_said_first(
     said = problems(corpus, tmp_path, {"perplexity": {"path": f"{tmp_path}/foreign.bin"}})
     assert "install it" in said
     (tmp_path / "broken.lm").write_bytes(b"neither")
+    (tmp_path / "text.arpa").write_text("\\data\\\n")
+    pieces = {"path": f"{tmp_path}/text.arpa", "tokenizer": f"{tmp_path}/broken.lm"}
+    monkeypatch.setattr(scorer, "sentencepiece_missing", lambda: "get its library")
+    assert "get its library" in problems(corpus, tmp_path, {"perplexity": pieces})
+    (tmp_path / "broken.json").write_text("{}")
+    said = problems(corpus, tmp_path, {"perplexity": {**pieces, "tokenizer": f"{tmp_path}/broken.json"}})
+    assert "not a tokenizer.json" in said
     assert "is not a model of train_lm" in problems(corpus, tmp_path, {"perplexity": {"path": f"{tmp_path}/broken.lm"}})
 
 
