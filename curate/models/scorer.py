@@ -102,7 +102,9 @@ def _kenlm_scores(model: Any, seen: Cut) -> ngram.Scores:
     unknown = np.concatenate([[0], np.cumsum(np.array([word not in model for word in words], bool)[number])])
     spelled = np.array(words, object)[number]
     sentences = (" ".join(spelled[start:end]) for start, end in pairwise(seen.offsets.tolist()))
-    prob = np.fromiter((model.score(sentence) for sentence in sentences), np.float64, len(seen.offsets) - 1)
+    prob = np.fromiter(
+        (model.score(sentence, bos=True, eos=True) for sentence in sentences), np.float64, len(seen.offsets) - 1
+    )
     return ngram.Scores(prob, unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
 
 
@@ -131,10 +133,13 @@ def open_scorer(path: str, form: str = "{}", tokenizer: str | None = None) -> Sc
     try:
         if kind == "own":
             model = ngram.load(path)
-            known = model.meta.get("tokenizer")
-            return Scorer(model, TextForm(**model.meta["text"]), subwords(known) if known else None)
+            if "text" in model.meta:  # else it is one in the ARPA format, converted
+                known = model.meta.get("tokenizer")
+                return Scorer(model, TextForm(**model.meta["text"]), subwords(known) if known else None)
+        else:
+            model = arpa.read(path) if kind == "arpa" else _kenlm(path)
         found = open_tokenizer(None if tokenizer is None else _local(tokenizer))
-        return Scorer(arpa.read(path) if kind == "arpa" else _kenlm(path), TextForm.model_validate_json(form), found)
+        return Scorer(model, TextForm.model_validate_json(form), found)
     except ValueError as error:
         raise RunError(str(error)) from None
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 PLACES = "_models.json"
+CONVERTED = "_given.lm"
 CCNET = "https://dl.fbaipublicfiles.com/cc_net/lm"
 
 
@@ -81,6 +82,22 @@ class Perplexity(Annotator):
         """The model and its tokenizer, when they are given by path."""
         named = {"path": self.path, "tokenizer": self.tokenizer}
         return {field: path for field, path in named.items() if path}
+
+    def packages(self) -> tuple[str, ...]:
+        """The libraries that cut and score for a model given by path; a trained one names those of its own stage."""
+        found = ["kenlm"] if self.path and self._kind() == "kenlm" else []
+        if self.tokenizer:
+            found.append("tokenizers" if self.tokenizer.endswith(".json") else "sentencepiece")
+        return tuple(found)
+
+    def _kind(self) -> str:
+        """Kind of the model given by path; that of kenlm where the file cannot be looked into without a copy."""
+        from curate.models.scorer import kind_of
+
+        try:
+            return kind_of(self.path or "") if storage.is_local(self.path or "") else "kenlm"
+        except (OSError, ValueError):
+            return ""
 
     def where_to_get(self, field: str) -> str:
         """How to come by a model."""
@@ -156,7 +173,17 @@ class Perplexity(Annotator):
             yield Problem(("tokenizer",), str(error), self.where_to_get("tokenizer"))
 
     def prepare(self, ctx: "Context") -> None:
-        """Say where the models are: beside this artifact, in a run's directory that may be moved."""
+        """Say where the models are: beside this artifact, in a run's directory that may be moved.
+
+        A model in the ARPA format is read once, here, into a file that workers share.
+        """
+        if self.path and self._kind() == "arpa":
+            from curate.models import arpa
+
+            try:
+                arpa.read(self.path).save(f"{ctx.path}/{CONVERTED}")
+            except ValueError as error:
+                raise RunError(str(error)) from None
         places = {name: artifact.path.rpartition("/")[2] for name, artifact in ctx.inputs.items()}
         storage.write_json(f"{ctx.path}/{PLACES}", places)
 
@@ -164,8 +191,8 @@ class Perplexity(Annotator):
         """Map the models into memory."""
         places = storage.read_json(f"{path}/{PLACES}")
         trained = {name: Artifact(name, f"{path.rpartition('/')[0]}/{place}", "") for name, place in places.items()}
-        scorers = self._scorers(trained.get(self.model or ""))
-        others = self._scorers(trained[self.against]) if self.against else None
+        scorers = self._scorers(trained.get(self.model or ""), path)
+        others = self._scorers(trained[self.against], path) if self.against else None
         schema = self.columns()
 
         def annotate(batch: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
@@ -184,12 +211,14 @@ class Perplexity(Annotator):
 
         return annotate
 
-    def _scorers(self, trained: Artifact | None) -> "dict[str | None, Scorer]":
+    def _scorers(self, trained: Artifact | None, path: str) -> "dict[str | None, Scorer]":
         """Models by group; one for all documents is that of None."""
         from curate.models.scorer import open_scorer
 
         if trained is None:
-            return {None: open_scorer(self.path or "", self.text.model_dump_json(), self.tokenizer)}
+            converted = f"{path}/{CONVERTED}"
+            given = converted if storage.exists(converted) else self.path or ""
+            return {None: open_scorer(given, self.text.model_dump_json(), self.tokenizer)}
         single = trained.manifest["by"] is None
         models = {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in trained.manifest["models"]}
         return {None: models[ALL]} if single else dict(models)

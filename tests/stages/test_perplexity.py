@@ -224,6 +224,10 @@ def test_the_fingerprint_of_a_model_by_path_is_its_content(tmp_path: Path) -> No
     a, b = (Perplexity(path=str(tmp_path / name)).identity() for name in ("a", "b"))
     assert a == b
     assert TrainLm(order=3).identity() != TrainLm(order=4).identity()
+    (tmp_path / "a").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(64))
+    stage = Perplexity(path=str(tmp_path / "a"), tokenizer=str(tmp_path / "b"))
+    assert stage.identity()["packages"].keys() == {"kenlm", "sentencepiece"}
+    assert TrainLm(text=TextForm(tokens="bpe")).identity()["packages"].keys() == {"tokenizers"}
 
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=50)
