@@ -5,6 +5,7 @@ scoring, and kept with the model.
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -174,7 +175,7 @@ class Subwords:
             ids += self._encode(text[start:stop].to_pylist())
             start = stop
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        flat = np.fromiter((i for line in ids for i in line), np.int64, int(lengths.sum()))
+        flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         foreign = self._foreign(text, flat, offsets)
         pieces = self._pieces + foreign

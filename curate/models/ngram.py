@@ -6,8 +6,9 @@ different keys and nothing is found by chance (kenlm's probing tables compare 64
 64-bit hash of their bytes, as in kenlm.
 
 A query walks from a word to the left, as long as the n-gram is known. It does so order by order for some thousand
-tokens at once, not token by token: the loads of one order do not depend on each other, so that the processor has ten
-cache misses under way instead of one. A token has the probability of the longest n-gram found, times the backoffs of
+tokens at once, not token by token: the loads of one order do not depend on each other. Some hundred buckets are asked
+for before the first is looked at, and no branch depends on what is in one, so that the processor has many cache misses
+under way instead of one. A token has the probability of the longest n-gram found, times the backoffs of
 the known contexts that are as long or longer.
 """
 

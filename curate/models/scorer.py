@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
@@ -97,14 +98,16 @@ class Scorer:
 
 def _kenlm_scores(model: Any, seen: Cut) -> ngram.Scores:
     """Scores by kenlm's module, a call per sentence; each different word is spelled and looked up once."""
-    _, first, number = np.unique(seen.hashes, return_index=True, return_inverse=True)
+    found = pa.array(seen.hashes).dictionary_encode()
+    number = found.indices.to_numpy()
+    first = np.empty(len(found.dictionary), np.int64)
+    first[number[::-1]] = np.arange(len(number))[::-1]  # of the places of a word the first is written last
     words = seen.texts(first)
     unknown = np.concatenate([[0], np.cumsum(np.array([word not in model for word in words], bool)[number])])
-    spelled = np.array(words, object)[number]
+    spelled = [words[i] for i in number.tolist()]
     sentences = (" ".join(spelled[start:end]) for start, end in pairwise(seen.offsets.tolist()))
-    prob = np.fromiter(
-        (model.score(sentence, bos=True, eos=True) for sentence in sentences), np.float64, len(seen.offsets) - 1
-    )
+    scores = (model.score(sentence, bos=True, eos=True) for sentence in sentences)
+    prob = np.fromiter(scores, np.float64, len(seen.offsets) - 1)
     return ngram.Scores(prob, unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
 
 
