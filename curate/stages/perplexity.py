@@ -41,7 +41,7 @@ class Perplexity(Annotator):
     """
 
     stage: Literal["perplexity"] = "perplexity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     model: str | None = Field(default=None, description="name of the `train_lm` stage whose model is asked")
     path: str | None = Field(
