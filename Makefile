@@ -62,11 +62,20 @@ define install
 	echo "set-up of $(1) took $$(($$(date +%s) - start)) s; $(VENV) holds $$(du -sh $(VENV) | cut -f1)"
 endef
 
+# kenlm, which nothing but kenlm's own binary models needs, has no wheel: it compiles in about a minute.
+compiler = { command -v c++ || command -v g++; } >/dev/null
+without_compiler = There is no C++ compiler here, so kenlm is left out: kenlm's binary models cannot be opened, all else \
+works. With one (Debian and Ubuntu: apt-get install g++ python3-dev) it is: $(BIN)/python -m pip install -e '.[kenlm]'
+
 $(RUNTIME): pyproject.toml | $(VENV)/.created
 	$(call install,.[langid],$@)
 
 $(DEV): pyproject.toml | $(VENV)/.created
-	$(call install,.[all$(comma)dev],$(RUNTIME) $@)
+	@$(compiler) || echo "$(without_compiler)" >&2
+	$(call install,.[all$(comma)dev],$(RUNTIME))
+	@! $(compiler) || $(BIN)/python -m pip install --disable-pip-version-check --no-input --editable '.[kenlm]' || \
+	  echo "kenlm did not compile and is left out; it needs g++ and Python's headers: apt-get install g++ python3-dev" >&2
+	@touch $@
 
 $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { \

@@ -2,7 +2,8 @@
 
     scripts/bench_models.py equal DATA LMPLZ    our estimator's n-grams and numbers beside lmplz's, 1 MB and 50 MB
     scripts/bench_models.py order DATA LMPLZ    bits of held-out text, other text and noise
-    scripts/bench_models.py speed DATA LMPLZ    MB of text per core-second, beside kenlm's module
+    scripts/bench_models.py speed DATA LMPLZ [PEER]  MB of text per core-second, beside kenlm's module; and, where PEER
+                                                is a Python that has datatrove and kenlm, beside two of its steps
     scripts/bench_models.py train DATA LMPLZ    seconds and memory of training on 100 MB
 
 DATA is a folder of corpora (``wikipedia_en.jsonl.zst`` and others), LMPLZ the one that scripts/build_kenlm.sh filled.
@@ -30,12 +31,13 @@ import zstandard
 from curate.models import arpa
 from curate.models.kneser_ney import estimate
 from curate.models.lm_text import TextForm, cut
-from curate.models.ngram import NgramModel
-from curate.models.scorer import Scorer
+from curate.models.ngram import NgramModel, load
+from curate.models.scorer import Scorer, open_scorer
 from curate.models.train_lm import FOLDER, Collected, train, train_with_lmplz
 from curate.models.vocabulary import Vocabulary, with_bounds
 from curate.text.batch import TextBatch
 from curate.text.ccnet import normalize
+from curate.text.tokens import tokenize
 
 FORM = TextForm()
 PATTERN = re.compile(r"\w+|[^\w\s]")
@@ -211,7 +213,7 @@ def fastest(work: Callable[[], object], times: int = 5) -> float:
     return min(seconds)
 
 
-def speed(data: Path, folder: str) -> None:
+def speed(data: Path, folder: str, peer: str = "") -> None:
     import kenlm  # type: ignore[import-not-found]
 
     training, _ = split(texts(data, "wikipedia_en"))
@@ -221,30 +223,56 @@ def speed(data: Path, folder: str) -> None:
     size = float(text.offsets[-1]) / 1e6
     seen = cut(text, FORM)
     words = seen.texts(np.arange(len(seen.hashes)))
-    bounds = seen.offsets.tolist()
-    lines = [" ".join(words[a:b]) for a, b in pairwise(bounds)]
-    say(step="normalize", mb_per_second=size / fastest(lambda: normalize(text)))
-    say(step="normalize and cut into words", mb_per_second=size / fastest(lambda: cut(text, FORM)))
-    say(
-        step="cut into words by a regular expression",
-        mb_per_second=size / fastest(lambda: [PATTERN.findall(t) for t in documents]),
-    )
+    lines = [" ".join(words[a:b]) for a, b in pairwise(seen.offsets.tolist())]
+
+    def in_python(model: Any) -> None:
+        for document in documents:
+            for line in document.split("\n"):
+                model.score(" ".join(PATTERN.findall(line.lower())))
+
     for prune in ([0, 0, 1], [0]):
         with tempfile.TemporaryDirectory() as place:
-            model = train(collected, {}, 5, prune, fallback=False, arpa_path=f"{place}/arpa")
-            scorer = Scorer(model, FORM, None)
+            train(collected, {}, 5, prune, fallback=False, arpa_path=f"{place}/arpa").save(f"{place}/lm")
             binary = subprocess.run([f"{folder}/build_binary", f"{place}/arpa", f"{place}/bin"], capture_output=True)
             assert binary.returncode == 0, binary.stderr
-            other = kenlm.Model(f"{place}/bin")
+            model, other = load(f"{place}/lm"), kenlm.Model(f"{place}/bin")
+            scorer = Scorer(model, FORM, None)
             far = np.abs(model.score(seen.hashes, seen.offsets).log10_prob - [other.score(line) for line in lines])
-            say(
-                prune=prune,
-                kenlm_score_of_ready_tokens=size / fastest(lambda m=other: [m.score(line) for line in lines]),
-                ours_of_ready_tokens=size / fastest(lambda m=model: m.score(seen.hashes, seen.offsets)),
-                ours_from_text=size / fastest(lambda s=scorer: s.score(text)),
-                farthest_sentence=far.max(),
-            )
+            ours = size / fastest(lambda s=scorer: s.score(text))
+            theirs = {
+                "kenlm, ready tokens": size / fastest(lambda m=other: [m.score(line) for line in lines], 3),
+                "kenlm, cut into words by a regular expression": size / fastest(lambda m=other: in_python(m), 3),
+            }
+            if peer and prune != [0]:
+                found = of_peers(peer, folder, training[:6000], documents)
+                theirs |= {name: size / seconds for name, seconds in found.items()}
+            say(prune=prune, ours_from_text=ours, farthest_sentence=far.max())
+            for name, speed in theirs.items():
+                say(prune=prune, of=name, mb_per_second=speed, ours_is_faster=ours / speed)
+            profile(model, text, prune)
             bound(model, seen, prune)
+
+
+def profile(model: NgramModel, text: TextBatch, prune: list[int]) -> None:
+    """Nanoseconds per token of the steps of a score from text, of most by what it takes with them less without."""
+    lines = normalize(text)
+    seen = cut(text, FORM)
+    hashes, offsets = seen.hashes, seen.offsets
+    tokens = len(hashes) + len(offsets) - 1
+    scorer = Scorer(model, FORM, None)
+    sums = [
+        fastest(lambda: normalize(text)),
+        fastest(lambda: tokenize(lines, "words")),
+        fastest(lambda: model.ids(hashes)),
+    ]
+    for order in range(1, model.order + 1):
+        known = NgramModel({**model.meta, "order": order}, model._arrays)
+        sums.append(fastest(lambda m=known: m.score(hashes, offsets)))
+    whole = fastest(lambda: scorer.score(text))
+    steps = {"normalize": sums[0], "cut into words": sums[1], "find words": sums[2], "unigrams": sums[3] - sums[2]}
+    steps |= {f"{n}-grams": sums[2 + n] - sums[1 + n] for n in range(2, model.order + 1)}
+    steps["sums of documents"] = whole - sums[0] - sums[1] - sums[-1]
+    say(prune=prune, **{name.replace(" ", "_"): seconds / tokens * 1e9 for name, seconds in steps.items()})
 
 
 @numba.njit
@@ -252,6 +280,74 @@ def gather(cells: np.ndarray, places: np.ndarray, found: np.ndarray) -> None:
     """Loads that do not wait for each other: what a query cannot do without, and nothing else."""
     for i in range(len(places)):
         found[np.uint64(i)] = cells[places[np.uint64(i)], 0]
+
+
+PEER = """
+import json, sys, time
+kind, place, model, pieces = sys.argv[1:]
+documents = json.load(open(place))
+if kind == "ccnet":
+    import kenlm, sentencepiece
+    from datatrove.utils.perplexity import KenlmModel, SentencePiece
+    step = KenlmModel("none", "en")
+    step._model, step._tokenizer = kenlm.Model(model), SentencePiece("none", "en")
+    step._tokenizer._model = sentencepiece.SentencePieceProcessor(model_file=pieces)
+    work = step.get_perplexity
+else:
+    from datatrove.data import Document
+    from datatrove.pipeline.filters.fasttext_filter import FastTextClassifierFilter
+    step = FastTextClassifierFilter(model, keep_labels=[("bbc", 0.5)])
+    step.model
+    work = lambda text: step.filter(Document(text=text, id="0"))
+work(documents[0])
+seconds = []
+for _ in range(3):
+    start = time.process_time()
+    for text in documents:
+        work(text)
+    seconds.append(time.process_time() - start)
+print(min(seconds))
+"""
+
+
+def of_peers(peer: str, folder: str, training: list[str], documents: list[str]) -> dict[str, float]:
+    """Seconds of datatrove's CCNet perplexity and fastText filter, and of ours with the files that the former has."""
+    import fasttext
+    import sentencepiece
+
+    with tempfile.TemporaryDirectory() as place:
+        lines = normalize(batch(training))
+        text = lines.data.tobytes()
+        sentences = [text[a:b].decode() for a, b in pairwise(lines.offsets.tolist())]
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences), model_prefix=f"{place}/en.sp", vocab_size=16000, minloglevel=2,
+            input_sentence_size=50000, num_threads=1,
+        )  # fmt: skip
+        processor = sentencepiece.SentencePieceProcessor(model_file=f"{place}/en.sp.model")
+        Path(place, "pieces").write_text("\n".join(" ".join(processor.encode(s, out_type=str)) for s in sentences))
+        lmplz = [f"{folder}/lmplz", "-o", "5", "--prune", "0", "0", "1", "-S", "10%", "-T", place]
+        subprocess.run(
+            [*lmplz, "--text", f"{place}/pieces", "--arpa", f"{place}/en.arpa"], check=True, capture_output=True
+        )
+        subprocess.run(
+            [f"{folder}/build_binary", f"{place}/en.arpa", f"{place}/en.bin"], check=True, capture_output=True
+        )
+        rows = [f"__label__bbc {' '.join(t.split())}" for t in documents[::2]]
+        rows += [f"__label__wiki {' '.join(t.split())}" for t in training[: len(rows)]]
+        Path(place, "rows").write_text("\n".join(rows))
+        fasttext.train_supervised(f"{place}/rows", wordNgrams=2, epoch=1, thread=1, verbose=0).save_model(f"{place}/ft")
+        Path(place, "documents").write_text(json.dumps(documents))
+        found = {}
+        for name, kind, model in (("ccnet perplexity", "ccnet", "en.bin"), ("fastText filter", "fasttext", "ft")):
+            command = [peer, "-c", PEER, kind, f"{place}/documents", f"{place}/{model}", f"{place}/en.sp.model"]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found[f"datatrove: {name}"] = float(done.stdout.split()[-1])
+        form = TextForm(sentences="document").model_dump_json()
+        for name in ("en.bin", "en.arpa"):
+            scorer = open_scorer(f"{place}/{name}", form, f"{place}/en.sp.model")
+            found[f"ours with the same pieces, {name}"] = fastest(lambda s=scorer: s.score(batch(documents)), 3)
+        found["SentencePiece alone"] = fastest(lambda: processor.encode(documents), 3)
+    return found
 
 
 def bound(model: NgramModel, seen: Any, prune: list[int]) -> None:
@@ -311,5 +407,7 @@ if __name__ == "__main__":
         os.environ[FOLDER] = tools
     if task.startswith("train-"):
         train_one(place, tools, task.removeprefix("train-"))
+    elif task == "speed":
+        speed(place, tools, *sys.argv[4:5])
     else:
-        {"equal": equal, "order": order, "speed": speed, "train": training}[task](place, tools)
+        {"equal": equal, "order": order, "train": training}[task](place, tools)

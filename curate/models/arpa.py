@@ -133,7 +133,7 @@ def _parse(data, at, order, hashes, bounds, numbers):  # noqa: C901 - the fields
                 at += 1
             if at == start:
                 return at, row
-            hashes[row, word] = hash_bytes(data[start:at])
+            hashes[row, word] = hash_bytes(data, start, at)
             if order == 1:
                 bounds[row, 0] = start
                 bounds[row, 1] = at

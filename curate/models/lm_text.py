@@ -5,6 +5,7 @@ scoring, and kept with the model.
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -20,7 +21,9 @@ from curate.text.tokens import hash_of, tokenize
 
 ALL = "model"
 """Name of the only model of a stage that does not train one for each of some groups."""
-SPECIAL = ("<unk>", "<s>", "</s>")
+UNKNOWN = "<unk>"
+SPECIAL = (UNKNOWN, "<s>", "</s>")
+SENTENCEPIECE_MISSING = "install it: pip install 'curate[kenlm]', or pip install sentencepiece alone"
 _CALL_BYTES = 1 << 20  # text per call of a tokenizer, whose encodings take 120 times the memory of the text
 
 
@@ -103,14 +106,26 @@ class Subwords:
         Every token as text, by id.
     encode
         Ids of the tokens of each of some texts.
+    unknown
+        Id of text that no token spells. A language model is asked for an unknown word there, or for what `spell`
+        says: as CCNet's pieces have it, that text itself is the token.
+    spell
+        Tokens of a text as text.
     """
 
-    def __init__(self, pieces: list[str], encode: Callable[[list[str]], list[list[int]]]) -> None:
-        self._encode = encode
-        # What lmplz would cut at or take for a special token is written otherwise, as it cannot be part of a token.
-        self._pieces = [re.sub(r"[\0\t\n\r ]", "▁", piece) for piece in pieces]
+    def __init__(
+        self,
+        pieces: list[str],
+        encode: Callable[[list[str]], list[list[int]]],
+        unknown: int | None = None,
+        spell: Callable[[str], list[str]] | None = None,
+    ) -> None:
+        self._encode, self._unknown, self._spell = encode, unknown, spell
+        self._pieces = list(map(_written, pieces))
         self._hashes = np.array([hash_of(piece) for piece in self._pieces], np.uint64)
         self._special = np.array([piece in SPECIAL for piece in self._pieces])
+        if unknown is not None:
+            self._pieces[unknown], self._hashes[unknown], self._special[unknown] = UNKNOWN, hash_of(UNKNOWN), False
 
     @classmethod
     def from_tokenizer(cls, serialized: str) -> "Subwords":
@@ -126,7 +141,8 @@ class Subwords:
         def encode(texts: list[str]) -> list[list[int]]:
             return [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
-        return cls(pieces, encode)
+        unknown = getattr(tokenizer.model, "unk_token", None)
+        return cls(pieces, encode, tokenizer.token_to_id(unknown) if unknown else None)
 
     @classmethod
     def from_sentencepiece(cls, path: str) -> "Subwords":
@@ -134,13 +150,17 @@ class Subwords:
         try:
             import sentencepiece  # type: ignore[import-not-found]
         except ImportError:
-            raise RunError("a SentencePiece model needs its library: pip install sentencepiece") from None
+            raise RunError(f"{path} needs the library of SentencePiece; {SENTENCEPIECE_MISSING}") from None
         try:
             processor = sentencepiece.SentencePieceProcessor(model_file=path)
         except (OSError, RuntimeError) as error:
             raise RunError(f"{path} is no SentencePiece model: {error}") from None
         pieces: Any = processor.id_to_piece(list(range(processor.get_piece_size())))
-        return cls(pieces, lambda texts: processor.encode(texts, out_type=int))
+
+        def spell(text: str) -> list[str]:
+            return processor.encode(text, out_type=str)
+
+        return cls(pieces, lambda texts: processor.encode(texts, out_type=int), processor.unk_id(), spell)
 
     def cut(self, sentences: Sentences) -> Cut:
         """Tokens of sentences, in calls of about `_CALL_BYTES`."""
@@ -155,14 +175,33 @@ class Subwords:
             ids += self._encode(text[start:stop].to_pylist())
             start = stop
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        flat = np.fromiter((i for line in ids for i in line), np.int64, int(lengths.sum()))
+        flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        plain = ~self._special[flat]
+        foreign = self._foreign(text, flat, offsets)
+        pieces = self._pieces + foreign
+        hashes = np.concatenate([self._hashes, np.array([hash_of(piece) for piece in foreign], np.uint64)])
+        plain = np.append(~self._special, np.ones(len(foreign), bool))[flat]
         offsets = np.concatenate([[0], np.cumsum(plain)])[offsets]
         flat = flat[plain]
-        return Cut(
-            sentences, self._hashes[flat], offsets, lambda chosen: [self._pieces[i] for i in flat[chosen].tolist()]
-        )
+        return Cut(sentences, hashes[flat], offsets, lambda chosen: [pieces[i] for i in flat[chosen].tolist()])
+
+    def _foreign(self, text: pa.Array, flat: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
+        """Spell what is unknown: `flat` gets ids above those of the tokens, for the texts that are returned."""
+        if self._unknown is None or self._spell is None:
+            return []
+        found: dict[str, int] = {}
+        places = np.flatnonzero(flat == self._unknown)
+        for row in np.unique(np.searchsorted(offsets, places, "right") - 1).tolist():
+            ids = flat[offsets[row] : offsets[row + 1]]
+            spelled = self._spell(text[row].as_py())
+            for i in np.flatnonzero(ids == self._unknown).tolist():
+                ids[i] = found.setdefault(_written(spelled[i]), len(self._pieces) + len(found))
+        return list(found)
+
+
+def _written(piece: str) -> str:
+    """What lmplz would cut at or take for a special token is written otherwise, as it cannot be part of a token."""
+    return re.sub(r"[\0\t\n\r ]", "▁", piece)
 
 
 @lru_cache(maxsize=8)

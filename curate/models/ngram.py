@@ -6,8 +6,9 @@ different keys and nothing is found by chance (kenlm's probing tables compare 64
 64-bit hash of their bytes, as in kenlm.
 
 A query walks from a word to the left, as long as the n-gram is known. It does so order by order for some thousand
-tokens at once, not token by token: the loads of one order do not depend on each other, so that the processor has ten
-cache misses under way instead of one. A token has the probability of the longest n-gram found, times the backoffs of
+tokens at once, not token by token: the loads of one order do not depend on each other. Some hundred buckets are asked
+for before the first is looked at, and no branch depends on what is in one, so that the processor has many cache misses
+under way instead of one. A token has the probability of the longest n-gram found, times the backoffs of
 the known contexts that are as long or longer.
 """
 
@@ -23,12 +24,14 @@ from numpy.typing import NDArray
 
 from curate import storage
 from curate.models.kneser_ney import BOS, EOS, UNK
+from curate.text.memory import prefetch
 from curate.text.words import mix64
 
-MAGIC = b"curate n-gram model 1\n"
+MAGIC = b"curate n-gram model 2\n"
 WIDTH = 4  # cells of a bucket: 64 bytes, a line of the cache
 LOAD = 2.0  # cells per n-gram
 BLOCK = 1 << 11  # tokens scored at once; their working arrays stay in the cache of a core
+AHEAD = 1 << 8  # n-grams whose buckets are loaded before the first of them is looked at; they fit the fastest cache
 
 _EMPTY = np.uint64(2**64 - 1)
 
@@ -342,45 +345,18 @@ def _insert_whole(ids, numbers, vocabulary, cells, values):
 
 
 @numba.njit(cache=True, nogil=True)
-def _score(  # noqa: C901 - the passes over one block
-    hashes, offsets, words, unigrams, cells, values, order, capacity, log10_prob, unknown
-):
-    vocabulary = np.uint64(len(unigrams))
-    buckets = np.uint64(len(cells) // WIDTH)
-    mask = np.uint64(len(words) - 1)
+def _score(hashes, offsets, words, unigrams, cells, values, order, capacity, log10_prob, unknown):
     tokens = np.empty(capacity, np.int32)
     nodes = np.empty(capacity, np.uint64)
     prob = np.empty(capacity, np.float32)
     length = np.empty(capacity, np.uint8)
     backoff = np.empty((max(order, 2), capacity), np.float32)
-    active = np.empty(capacity, np.int32)
-    keys = np.empty(capacity, np.uint64)
-    places = np.empty(capacity, np.uint64)
-    heads = np.empty(capacity, np.uint64)
+    active = np.empty(capacity, np.uint32)
+    late = np.empty(capacity, np.uint32)
+    bits, backoff_bits, cell_bits = prob.view(np.uint32), backoff.view(np.uint32), values.view(np.uint32)
     line = 0
     while line < len(offsets) - 1:
-        first_line = line
-        filled = 0
-        while line < len(offsets) - 1 and filled + offsets[line + 1] - offsets[line] + 2 <= capacity:
-            tokens[filled] = BOS
-            filled += 1
-            count = offsets[line + 1] - offsets[line]
-            for i in range(count):
-                heads[np.uint64(i)] = words[hashes[np.uint64(i + offsets[line])] & mask, 0]
-            for i in range(count):
-                key = hashes[np.uint64(i + offsets[line])]
-                slot = key & mask
-                head = heads[np.uint64(i)]
-                while head != key and head != _EMPTY:
-                    slot = (slot + np.uint64(1)) & mask
-                    head = words[slot, 0]
-                word = np.int32(words[slot, 1]) if head == key else UNK
-                unknown[line] += word == UNK
-                tokens[np.uint64(filled)] = word
-                filled += 1
-            tokens[filled] = EOS
-            filled += 1
-            line += 1
+        after, filled = _fill(hashes, offsets, line, words, capacity, nodes, tokens, unknown)
         going = 0
         for i in range(filled):
             word = np.uint64(tokens[i])
@@ -388,40 +364,122 @@ def _score(  # noqa: C901 - the passes over one block
             backoff[0, i] = unigrams[word, 1]
             nodes[i] = word
             length[i] = 1
-            if word != BOS:
-                active[going] = i
-                going += 1
+            active[going] = i
+            going += word != BOS
         for n in range(2, order + 1):
-            still = 0
-            # No branch waits for a load here, so the loads of many tokens are under way at once.
-            for a in range(going):
-                i = np.uint64(active[np.uint64(a)])
-                key = (nodes[i] << np.uint64(32)) | np.uint64(tokens[i - np.uint64(n - 1)])
-                bucket = _bucket(key, buckets)
-                keys[np.uint64(a)] = key
-                places[np.uint64(a)] = bucket
-                heads[np.uint64(a)] = cells[bucket, 0]
-            for a in range(going):
-                i = np.uint64(active[np.uint64(a)])
-                bucket = _find(cells, places[np.uint64(a)], keys[np.uint64(a)])
-                hit = cells[bucket, 0] == keys[np.uint64(a)]
-                # Selected, not branched on: whether an n-gram is known is a toss-up.
-                nodes[i] = vocabulary + bucket if hit else nodes[i]
-                prob[i] = values[bucket, 2] if hit else prob[i]
-                length[i] = n if hit else length[i]
-                backoff[np.uint64(n - 1), i] = values[bucket, 3]
-                active[np.uint64(still)] = np.int32(i)
-                # A longer n-gram is known only if what it is without its last word is known too.
-                longer = hit & (tokens[i - np.uint64(n - 1)] != BOS) & (length[i - np.uint64(1)] >= n)
-                still += np.int64(longer)
-            going = still
-        i = 0
-        for scored in range(first_line, line):
-            total = 0.0
-            i += 1
-            for _ in range(offsets[scored + 1] - offsets[scored] + 1):
-                total += prob[i]
-                for known in range(length[i], min(np.int64(length[i - 1]), order - 1) + 1):
-                    total += backoff[known - 1, i - 1]
-                i += 1
-            log10_prob[scored] = total
+            known = backoff_bits[n - 1]
+            going = _extend(
+                n, going, cells, cell_bits, len(unigrams), tokens, active, late, nodes, bits, length, known
+            )  # fmt: skip
+        _add(offsets, line, after, order, prob, length, backoff, log10_prob)
+        line = after
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(hashes, offsets, line, words, capacity, heads, tokens, unknown):
+    """Find the words of as many lines as fit; returns the line after them and the number of tokens."""
+    mask = np.uint64(len(words) - 1)
+    filled = 0
+    while line < len(offsets) - 1 and filled + offsets[line + 1] - offsets[line] + 2 <= capacity:
+        tokens[filled] = BOS
+        filled += 1
+        count = offsets[line + 1] - offsets[line]
+        for i in range(count):
+            heads[np.uint64(i)] = words[hashes[np.uint64(i + offsets[line])] & mask, 0]
+        for i in range(count):
+            key = hashes[np.uint64(i + offsets[line])]
+            slot = key & mask
+            head = heads[np.uint64(i)]
+            while head != key and head != _EMPTY:
+                slot = (slot + np.uint64(1)) & mask
+                head = words[slot, 0]
+            word = np.int32(words[slot, 1]) if head == key else UNK
+            unknown[line] += word == UNK
+            tokens[np.uint64(filled)] = word
+            filled += 1
+        tokens[filled] = EOS
+        filled += 1
+        line += 1
+    return line, filled
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _key(i, back, nodes, tokens):
+    """Key of the n-gram that is one word longer to the left than the one found for token `i`."""
+    return (nodes[i] << np.uint64(32)) | np.uint64(tokens[i - back])
+
+
+@numba.njit(cache=True, nogil=True)
+def _extend(n, going, cells, values, vocabulary, tokens, active, late, nodes, prob, length, backoff):
+    """Ask for the n-grams of order `n` that end at active tokens; returns how many are active in the next order.
+
+    Probabilities and backoffs are handled as bits, so that they can be chosen by a mask.
+    """
+    buckets = np.uint64(len(cells) // WIDTH)
+    keys, places = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.uint64)
+    first_node = np.uint64(vocabulary)
+    back = np.uint64(n - 1)
+    waiting = 0
+    for start in range(0, going, AHEAD):
+        count = min(AHEAD, going - start)
+        for a in range(count):
+            key = _key(np.uint64(active[np.uint64(start + a)]), back, nodes, tokens)
+            keys[np.uint64(a)] = key
+            places[np.uint64(a)] = _bucket(key, buckets)
+            prefetch(cells, places[np.uint64(a)])
+        # No branch waits for a load: one guessed wrong would hold up all loads behind it until its own has come.
+        for a in range(count):
+            i = np.uint64(active[np.uint64(start + a)])
+            key, bucket = keys[np.uint64(a)], places[np.uint64(a)]
+            fourth = cells[bucket + np.uint64(3), 0]
+            in_second = cells[bucket + np.uint64(1), 0] == key
+            in_third = cells[bucket + np.uint64(2), 0] == key
+            hit = (cells[bucket, 0] == key) | in_second | in_third | (fourth == key)
+            cell = bucket + np.uint64(in_second) + np.uint64(2) * np.uint64(in_third)
+            cell += np.uint64(3) * np.uint64(fourth == key)
+            old = np.uint64(hit) - np.uint64(1)  # all ones if not found; compilers would make a branch of a choice
+            nodes[i] = (nodes[i] & old) | ((first_node + cell) & ~old)
+            prob[i] = (prob[i] & old) | (values[cell, 2] & ~old)
+            length[i] = (length[i] & old) | (np.uint64(n) & ~old)
+            backoff[i] = values[cell, 3]
+            late[np.uint64(waiting)] = np.uint32(i)
+            waiting += (not hit) & (fourth != _EMPTY)
+    # What a full bucket does not have may be in the next ones: a tenth of the n-grams.
+    for a in range(waiting):
+        bucket = _bucket(_key(np.uint64(late[np.uint64(a)]), back, nodes, tokens), buckets)
+        prefetch(cells, bucket + np.uint64(WIDTH))
+    for a in range(waiting):
+        i = np.uint64(late[np.uint64(a)])
+        key = _key(i, back, nodes, tokens)
+        cell = _find(cells, _bucket(key, buckets), key)
+        if cells[cell, 0] == key:
+            nodes[i] = first_node + cell
+            prob[i] = values[cell, 2]
+            length[i] = n
+            backoff[i] = values[cell, 3]
+    still = 0
+    for a in range(going):
+        i = np.uint64(active[np.uint64(a)])
+        active[np.uint64(still)] = np.uint32(i)
+        # A longer n-gram is known only if what it is without its last word is known too.
+        still += (length[i] == n) & (tokens[i - back] != BOS) & (length[i - np.uint64(1)] >= n)
+    return still
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(offsets, first, after, order, prob, length, backoff, log10_prob):
+    """Sum up lines: a token's longest n-gram, and the backoffs of known contexts that are as long or longer."""
+    i = np.uint64(0)
+    for line in range(first, after):
+        total = 0.0
+        i += np.uint64(1)
+        for _ in range(offsets[line + 1] - offsets[line] + 1):
+            total += prob[i]
+            before = i - np.uint64(1)
+            own, context = length[i], length[before]
+            for known in range(1, order):
+                weight = backoff[np.uint64(known - 1), before]
+                # Nothing is added where there is none: a branch would often be guessed wrong.
+                total += weight if (known >= own) & (known <= context) else np.float32(0)
+            i += np.uint64(1)
+        log10_prob[line] = total

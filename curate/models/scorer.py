@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
 from curate.errors import RunError
 from curate.models import arpa, ngram
-from curate.models.lm_text import Cut, Subwords, TextForm, cut, subwords
+from curate.models.lm_text import SENTENCEPIECE_MISSING, Cut, Subwords, TextForm, cut, subwords
 from curate.text.batch import TextBatch
 
 BITS = float(np.log2(10.0))
@@ -96,12 +97,18 @@ class Scorer:
 
 
 def _kenlm_scores(model: Any, seen: Cut) -> ngram.Scores:
-    """Scores by kenlm's module, a call per sentence; known words are remembered by their text."""
-    offsets = seen.offsets.tolist()
-    words = seen.texts(np.arange(len(seen.hashes)))
-    unknown = np.concatenate([[0], np.cumsum([word not in model for word in words])])
-    prob = [model.score(" ".join(words[start:end]), bos=True, eos=True) for start, end in pairwise(offsets)]
-    return ngram.Scores(np.array(prob, np.float64), unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
+    """Scores by kenlm's module, a call per sentence; each different word is spelled and looked up once."""
+    found = pa.array(seen.hashes).dictionary_encode()
+    number = found.indices.to_numpy()
+    first = np.empty(len(found.dictionary), np.int64)
+    first[number[::-1]] = np.arange(len(number))[::-1]  # of the places of a word the first is written last
+    words = seen.texts(first)
+    unknown = np.concatenate([[0], np.cumsum(np.array([word not in model for word in words], bool)[number])])
+    spelled = [words[i] for i in number.tolist()]
+    sentences = (" ".join(spelled[start:end]) for start, end in pairwise(seen.offsets.tolist()))
+    scores = (model.score(sentence, bos=True, eos=True) for sentence in sentences)
+    prob = np.fromiter(scores, np.float64, len(seen.offsets) - 1)
+    return ngram.Scores(prob, unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
 
 
 @lru_cache(maxsize=64)
@@ -129,10 +136,13 @@ def open_scorer(path: str, form: str = "{}", tokenizer: str | None = None) -> Sc
     try:
         if kind == "own":
             model = ngram.load(path)
-            known = model.meta.get("tokenizer")
-            return Scorer(model, TextForm(**model.meta["text"]), subwords(known) if known else None)
-        found = _open_tokenizer(tokenizer)
-        return Scorer(arpa.read(path) if kind == "arpa" else _kenlm(path), TextForm.model_validate_json(form), found)
+            if "text" in model.meta:  # else it is one in the ARPA format, converted
+                known = model.meta.get("tokenizer")
+                return Scorer(model, TextForm(**model.meta["text"]), subwords(known) if known else None)
+        else:
+            model = arpa.read(path) if kind == "arpa" else _kenlm(path)
+        found = open_tokenizer(None if tokenizer is None else _local(tokenizer))
+        return Scorer(model, TextForm.model_validate_json(form), found)
     except ValueError as error:
         raise RunError(str(error)) from None
 
@@ -159,6 +169,13 @@ def kenlm_missing() -> str | None:
     return "install it: pip install 'curate[kenlm]' (it compiles with a C++ compiler such as g++ in about a minute)"
 
 
+def sentencepiece_missing() -> str | None:
+    """What to do if SentencePiece's library is not there; None if it is."""
+    from importlib.util import find_spec
+
+    return None if find_spec("sentencepiece") else SENTENCEPIECE_MISSING
+
+
 def _kenlm(path: str) -> Any:
     hint = kenlm_missing()
     if hint:
@@ -171,7 +188,14 @@ def _kenlm(path: str) -> Any:
         raise RunError(f"{path}: {error}") from None
 
 
-def _open_tokenizer(path: str | None) -> Subwords | None:
+def open_tokenizer(path: str | None) -> Subwords | None:
+    """What cuts text into subwords, from a ``tokenizer.json`` or a SentencePiece model; None for None.
+
+    Raises
+    ------
+    RunError, ValueError
+        The file is neither, or the library of SentencePiece is missing.
+    """
     if path is None:
         return None
     if path.endswith(".json"):
@@ -190,5 +214,6 @@ def _local(path: str) -> str:
     folder = tempfile.mkdtemp(prefix="curate-lm-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     fs, inner = storage.filesystem(path)
-    fs.get_file(inner, f"{folder}/model")
-    return f"{folder}/model"
+    copy = f"{folder}/{inner.rpartition('/')[2]}"  # the name tells what kind of tokenizer it is
+    fs.get_file(inner, copy)
+    return copy

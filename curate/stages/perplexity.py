@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
-from curate.errors import Problem
+from curate.errors import Problem, RunError
 from curate.models.lm_text import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
 from curate.table import read_part
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 PLACES = "_models.json"
+CONVERTED = "_given.lm"
+CCNET = "https://dl.fbaipublicfiles.com/cc_net/lm"
 
 
 class Perplexity(Annotator):
@@ -83,11 +85,27 @@ class Perplexity(Annotator):
         named = {"path": self.path, "tokenizer": self.tokenizer}
         return {field: path for field, path in named.items() if path}
 
+    def packages(self) -> tuple[str, ...]:
+        """The libraries that cut and score for a model given by path; a trained one names those of its own stage."""
+        found = ["kenlm"] if self.path and self._kind() == "kenlm" else []
+        if self.tokenizer:
+            found.append("tokenizers" if self.tokenizer.endswith(".json") else "sentencepiece")
+        return tuple(found)
+
+    def _kind(self) -> str:
+        """Kind of the model given by path; that of kenlm where the file cannot be looked into without a copy."""
+        from curate.models.scorer import kind_of
+
+        try:
+            return kind_of(self.path or "") if storage.is_local(self.path or "") else "kenlm"
+        except (OSError, ValueError):
+            return ""
+
     def where_to_get(self, field: str) -> str:
         """How to come by a model."""
         if field == "path":
-            return "train one with a train_lm stage, or give CCNet's .arpa.bin (dl.fbaipublicfiles.com/cc_net/lm)"
-        return "CCNet's LANGUAGE.sp.model lies beside its LANGUAGE.arpa.bin (dl.fbaipublicfiles.com/cc_net/lm)"
+            return f"train one with a train_lm stage, or get CCNet's: {CCNET}/LANGUAGE.arpa.bin"
+        return f"CCNet's: {CCNET}/LANGUAGE.sp.model, of the LANGUAGE of its .arpa.bin"
 
     def requires(self) -> tuple[str, ...]:
         """The text, and what chooses the model."""
@@ -131,6 +149,8 @@ class Perplexity(Annotator):
                 yield Problem((field,), message, f"add `by: {stage.by}` here")  # type: ignore[attr-defined]
         if self.path and storage.is_local(self.path) and Path(self.path).is_file():
             yield from self._unreadable(self.path)
+        if self.tokenizer and storage.is_local(self.tokenizer) and Path(self.tokenizer).is_file():
+            yield from self._no_tokenizer(self.tokenizer)
         if self.path and self.text.tokens == "bpe" and not self.tokenizer:
             yield Problem(("tokenizer",), "subwords need the tokenizer that cuts them")
 
@@ -146,8 +166,30 @@ class Perplexity(Annotator):
         if hint:
             yield Problem(("path",), f"{path!r} is a binary file of kenlm, whose module is not there", hint)
 
+    def _no_tokenizer(self, path: str) -> Iterator[Problem]:
+        from curate.models.scorer import open_tokenizer, sentencepiece_missing
+
+        hint = None if path.endswith(".json") else sentencepiece_missing()
+        if hint:
+            yield Problem(("tokenizer",), f"{path!r} is a SentencePiece model, whose library is not there", hint)
+            return
+        try:
+            open_tokenizer(path)
+        except (OSError, RunError, ValueError) as error:
+            yield Problem(("tokenizer",), str(error), self.where_to_get("tokenizer"))
+
     def prepare(self, ctx: "Context") -> None:
-        """Say where the models are: beside this artifact, in a run's directory that may be moved."""
+        """Say where the models are: beside this artifact, in a run's directory that may be moved.
+
+        A model in the ARPA format is read once, here, into a file that workers share.
+        """
+        if self.path and self._kind() == "arpa":
+            from curate.models import arpa
+
+            try:
+                arpa.read(self.path).save(f"{ctx.path}/{CONVERTED}")
+            except ValueError as error:
+                raise RunError(str(error)) from None
         places = {name: artifact.path.rpartition("/")[2] for name, artifact in ctx.inputs.items()}
         storage.write_json(f"{ctx.path}/{PLACES}", places)
 
@@ -155,8 +197,8 @@ class Perplexity(Annotator):
         """Map the models into memory."""
         places = storage.read_json(f"{path}/{PLACES}")
         trained = {name: Artifact(name, f"{path.rpartition('/')[0]}/{place}", "") for name, place in places.items()}
-        scorers = self._scorers(trained.get(self.model or ""))
-        others = self._scorers(trained[self.against]) if self.against else None
+        scorers = self._scorers(trained.get(self.model or ""), path)
+        others = self._scorers(trained[self.against], path) if self.against else None
         schema = self.columns()
 
         def annotate(batch: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
@@ -183,12 +225,14 @@ class Perplexity(Annotator):
             totals.setdefault(shard.source, Totals()).add(counts)
         return {"scores": {source: _summary(total.counts) for source, total in totals.items()}}
 
-    def _scorers(self, trained: Artifact | None) -> "dict[str | None, Scorer]":
+    def _scorers(self, trained: Artifact | None, path: str) -> "dict[str | None, Scorer]":
         """Models by group; one for all documents is that of None."""
         from curate.models.scorer import open_scorer
 
         if trained is None:
-            return {None: open_scorer(self.path or "", self.text.model_dump_json(), self.tokenizer)}
+            converted = f"{path}/{CONVERTED}"
+            given = converted if storage.exists(converted) else self.path or ""
+            return {None: open_scorer(given, self.text.model_dump_json(), self.tokenizer)}
         single = trained.manifest["by"] is None
         models = {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in trained.manifest["models"]}
         return {None: models[ALL]} if single else dict(models)

@@ -99,6 +99,10 @@ class TrainLm(Stage):
         """Where `column` is named."""
         return ("where",) if self.group and column in self.group.columns() else ("by",)
 
+    def packages(self) -> tuple[str, ...]:
+        """The library that learns to cut text into subwords."""
+        return ("tokenizers",) if self.text.tokens == "bpe" else ()
+
     def check(self, known: Known) -> Iterable[Problem]:
         """Sources and columns fit, thresholds are not more than orders, and lmplz is there if it is asked for."""
         from curate.models.train_lm import find_tool, missing_tool

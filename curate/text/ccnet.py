@@ -33,6 +33,8 @@ PUNCTUATION = {
 _CODE_POINTS = 0x110000
 _UNCHANGED = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, 0x2F800), (0x2FA20, 0xE0000), (0xE0200, _CODE_POINTS))
 _SAME = 255  # length of an image that is the character itself
+_SIGMA = ord("Σ")
+_STEP = 16  # bytes that are looked at together, as long as all are ASCII
 _GROWTH = 3  # bytes of an image by bytes of its character, at most: that of Hangul
 
 
@@ -58,12 +60,12 @@ class Sentences(NamedTuple):
 
 
 class _Images(NamedTuple):
-    """Per code point, place and length in `pool` of what it becomes, and `ascii` for a shorter way."""
+    """Per code point, place and length in `pool` of what it becomes; `bytes`, a shorter way for ASCII."""
 
     starts: NDArray[np.int32]
     lengths: NDArray[np.uint8]
     pool: NDArray[np.uint8]
-    ascii: NDArray[np.uint8]
+    bytes: NDArray[np.uint8]
 
 
 def normalize(batch: TextBatch, *, ccnet: bool = True, whole: bool = False) -> Sentences:
@@ -87,17 +89,20 @@ def normalize(batch: TextBatch, *, ccnet: bool = True, whole: bool = False) -> S
     >>> lines.documents.tolist(), lines.sizes.tolist()
     ([0, 2, 2], [24, 11])
     """
-    if ccnet:
-        batch = _with_sigmas_lowered(batch)
     images = _images() if ccnet else _identity()
-    size = int(batch.offsets[-1] - batch.offsets[0])
-    out = np.empty(size * (_GROWTH if ccnet else 1), np.uint8)
-    # A line that leaves something is a byte long and ends with a line break or the document.
-    most = (size + len(batch)) // 2 + len(batch) + 1
-    offsets, sizes = np.zeros(most + 1, np.int64), np.empty(most, np.int64)
-    documents = np.zeros(len(batch) + 1, np.int64)
-    classes = tables().classes
-    found = _normalize(batch.data, batch.offsets, whole, classes, *images, out, offsets, documents, sizes)
+    for sigmas in (False, True):
+        if sigmas:
+            batch = _with_sigmas_lowered(batch)
+        size = int(batch.offsets[-1] - batch.offsets[0])
+        out = np.empty(size * (_GROWTH if ccnet else 1) + _STEP, np.uint8)
+        # A line that leaves something is a byte long and ends with a line break or the document.
+        most = (size + len(batch)) // 2 + len(batch) + 1
+        offsets, sizes = np.zeros(most + 1, np.int64), np.empty(most, np.int64)
+        documents = np.zeros(len(batch) + 1, np.int64)
+        classes = tables().classes
+        found = _normalize(batch.data, batch.offsets, whole, classes, *images, out, offsets, documents, sizes)
+        if found >= 0:  # else there are capital sigmas, which few batches have
+            break
     return Sentences(out[: offsets[found]], offsets[: found + 1], documents, sizes[:found])
 
 
@@ -106,8 +111,6 @@ def _with_sigmas_lowered(batch: TextBatch) -> TextBatch:
     import pyarrow.compute as pc
 
     odd = np.flatnonzero(pc.call_function("match_substring", [batch.text], pc.MatchSubstringOptions("Σ")))
-    if not len(odd):
-        return batch
     texts = batch.text.to_pylist()
     for row in odd.tolist():
         texts[row] = texts[row].lower()
@@ -149,16 +152,35 @@ def _identity() -> _Images:
 
 
 def _frozen(starts: NDArray[np.int32], lengths: NDArray[np.uint8], pool: NDArray[np.uint8]) -> _Images:
-    """With a table of ASCII: a character's image, or 0 where it has none."""
-    table = np.arange(128, dtype=np.uint8)
-    changed = lengths[:128] != _SAME
-    table[changed] = np.where(lengths[:128] > 0, pool[starts[:128]], 0)[changed]
+    """With a table of bytes: the image of an ASCII character, or 0 for one without and for bytes of longer ones."""
+    table = np.zeros(256, dtype=np.uint8)
+    ascii_lengths = lengths[:128]
+    table[:128] = np.where(ascii_lengths == _SAME, np.arange(128), np.where(ascii_lengths > 0, pool[starts[:128]], 0))
     return _Images(starts, lengths, pool, table)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _has_line_break(data, start):
+    found = False
+    for i in range(_STEP):
+        found |= data[np.uint64(start + i)] == 10
+    return found
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _copied(data, position, byte_images, out, filled):
+    """Write the images of some bytes; whether each of them is a character that has one."""
+    whole = True
+    for i in range(_STEP):
+        image = byte_images[data[np.uint64(position + i)]]
+        out[np.uint64(filled + i)] = image
+        whole &= image != 0
+    return whole
 
 
 @numba.njit(cache=True, nogil=True)
 def _normalize(  # noqa: C901 - one pass over the bytes
-    data, offsets, whole, classes, starts, lengths, pool, ascii_table, out, line_offsets, documents, sizes
+    data, offsets, whole, classes, starts, lengths, pool, byte_images, out, line_offsets, documents, sizes
 ):
     drops = lengths[0] != _SAME
     found = 0
@@ -171,20 +193,31 @@ def _normalize(  # noqa: C901 - one pass over the bytes
             if whole:
                 stop = end
             else:
+                while stop + _STEP <= end and not _has_line_break(data, stop):
+                    stop += _STEP
                 while stop < end and data[np.uint64(stop)] != 10:
                     stop += 1
             first, last = _stripped(data, at, stop, classes)
             at = stop + 1
             position = first
+            plain_from = position
             while position < last:
+                if position >= plain_from and position + _STEP <= last:
+                    if _copied(data, position, byte_images, out, filled):
+                        position += _STEP
+                        filled += _STEP
+                        continue
+                    plain_from = position + _STEP
                 byte = data[np.uint64(position)]
                 if byte < 0x80:
-                    image = ascii_table[byte]
+                    image = byte_images[byte]
                     out[np.uint64(filled)] = image
                     filled += 1 if image or not drops else 0
                     position += 1
                     continue
                 code, after = decode(data, position)
+                if drops and code == _SIGMA:
+                    return -1
                 size = lengths[code]
                 if size == _SAME:
                     for i in range(position, after):

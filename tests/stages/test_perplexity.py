@@ -279,6 +279,13 @@ def test_what_is_missing_for_lmplz_and_kenlm_is_said_first(
     said = problems(corpus, tmp_path, {"perplexity": {"path": f"{tmp_path}/foreign.bin"}})
     assert "install it" in said
     (tmp_path / "broken.lm").write_bytes(b"neither")
+    (tmp_path / "text.arpa").write_text("\\data\\\n")
+    pieces = {"path": f"{tmp_path}/text.arpa", "tokenizer": f"{tmp_path}/broken.lm"}
+    monkeypatch.setattr(scorer, "sentencepiece_missing", lambda: "get its library")
+    assert "get its library" in problems(corpus, tmp_path, {"perplexity": pieces})
+    (tmp_path / "broken.json").write_text("{}")
+    said = problems(corpus, tmp_path, {"perplexity": {**pieces, "tokenizer": f"{tmp_path}/broken.json"}})
+    assert "not a tokenizer.json" in said
     assert "is not a model of train_lm" in problems(corpus, tmp_path, {"perplexity": {"path": f"{tmp_path}/broken.lm"}})
 
 
@@ -293,6 +300,10 @@ def test_the_fingerprint_of_a_model_by_path_is_its_content(tmp_path: Path) -> No
     a, b = (Perplexity(path=str(tmp_path / name)).identity() for name in ("a", "b"))
     assert a == b
     assert TrainLm(order=3).identity() != TrainLm(order=4).identity()
+    (tmp_path / "a").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(64))
+    stage = Perplexity(path=str(tmp_path / "a"), tokenizer=str(tmp_path / "b"))
+    assert stage.identity()["packages"].keys() == {"kenlm", "sentencepiece"}
+    assert TrainLm(text=TextForm(tokens="bpe")).identity()["packages"].keys() == {"tokenizers"}
 
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=50)

@@ -14,7 +14,7 @@ from curate.models.lm_text import Subwords, TextForm, cut
 from curate.models.tokenizer import train
 from curate.text.batch import TextBatch
 from curate.text.ccnet import PUNCTUATION, Sentences, normalize
-from curate.text.tokens import tokenize
+from curate.text.tokens import hash_of, tokenize
 
 TRICKY = "İIıßΣςσ가각힣éÅÅΩﬁ١９²½①１。—…．\u0301\u0345\u00ad\u200b\u00a0\u2028\x1c\x7f\x85\t\r\n  .aZ7,漢字ไทย𝟘𐐀"
 TEXTS = st.lists(
@@ -79,6 +79,34 @@ def test_tokens_between_spaces_and_characters(texts: list[str]) -> None:
             assert by_line == [[word for word in words if word] for words in apart]
         else:
             assert by_line == [list(line) for line in lines]
+
+
+PARTS = st.sampled_from(
+    ["word", "A", "12", " ", "  ", ".", "\t", "\x01", "é", "大", "it's", "<s>", "internationalization"]
+)
+LONG = st.lists(st.one_of(PARTS, st.just("plain text, "), st.just("\n")), max_size=60).map("".join)
+
+
+@given(st.lists(LONG, max_size=3), st.booleans())
+def test_runs_of_ascii_are_handled_like_any_text(texts: list[str], whole: bool) -> None:
+    texts = [unicodedata.normalize("NFC", text) for text in texts]
+    sentences = normalize(TextBatch(pa.array(texts, pa.large_string())), whole=whole)
+    lines = [ccnet(line) for text in texts for line in ([text] if whole else text.split("\n"))]
+    lines = [line for line in lines if line]
+    assert [line for document in lines_of(sentences) for line in document] == lines
+    found = tokenize(sentences, "words")
+    spelled = [sentences.data[s:e].tobytes().decode() for s, e in zip(found.starts, found.ends, strict=True)]
+    # CCNet leaves control characters and accents out, so that what is left is ASCII and Han, each a word.
+    assert spelled == [word for line in lines for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", line)]
+    assert found.hashes.tolist() == [int(hash_of(word)) for word in spelled]
+    counts = [len(re.findall(r"[a-z0-9]+|[^\sa-z0-9]", line)) for line in lines]
+    assert np.diff(found.offsets).tolist() == counts
+
+
+def test_a_tokens_hash_is_of_all_its_bytes_and_of_its_length() -> None:
+    texts = [letter * size for size in range(1, 41) for letter in "ab"]
+    texts += [f"{'a' * (size - 1)}b" for size in range(2, 41)] + ["a\0", "a\0\0"]
+    assert len({int(hash_of(text)) for text in texts}) == len(texts)
 
 
 @pytest.mark.parametrize(
