@@ -69,13 +69,17 @@ class Reading:
         return line_of_words(data, bounds) if self.normalize else (data, bounds)
 
 
+class DivergedError(RunError):
+    """Training ran into numbers that are none; with these settings it always does."""
+
+
 def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: bool) -> None:
     """Train on a file with a label and a line per document; the same file and parameters give the same bytes.
 
     Raises
     ------
     RunError
-        fastText failed; the message says with what.
+        fastText failed; the message says with what. `DivergedError` if the weights grew beyond all bounds.
     """
     given = {"lines": str(lines), "model": str(model), "parameters": parameters, "quantize": quantize}
     done = subprocess.run(
@@ -87,8 +91,9 @@ def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: boo
     )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        hint = "; a lower `lr` may help" if "NaN" in said[-1] else ""
-        raise RunError(f"fastText could not train: {said[-1]}{hint}")
+        if "NaN" in said[-1]:
+            raise DivergedError(f"fastText could not train: {said[-1]}; a lower `lr` may help")
+        raise RunError(f"fastText could not train: {said[-1]}")
 
 
 class Classifier:
