@@ -45,7 +45,7 @@ class Span(NamedTuple):
     linear: bool = False
 
 
-SPANS: dict[Parameter, Span] = {
+SPANS: dict[str, Span] = {
     "dim": Span(4, 64, step=2),  # two labels need one; more change how training goes, and quantizing asks for pairs
     "lr": Span(0.02, 1.0, step=0),
     "epoch": Span(2, 25),
@@ -67,7 +67,9 @@ class Autotune(BaseModel):
         "curve, or the least log loss (of calibrated scores, if the stage calibrates)",
     )
     over: tuple[Parameter, ...] = Field(
-        default=tuple(SPANS), min_length=1, description="what is searched; all else stays as the stage has it"
+        default=("dim", "lr", "epoch", "word_ngrams", "bucket", "min_count"),
+        min_length=1,
+        description="what is searched; all else stays as the stage has it",
     )
     validation: float = Field(
         default=0.2, gt=0, lt=1, description="share of the training documents that judges trials, and trains none"
@@ -81,7 +83,7 @@ def candidates(given: Settings, tune: Autotune, seed: int) -> list[dict[str, flo
     --------
     >>> given = {"dim": 32, "lr": 0.1, "epoch": 5, "word_ngrams": 2, "bucket": 200_000, "min_count": 2}
     >>> [(c["lr"], c["epoch"], c["dim"]) for c in candidates(given, Autotune(trials=3, over=("lr", "epoch")), 0)]
-    [(0.1, 5, 32), (0.174, 3, 32), (0.0245, 7, 32)]
+    [(0.1, 5, 32), (0.025, 11, 32), (0.16, 2, 32)]
     """
     found = [dict(given) for _ in range(tune.trials)]
     for name in (name for name in SPANS if name in tune.over):
@@ -217,9 +219,7 @@ def _ranked(tune: Autotune, alive: Sequence[int], values: Sequence[Sequence[floa
     return sorted(alive, key=key)
 
 
-def _survivors(
-    tune: Autotune, alive: Sequence[int], values: Sequence[Sequence[float | None]], count: int
-) -> list[int]:
+def _survivors(tune: Autotune, alive: Sequence[int], values: Sequence[Sequence[float | None]], count: int) -> list[int]:
     """Those that go on, the settings given always among them."""
     best = _ranked(tune, alive, values)[:count]
     return sorted(best if 0 in best else [0, *best[:-1]])

@@ -75,8 +75,8 @@ def cross_entropy(scores: Values, target: Values) -> float | None:
 def soft_auc(scores: Values, target: Values) -> float | None:
     """Probability that a document drawn as positive has a higher score than one drawn as negative; ties count half.
 
-    Both are drawn by their targets, each by itself; with targets of 0 and 1 this is the area under the ROC curve. None where all
-    targets are 0, or all 1.
+    Both are drawn by their targets, each by itself; with targets of 0 and 1 this is the area under the ROC curve. None
+    where all targets are 0, or all 1.
 
     Examples
     --------
