@@ -31,7 +31,7 @@ log = logging.getLogger("curate")
 Parameter = Literal["dim", "lr", "epoch", "word_ngrams", "bucket", "min_count"]
 Settings = Mapping[str, float | int]
 ETA = 3  # one trial in so many goes on, with so many times the documents
-LEAST = 2000  # documents of the smallest share that is worth training on
+LEAST = 1000  # documents of the smallest share that is worth training on
 HALVINGS = 2
 OVERHEAD = 8  # what a feature costs beside its dimensions, in dimensions
 
@@ -47,7 +47,7 @@ class Span(NamedTuple):
 
 SPANS: dict[str, Span] = {
     "dim": Span(4, 64, step=2),  # two labels need one; more change how training goes, and quantizing asks for pairs
-    "lr": Span(0.02, 1.0, step=0),
+    "lr": Span(0.05, 2.0, step=0),
     "epoch": Span(2, 25),
     "word_ngrams": Span(1, 3, linear=True),
     "bucket": Span(1 << 16, 1 << 20),
@@ -83,7 +83,7 @@ def candidates(given: Settings, tune: Autotune, seed: int) -> list[dict[str, flo
     --------
     >>> given = {"dim": 32, "lr": 0.1, "epoch": 5, "word_ngrams": 2, "bucket": 200_000, "min_count": 2}
     >>> [(c["lr"], c["epoch"], c["dim"]) for c in candidates(given, Autotune(trials=3, over=("lr", "epoch")), 0)]
-    [(0.1, 5, 32), (0.025, 11, 32), (0.16, 2, 32)]
+    [(0.1, 5, 32), (0.0617, 11, 32), (0.354, 2, 32)]
     """
     found = [dict(given) for _ in range(tune.trials)]
     for name in (name for name in SPANS if name in tune.over):
@@ -125,13 +125,13 @@ def rungs(trials: int, documents: int) -> list[Rung]:
     --------
     >>> [(rung.trials, round(rung.share, 3)) for rung in rungs(20, 100_000)]
     [(20, 0.111), (7, 0.333), (3, 1.0)]
-    >>> rungs(20, 3000)
+    >>> rungs(20, 2000)
     [Rung(trials=20, share=1.0)]
     """
     steps = 0
     while steps < HALVINGS and trials > ETA ** (steps + 1) and documents >= LEAST * ETA ** (steps + 1):
         steps += 1
-    return [Rung(-(-trials // ETA**step), ETA ** (step - steps)) for step in range(steps + 1)]
+    return [Rung(-(-trials // ETA**step), float(ETA) ** (step - steps)) for step in range(steps + 1)]
 
 
 def cost(settings: Settings) -> float:
@@ -257,11 +257,9 @@ def _try(tune: Autotune, gathered: str, share: float, calibrated: bool, settings
 
 
 def _two_classes(sample: "pa.Table", what: str) -> None:
-    import pyarrow.compute as pc
-
     from curate.models.classifier_sample import LEAST as FEWEST
 
-    positive = int(pc.call_function("sum", [sample.column("positive").cast(pa.int64())]).as_py() or 0)
+    positive = int(sample.column("positive").to_numpy().sum())
     for kind, number in (("positive", positive), ("negative", len(sample) - positive)):
         if number < FEWEST:
             raise RunError(f"autotune has only {number} {kind} documents to {what}; give it more documents")

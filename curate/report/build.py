@@ -6,7 +6,7 @@ from typing import Any
 
 from curate import storage
 from curate.report import cleaned, repeats
-from curate.report.classifiers import classifiers
+from curate.report.classifiers import classifiers, students
 from curate.report.contamination import contamination
 from curate.report.facts import facts as facts_of
 from curate.report.losses import drops, duplicates, funnel, quarantine
@@ -24,6 +24,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "web": web,
     "cleaned": cleaned.cleaned,
     "classifiers": classifiers,
+    "students": students,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

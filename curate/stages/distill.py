@@ -43,12 +43,12 @@ class Distill(Training, Stage):
     )
     documents: Group | None = Field(default=None, description="documents to learn from; all unless given")
     label: Literal["drawn", "likelier"] = Field(
-        default="drawn",
-        description="the label that fastText is shown, which knows no probabilities: drawn with the probability that "
-        "the target is, so that the student learns it on average, or the likelier one",
+        default="likelier",
+        description="the label that fastText is shown, which knows no probabilities: the likelier one, or drawn with "
+        "the probability that the target is",
     )
     certainty: bool = Field(
-        default=False, description="train on a document with probability |2 target - 1|: those in doubt are left out"
+        default=True, description="train on a document with probability |2 target - 1|, so that doubt weighs little"
     )
     keep_rate: float | None = Field(
         default=None,
@@ -106,8 +106,8 @@ class Distill(Training, Stage):
         rate = min(1.0, (self.max_documents + 6 * self.max_documents**0.5) / targets)
         sample = partial(_sample_shard, self, ctx.table, ctx.seed, rate)
         made = train(ctx, self, sample, partial(fidelity, keep_rate=self.keep_rate), each_class=False)
-        counts = {**total.counts, "mean": mean / targets}
-        return {"flow": account(ctx.table.shards), "targets": counts, "student": made}
+        teacher = {"column": self.target, "keep_rate": self.keep_rate, **total.counts, "mean": mean / targets}
+        return {"flow": account(ctx.table.shards), "targets": teacher, "student": made}
 
 
 def _hint(known: Known) -> str:
