@@ -152,7 +152,7 @@ def gather(
     Returns
     -------
     dict
-        Documents of each part by label.
+        Documents of each part by label, and of those that training does not take (``in_doubt``), if there are any.
 
     Raises
     ------
@@ -187,6 +187,8 @@ def _counts(name: str, sample: pa.Table) -> dict[str, dict[str, int]]:
                     f"{name}: only {number} {kind} documents to {key} with, at least {LEAST} are needed; give it more "
                     "documents, or change `held_out`"
                 )
+    if not used.all():
+        counts["in_doubt"] = {kind: int((~used & (positive == sign)).sum()) for kind, sign in kinds}
     return counts
 
 

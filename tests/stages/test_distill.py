@@ -115,7 +115,7 @@ def test_the_student_follows_its_teacher(soft: Table, tmp_path: Path) -> None:
     assert sum(sum(part.values()) for part in told["documents"].values()) == 600  # the empty one has nothing to show
     calibrated = told["calibrated"]
     assert calibrated["spearman"] > 0.88
-    assert calibrated["auc"] > 0.95
+    assert calibrated["auc"] > 0.93
     assert calibrated["mean_absolute_error"] < 0.12
     assert calibrated["least_log_loss"] < calibrated["log_loss"] < calibrated["least_log_loss"] + 0.05
     assert calibrated["kept"] == round(0.3 * calibrated["documents"])
