@@ -179,13 +179,16 @@ def search(
     tried, rounds = candidates(given, tune, ctx.seed), rungs(tune.trials, int(fitting))
     alive = list(range(len(tried)))
     values: list[list[float | None]] = [[] for _ in tried]
+    unit = (1 - tune.validation) / cost(given)
+    mean = unit * sum(map(cost, tried)) / len(tried)
+    later = [sum(rung.trials * rung.share * mean for rung in rounds[place + 1 :]) for place in range(len(rounds))]
     spent = 0.0
     for place, rung in enumerate(rounds):
-        spent += sum(map(cost, (tried[trial] for trial in alive))) * rung.share * (1 - tune.validation) / cost(given)
+        spent += sum(cost(tried[trial]) for trial in alive) * rung.share * unit
         log.info(
-            "%s: autotune, round %d of %d: %d trials on %.0f documents; with those before it as much work as %.1f "
-            "trainings with the settings given", ctx.artifact.name, place + 1, len(rounds), len(alive),
-            fitting * rung.share, spent,
+            "%s: autotune, round %d of %d: %d trials on %.0f documents; up to its end as much work as %.1f trainings with "
+            "the settings given, about %.1f in all",
+            ctx.artifact.name, place + 1, len(rounds), len(alive), fitting * rung.share, spent, spent + later[place],
         )  # fmt: skip
         task = partial(_try, tune, gathered, rung.share, calibrated)
         keys = [f"{trial:03d}" for trial in alive]

@@ -53,7 +53,7 @@ class Training(BaseModel):
     windows: int = Field(default=8, ge=1, le=32, description="places that these are taken from, spread evenly")
     word_ngrams: int = Field(default=2, ge=1, le=6, description="longest word n-grams that are features")
     dim: int = Field(default=32, ge=1, le=1024, description="dimensions of the vector of a feature")
-    lr: float = Field(default=0.1, gt=0, le=5, description="learning rate at the start")
+    lr: float = Field(default=0.5, gt=0, le=5, description="learning rate at the start")
     epoch: int = Field(default=5, ge=1, le=1000, description="passes over the documents")
     bucket: int = Field(default=200_000, ge=1, le=100_000_000, description="hash buckets of word n-grams")
     min_count: int = Field(default=2, ge=1, description="rarer words are no features of their own")

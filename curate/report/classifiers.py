@@ -97,9 +97,9 @@ def _measured(part: Sequence[Facts], measures: Mapping[str, str]) -> Table:
 def _taught(stage: Facts) -> str:
     """What a student learned from, what its teacher keeps, and its speed."""
     targets, told = stage["targets"], stage["raw"]
-    said = f"{stage['stage']} learned from {plural(targets['learned_from'], 'document')}"
+    said = f"{stage['stage']}: {plural(targets['learned_from'], 'document')} with a target"
     if targets["null"]:
-        said += f" ({number(targets['null'])} without a target were left out)"
+        said += f" ({number(targets['null'])} without one were left out)"
     kept = f"; the teacher keeps {number(told['kept'])} of the {number(told['documents'])} unseen ones"
     speed = f", and the student scores {format_bytes(stage['speed'])} per processor second" if stage["speed"] else ""
     return f"{said}{kept}{speed}."
