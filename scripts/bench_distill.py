@@ -84,20 +84,18 @@ def main() -> None:
 
 
 def run(folder: Path, sources: dict[str, Any]) -> None:
-    settings = {"lr": 0.9, "epoch": 15, "dim": 10, "min_count": 1, "bucket": 500_000, "max_documents": 100_000}
+    classes = {"stage": "train_classifier", "positive": {"sources": ["clean"]}, "negative": {"sources": ["damaged"]}}
     ways: dict[str, dict[str, Any]] = {
-        "classes": {
-            "stage": "train_classifier",
-            "positive": {"sources": ["clean"]},
-            "negative": {"sources": ["damaged"]},
-            **settings,
-        },
-        "drawn": {"label": "drawn", "certainty": False, **settings},
-        "drawn_sure": {"label": "drawn", "certainty": True, **settings},
-        "likelier": {"label": "likelier", "certainty": False, **settings},
-        "likelier_sure": {"label": "likelier", "certainty": True, **settings},
-        "defaults": {},
+        "classes": classes,
+        "classes_linear": classes | {"model": "linear"},
+        "drawn": {"label": "drawn", "certainty": False},
+        "drawn_sure": {"label": "drawn", "certainty": True},
+        "likelier": {"label": "likelier", "certainty": False},
+        "likelier_sure": {},
         "searched": {"autotune": {}},
+        "linear_drawn": {"model": "linear", "label": "drawn", "certainty": False},
+        "linear_drawn_sure": {"model": "linear", "label": "drawn", "certainty": True},
+        "linear_likelier_sure": {"model": "linear"},
     }
     stages: dict[str, Any] = {"read": {"sources": sources}, "bench_votes": {}}
     for way, fields in ways.items():
@@ -149,7 +147,7 @@ def run(folder: Path, sources: dict[str, Any]) -> None:
         "log loss",
     ]
     print(f"{len(good):,} documents, {int(unseen.sum()):,} unseen, {int(np.isnan(teacher).sum()):,} without a vote")
-    table([*head, "least", "speed"], rows)
+    table([*head, "least", "speed", "training"], rows)
 
 
 if __name__ == "__main__":

@@ -186,8 +186,8 @@ def search(
     for place, rung in enumerate(rounds):
         spent += sum(cost(tried[trial]) for trial in alive) * rung.share * unit
         log.info(
-            "%s: autotune, round %d of %d: %d trials on %.0f documents; up to its end as much work as %.1f trainings with "
-            "the settings given, about %.1f in all",
+            "%s: autotune, round %d of %d: %d trials on %.0f documents; up to its end as much work as %.1f trainings "
+            "with the settings given, about %.1f in all",
             ctx.artifact.name, place + 1, len(rounds), len(alive), fitting * rung.share, spent, spent + later[place],
         )  # fmt: skip
         task = partial(_try, tune, gathered, rung.share, calibrated)

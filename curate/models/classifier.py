@@ -30,6 +30,7 @@ from curate.text.lines import line_of_words
 LABEL = "__label__"
 POSITIVE, NEGATIVE = "positive", "negative"
 SETTINGS = "classifier.json"
+LINEAR = ".npz"  # ends the name of a file of `curate.models.linear_model`
 MOST_LABELS = 16  # of a model that the kernel is asked for: its weights have a column for each
 ROWS = 1 << 16  # multiplied at a time
 ZEROS = "255"  # glibc fills fresh memory with the complement of this byte
@@ -97,7 +98,7 @@ def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: boo
 
 
 class Classifier:
-    """A fastText model and what to show it.
+    """A fastText model, or one of `curate.models.linear_model`, and what to show it.
 
     Models of whole words with a plain softmax, such as those trained here and DCLM's, are asked by the kernel of
     `curate.text.linear`; all others (quantized, character n-grams, other losses, many labels) by the library.
@@ -111,8 +112,13 @@ class Classifier:
     """
 
     def __init__(self, path: str, reading: Reading) -> None:
-        model = _open(path)
         self._reading = reading
+        if path.endswith(LINEAR):
+            from curate.models import linear_model
+
+            self.labels, self._linear, self._model = (POSITIVE, NEGATIVE), linear_model.load(path), None
+            return
+        model = _open(path)
         self.labels = tuple(label.removeprefix(LABEL) for label in model.get_labels())
         self._linear = _linear(model)
         self._model = None if self._linear else model

@@ -8,7 +8,7 @@ on no worker, shard or order.
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +26,27 @@ Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Choose = Callable[[pa.RecordBatch, Values], tuple[NDArray[np.int64], Values]]
 """A batch and its documents' places in the draw, 0 to 1, in; rows that are drawn and their targets out."""
-Label = Callable[[Values, NDArray[np.uint8]], tuple[Flags, Flags]]
-"""Targets and ids in; the label of each document, and whether training takes it, out."""
+
+
+class Shown(NamedTuple):
+    """What training is shown of documents.
+
+    Attributes
+    ----------
+    positive, taken
+        For a model that knows labels alone: the label, and whether the document is trained on, shape (documents,).
+    goal, weight
+        For a model that knows more: the probability that is to be learned, and what the document weighs.
+    """
+
+    positive: Flags
+    taken: Flags
+    goal: Values
+    weight: Values
+
+
+Label = Callable[[Values, NDArray[np.uint8]], Shown]
+"""Targets and ids in, what training is shown out."""
 
 SAMPLED = pa.schema(
     [
@@ -37,6 +56,8 @@ SAMPLED = pa.schema(
         ("target", pa.float64()),
         ("positive", pa.bool_()),
         ("taken", pa.bool_()),  # by training; the other parts take every document
+        ("goal", pa.float64()),
+        ("weight", pa.float64()),
         ("line", pa.large_string()),
     ]
 )
@@ -51,14 +72,20 @@ def unit(seed: int, salt: str, ids: NDArray[np.uint8]) -> Values:
     return (hash64(seed, salt, ids) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def by_class(target: Values, _: NDArray[np.uint8]) -> tuple[Flags, Flags]:
+def by_class(target: Values, _: NDArray[np.uint8]) -> Shown:
     """Labels of documents whose class is known."""
-    return target == 1, np.ones(len(target), bool)
+    return Shown(target == 1, np.ones(len(target), bool), target, np.ones(len(target)))
 
 
 def by_target(
-    target: Values, ids: NDArray[np.uint8], seed: int, *, likelier: bool = False, certainty: bool = False
-) -> tuple[Flags, Flags]:
+    target: Values,
+    ids: NDArray[np.uint8],
+    seed: int,
+    *,
+    likelier: bool = False,
+    certainty: bool = False,
+    weighted: bool = False,
+) -> Shown:
     """Labels of documents that have the probability of one.
 
     Parameters
@@ -70,24 +97,25 @@ def by_target(
     likelier
         The label is the likelier one, not drawn.
     certainty
-        Training takes a document with probability ``|2 target - 1|``, so that one of 0.5 is never taken.
+        A document weighs ``|2 target - 1|``: training takes it with this probability, so that one of 0.5 never is.
+    weighted
+        The model knows weights: it takes all documents that weigh anything.
 
     Returns
     -------
-    tuple
-        Whether a document is positive, and whether training takes it. Targets of 0 and 1 are certain: they are
-        labelled by their class and always taken.
+    Shown
+        Targets of 0 and 1 are certain: they are labelled by their class, taken, and weigh 1.
 
     Examples
     --------
     >>> ids = np.arange(48, dtype=np.uint8).reshape(3, 16)
-    >>> by_target(np.array([0.0, 1.0, 0.5]), ids, 0, certainty=True)[1].tolist()
+    >>> by_target(np.array([0.0, 1.0, 0.5]), ids, 0, certainty=True).taken.tolist()
     [True, True, False]
     """
     positive = target >= 0.5 if likelier else unit(seed, "classifier/label", ids) < target
-    sure = np.abs(2 * target - 1)
-    taken = unit(seed, "classifier/certainty", ids) < sure if certainty else np.ones(len(target), bool)
-    return positive, taken
+    weight = np.abs(2 * target - 1) if certainty else np.ones(len(target))
+    taken = weight > 0 if weighted else unit(seed, "classifier/certainty", ids) < weight
+    return Shown(positive, taken, positive.astype(np.float64) if likelier else target, weight)
 
 
 def write_sample(

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Distill(Training, Stage):
     """Learn a column of probabilities from the text; `quality` scores with what comes out.
 
-    Keeps ``model.bin`` (or ``model.ftz``) and ``classifier.json``, as `train_classifier` does. The manifest says how
-    closely the student follows its teacher on documents that it has not seen. A document without a target is left out.
+    Keeps ``model.bin`` (or ``model.ftz``, ``model.npz``) and ``classifier.json``, as `train_classifier` does. The
+    manifest says how closely the student follows its teacher on documents that it has not seen. A document without a
+    target is left out.
 
     Examples
     --------
@@ -61,7 +62,7 @@ class Distill(Training, Stage):
 
     def packages(self) -> tuple[str, ...]:
         """The library that trains and predicts."""
-        return ("fasttext-numpy2",)
+        return ("fasttext-numpy2",) if self.model == "fasttext" else ()
 
     def requires(self) -> tuple[str, ...]:
         """The text, the target, and what the rule names."""
@@ -154,7 +155,13 @@ def _sample_shard(stage: Distill, table: Table, seed: int, rate: float, folder: 
         rows = np.flatnonzero(chosen & ~np.isnan(target) & (place <= rate))
         return rows, target[rows]
 
-    label = partial(by_target, seed=seed, likelier=stage.label == "likelier", certainty=stage.certainty)
+    label = partial(
+        by_target,
+        seed=seed,
+        likelier=stage.label == "likelier",
+        certainty=stage.certainty,
+        weighted=stage.model == "linear",
+    )
     batches = table.batches(shard, list(stage.requires()))
     path = f"{folder}/{shard.name}.parquet"
     return {"documents": write_sample(path, batches, seed, stage.held_out, stage.reading, choose, label)}

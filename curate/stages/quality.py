@@ -28,7 +28,7 @@ TRAINED = "train_classifier"
 SETTINGS = "classifier.json"
 POSITIVE = "positive"
 SHOWN = {"normalize", "max_chars", "windows"}  # fields that say what a model is shown
-_FILE = re.compile(r"[/\\]|\.(bin|ftz)$")
+_FILE = re.compile(r"[/\\]|\.(bin|ftz|npz)$")
 
 
 class Quality(Annotator):
@@ -116,11 +116,14 @@ class Quality(Annotator):
 
     def _model_problems(self) -> Iterable[Problem]:
         from curate.models import pretrained
+        from curate.models.classifier import LINEAR, Classifier, Reading
 
         try:
-            labels = [
-                label.removeprefix("__label__") for label in pretrained.load_fasttext(self.classifier).get_labels()
-            ]
+            if self.classifier.endswith(LINEAR):
+                labels = list(Classifier(self.classifier, Reading()).labels)
+            else:
+                found = pretrained.load_fasttext(self.classifier).get_labels()
+                labels = [label.removeprefix("__label__") for label in found]
         except (RunError, ValueError) as error:
             yield Problem(("classifier",), f"{self.classifier!r} cannot be opened: {error}")
             return

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class TrainClassifier(Training, Stage):
     """Learn to tell documents of one group from those of another; `quality` scores with what comes out.
 
-    Keeps ``model.bin`` (or ``model.ftz``) and ``classifier.json``: how text is shown to the model, and its calibration.
-    The manifest says how good both are on documents that neither has seen. A document of both groups is left out.
+    Keeps ``model.bin`` (or ``model.ftz``, ``model.npz``) and ``classifier.json``: how text is shown to the model, and
+    its calibration. The manifest says how good both are on documents that neither has seen. A document of both groups
+    is left out.
 
     Examples
     --------
@@ -42,7 +43,7 @@ class TrainClassifier(Training, Stage):
 
     def packages(self) -> tuple[str, ...]:
         """The library that trains and predicts."""
-        return ("fasttext-numpy2",)
+        return ("fasttext-numpy2",) if self.model == "fasttext" else ()
 
     def requires(self) -> tuple[str, ...]:
         """The text, and what the rules name."""

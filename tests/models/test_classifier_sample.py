@@ -17,7 +17,8 @@ IDS = np.random.default_rng(3).integers(0, 256, (40_000, 16), np.uint8)
 def test_labels_and_certainty_are_unbiased(target: float, likelier: bool) -> None:
     """The shares of labels and of documents taken lie within what their binomial distribution allows (1 in 10^6)."""
     count = len(IDS)
-    positive, taken = by_target(np.full(count, target), IDS, 7, likelier=likelier, certainty=True)
+    positive, taken, goal, weight = by_target(np.full(count, target), IDS, 7, likelier=likelier, certainty=True)
+    assert (set(goal), set(weight)) == ({expected_goal(target, likelier)}, {abs(2 * target - 1)})
     expected = float(target >= 0.5) if likelier else target
     for found, share in ((positive, expected), (taken, abs(2 * target - 1))):
         low, high = binom.interval(1 - 1e-6, count, share)
@@ -25,15 +26,23 @@ def test_labels_and_certainty_are_unbiased(target: float, likelier: bool) -> Non
     both = positive & taken  # the two draws are independent
     low, high = binom.interval(1 - 1e-6, count, expected * abs(2 * target - 1))
     assert low <= both.sum() <= high
-    everything = by_target(np.full(count, target), IDS, 7, likelier=likelier)[1]
-    assert everything.all()
+    everything = by_target(np.full(count, target), IDS, 7, likelier=likelier)
+    assert everything.taken.all()
+    assert (everything.weight == 1).all()
+    weighted = by_target(np.full(count, target), IDS, 7, likelier=likelier, certainty=True, weighted=True)
+    assert weighted.taken.all() == (target != 0.5)
+
+
+def expected_goal(target: float, likelier: bool) -> float:
+    return float(target >= 0.5) if likelier else target
 
 
 def test_the_signed_weight_of_both_ways_is_that_of_the_target() -> None:
     """Drawn labels, and likelier labels of documents taken by certainty, both pull by 2 target - 1 on average."""
     target = np.random.default_rng(4).random(len(IDS))
-    drawn, _ = by_target(target, IDS, 1)
-    likelier, taken = by_target(target, IDS, 1, likelier=True, certainty=True)
+    drawn = by_target(target, IDS, 1).positive
+    likelier, taken, _, weight = by_target(target, IDS, 1, likelier=True, certainty=True)
+    assert np.allclose((2.0 * likelier - 1) * weight, 2 * target - 1)  # of a model that knows weights: always
     for pull in (2.0 * drawn - 1, (2.0 * likelier - 1) * taken):
         for low in (0.0, 0.25, 0.5, 0.75):
             inside = (target >= low) & (target < low + 0.25)
@@ -47,14 +56,14 @@ def test_certain_targets_are_labelled_by_their_class_and_always_taken() -> None:
     for likelier in (False, True):
         for certainty in (False, True):
             found = by_target(target, IDS, 0, likelier=likelier, certainty=certainty)
-            assert np.array_equal(found[0], hard[0])
-            assert np.array_equal(found[1], hard[1])
+            for a, b in zip(found, hard, strict=True):
+                assert np.array_equal(a, b)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(0, 5))
 def test_a_label_depends_on_target_id_and_seed_alone(targets: list[float], seed: int) -> None:
     ids = IDS[: len(targets)]
-    positive, taken = by_target(np.array(targets), ids, seed, certainty=True)
+    positive, taken, *_ = by_target(np.array(targets), ids, seed, certainty=True)
     for i, target in enumerate(targets):
         one = by_target(np.array([target]), ids[i : i + 1], seed, certainty=True)
         assert (one[0][0], one[1][0]) == (positive[i], taken[i])

@@ -55,7 +55,8 @@ def beside(table: Table, path: Path, targets: list[float | None] | list[bool], k
 
 
 def student(**fields: Any) -> Distill:
-    return Distill(**{"target": "teacher", **SMALL, **fields})
+    given = {"target": "teacher", **SMALL, **fields}
+    return Distill(**{name: value for name, value in given.items() if value is not None})
 
 
 @pytest.fixture(scope="module")
@@ -72,33 +73,35 @@ def content(artifact: Artifact) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("kind", ["distill", "train_classifier"])
-def test_the_same_bytes_for_any_number_of_workers(soft: Table, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("fields", [{"autotune": Autotune(**SEARCH, metric="auc")}, {"model": "linear"}])
+def test_the_same_bytes_for_any_number_of_workers(soft: Table, tmp_path: Path, fields: dict[str, Any]) -> None:
     """With a search, whose trials run at the same time."""
-    stage: Any = student(autotune=Autotune(**SEARCH))
-    if kind == "train_classifier":
-        rules = {"positive": Group(where="teacher > 0.6"), "negative": Group(where="teacher < 0.4")}
-        stage = TrainClassifier(**{**SMALL, **rules, "autotune": Autotune(**SEARCH, metric="auc")})
+    stage = student(**fields)
     found = []
     for workers in (0, 2):
         engine = LocalEngine(workers)
         found.append(content(run_stage(stage, soft, tmp_path / str(workers), engine=engine)))
         engine.close()
     assert found[0] == found[1]
-    assert set(found[0]) == {"model.bin", "classifier.json", "_manifest.json"}
+    assert set(found[0]) == {stage.file, "classifier.json", "_manifest.json"}
 
 
 @pytest.mark.parametrize(
     ("kind", "fields"),
-    [(pa.float64(), {"label": "drawn", "certainty": False}), (pa.bool_(), {"label": "likelier", "certainty": True})],
+    [
+        (pa.float64(), {"label": "drawn", "certainty": False}),
+        (pa.bool_(), {"label": "likelier", "certainty": True}),
+        (pa.float32(), {"model": "linear", "label": "drawn", "certainty": True}),
+    ],
 )
 def test_certain_targets_are_learned_as_classes_are(tmp_path: Path, kind: pa.DataType, fields: dict[str, Any]) -> None:
     table = make_table(tmp_path / "read", {"wiki": texts(GOOD, 150, 1), "web": texts(BAD, 150, 2)}, 100)
     targets = beside(table, tmp_path, [row < 150 for row in range(300)], kind)
     groups = {"positive": Group(sources=("wiki",)), "negative": Group(sources=("web",))}
-    trained = run_stage(TrainClassifier(**{**groups, **SMALL}), table, tmp_path)
+    model = {"model": fields.get("model", "fasttext")}
+    trained = run_stage(TrainClassifier(**{**groups, **SMALL, **model}), table, tmp_path)
     taught = run_stage(student(**fields), targets, tmp_path)
-    for name in ("model.bin", "classifier.json"):
+    for name in (student(**model).file, "classifier.json"):
         assert Path(trained.path, name).read_bytes() == Path(taught.path, name).read_bytes()
     known, found = trained.manifest["classifier"], taught.manifest["student"]
     assert known["documents"] == found["documents"]
@@ -107,8 +110,9 @@ def test_certain_targets_are_learned_as_classes_are(tmp_path: Path, kind: pa.Dat
     assert found["raw"]["reliability"] == known["raw"]["reliability"]
 
 
-def test_the_student_follows_its_teacher(soft: Table, tmp_path: Path) -> None:
-    artifact = run_stage(student(keep_rate=0.3, dim=4, lr=0.1, epoch=20, held_out=0.4), soft, tmp_path)
+@pytest.mark.parametrize("fields", [{"dim": 4, "lr": 0.1, "epoch": 20}, {"model": "linear", "lr": None}])
+def test_the_student_follows_its_teacher(soft: Table, tmp_path: Path, fields: dict[str, Any]) -> None:
+    artifact = run_stage(student(keep_rate=0.3, held_out=0.4, **fields), soft, tmp_path)
     told, targets = artifact.manifest["student"], artifact.manifest["targets"]
     assert (targets["learned_from"], targets["null"], targets["not_chosen"]) == (601, 100, 0)
     assert targets["mean"] == pytest.approx(0.5, abs=0.05)
@@ -219,8 +223,9 @@ def recipe(path: Path, **distill: Any) -> dict[str, Any]:
     return {"run": {"root": str(path / "run")}, "engine": {"workers": 0}, "stages": stages}
 
 
-def test_served_in_the_run_and_in_another(tmp_path: Path) -> None:
-    config = recipe(tmp_path, keep_rate=0.5, calibration="isotonic")
+@pytest.mark.parametrize("model", ["fasttext", "linear"])
+def test_served_in_the_run_and_in_another(tmp_path: Path, model: str) -> None:
+    config = recipe(tmp_path, keep_rate=0.5, calibration="isotonic", model=model)
     pipeline = Pipeline.from_mapping(config)
     pipeline.run()
     trained = pipeline.nodes["distill"].artifact
@@ -229,7 +234,7 @@ def test_served_in_the_run_and_in_another(tmp_path: Path) -> None:
         "engine": {"workers": 0},
         "stages": {
             "read": config["stages"]["read"],
-            "taught": {"stage": "quality", "classifier": f"{trained.path}/model.bin"},
+            "taught": {"stage": "quality", "classifier": f"{trained.path}/{pipeline.nodes['distill'].stage.file}"},
         },
     }
     second = Pipeline.from_mapping(other)
@@ -260,6 +265,8 @@ def test_served_in_the_run_and_in_another(tmp_path: Path) -> None:
         ({"label": "drown"}, "drawn"),
         ({"documents": {"sources": ["wikki"]}}, "no source 'wikki'"),
         ({"autotune": {"trials": 1}}, "trials"),
+        ({"model": "linear", "autotune": {}}, "is for fastText's models"),
+        ({"model": "linear", "quantize": True}, "is for fastText's models"),
         ({"autotune": {"over": ["lrr"]}}, "lr"),
     ],
 )
