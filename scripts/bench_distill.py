@@ -1,6 +1,6 @@
 """Students on real text: what they learn from noisy targets, by each way of showing soft targets to fastText.
 
-usage: python scripts/bench_distill.py ../shared/data [--rows 12000]
+usage: python scripts/bench_distill.py ../shared/data [--rows 12000] [--search]
 
 Wikipedia against damaged copies of other pages of it (five kinds of damage). The teacher knows no text: it is the exact
 posterior of five votes, each right with probability 0.7 and cast for half of the documents; a document without a vote
@@ -68,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--rows", type=int, default=12_000, help="of Wikipedia; those of 400 characters and more count")
+    parser.add_argument("--search", action="store_true", help="a student with `autotune` as well")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, rng = Path(name), random.Random(7)
@@ -80,23 +81,25 @@ def main() -> None:
             sources[source] = {"path": str(folder / f"{source}.jsonl")}
             lines = [json.dumps({"id": str(i), "text": text}) for i, text in enumerate(chosen)]
             (folder / f"{source}.jsonl").write_text("\n".join(lines) + "\n")
-        run(folder, sources)
+        run(folder, sources, search=given.search)
 
 
-def run(folder: Path, sources: dict[str, Any]) -> None:
+def run(folder: Path, sources: dict[str, Any], *, search: bool) -> None:
     classes = {"stage": "train_classifier", "positive": {"sources": ["clean"]}, "negative": {"sources": ["damaged"]}}
     ways: dict[str, dict[str, Any]] = {
         "classes": classes,
         "classes_linear": classes | {"model": "linear"},
         "drawn": {"label": "drawn", "certainty": False},
         "drawn_sure": {"label": "drawn", "certainty": True},
-        "likelier": {"label": "likelier", "certainty": False},
-        "likelier_sure": {},
-        "searched": {"autotune": {}},
+        "likelier": {},
+        "likelier_sure": {"certainty": True},
         "linear_drawn": {"model": "linear", "label": "drawn", "certainty": False},
         "linear_drawn_sure": {"model": "linear", "label": "drawn", "certainty": True},
-        "linear_likelier_sure": {"model": "linear"},
+        "linear_likelier": {"model": "linear"},
+        "linear_likelier_sure": {"model": "linear", "certainty": True},
     }
+    if search:
+        ways["searched"] = {"autotune": {}}
     stages: dict[str, Any] = {"read": {"sources": sources}, "bench_votes": {}}
     for way, fields in ways.items():
         stages[way] = {"stage": "distill", "target": "votes_quality", "keep_rate": 0.5} | fields
@@ -129,15 +132,15 @@ def run(folder: Path, sources: dict[str, Any]) -> None:
         return f"{found.auc:.4f}" if found else "-"
 
     teacher = column("bench_votes", "votes_quality")
-    rows = [["teacher", auc(teacher), *["-"] * 6]]
+    rows = [["teacher", auc(teacher), *["-"] * 7]]
     for way in ways:
-        scores = auc(column(f"by_{way}", f"by_{way}_score"))
-        if way not in facts:
-            rows.append([way, scores, *["-"] * 6])
-            continue
-        told = facts[way]["calibrated"]
-        measures = ("spearman", "auc", "mean_absolute_error", "log_loss", "least_log_loss")
-        rows.append([way, scores, *(f"{told[key]:.4f}" for key in measures), f"{facts[way]['speed'] / 1e6:.0f} MB/s"])
+        figures = ["-"] * 6
+        if way in facts:
+            told = facts[way]["calibrated"]
+            measures = ("spearman", "auc", "mean_absolute_error", "log_loss", "least_log_loss")
+            figures = [*(f"{told[key]:.4f}" for key in measures), f"{facts[way]['speed'] / 1e6:.0f} MB/s"]
+        seconds = next(pipeline.nodes[way].artifact.receipts("train")).seconds
+        rows.append([way, auc(column(f"by_{way}", f"by_{way}_score")), *figures, f"{seconds:.1f} s"])
     head = [
         "student",
         "AUC, hidden classes",

@@ -45,11 +45,11 @@ class Distill(Training, Stage):
     documents: Group | None = Field(default=None, description="documents to learn from; all unless given")
     label: Literal["drawn", "likelier"] = Field(
         default="likelier",
-        description="the label that fastText is shown, which knows no probabilities: the likelier one, or drawn with "
-        "the probability that the target is",
+        description="what is learned: the likelier label, or one drawn with the probability that the target is, in whose "
+        "place a linear model has the probability",
     )
     certainty: bool = Field(
-        default=True, description="train on a document with probability |2 target - 1|, so that doubt weighs little"
+        default=False, description="let a document weigh |2 target - 1|: fastText trains on it with this probability"
     )
     keep_rate: float | None = Field(
         default=None,
