@@ -43,8 +43,8 @@ class Training(BaseModel):
 
     model: Literal["fasttext", "linear"] = Field(
         default="fasttext",
-        description="fastText's, or a logistic regression on the same words and n-grams, which needs no library, "
-        "trains in a tenth of the time, and takes soft targets as they are",
+        description="fastText's, or a logistic regression on the same words and n-grams, which needs no library and "
+        "takes soft targets as they are",
     )
     max_documents: int = Field(default=100_000, ge=10, description="documents of each class, drawn by a hash of the id")
     held_out: float = Field(

@@ -45,8 +45,8 @@ class Distill(Training, Stage):
     documents: Group | None = Field(default=None, description="documents to learn from; all unless given")
     label: Literal["drawn", "likelier"] = Field(
         default="likelier",
-        description="what is learned: the likelier label, or one drawn with the probability that the target is, in whose "
-        "place a linear model has the probability",
+        description="what is learned: the likelier label, or one drawn with the probability that the target is, in "
+        "whose place a linear model has the probability",
     )
     certainty: bool = Field(
         default=False, description="let a document weigh |2 target - 1|: fastText trains on it with this probability"
