@@ -1,11 +1,12 @@
 """The fastText classifier on real text: how well it tells corpora apart, and MB of text per second of processor time.
 
-usage: python scripts/bench_classifier.py ../shared/data [--only auc corrupted speed] [--peer PYTHON]
+usage: python scripts/bench_classifier.py ../shared/data [--only auc corrupted tuned speed] [--peer PYTHON]
 
 `auc` trains on Wikipedia against forum posts and scores documents of both that it has not seen, with DSIR's weights
-beside. `corrupted` trains on Wikipedia against damaged copies and scores other documents and their copies. `speed`
-times the stage beside a bare loop of the library, and names what the time goes to; with `--peer`, a Python that has
-datatrove, also datatrove's filter on the same model and texts. Prints Markdown tables, and no text of the corpora.
+beside. `corrupted` trains on Wikipedia against damaged copies and scores other documents and their copies. `tuned`
+trains with the settings of the stage and with those that `autotune` finds, on samples of both tasks. `speed` times the
+stage beside a bare loop of the library, and names what the time goes to; with `--peer`, a Python that has datatrove,
+also datatrove's filter on the same model and texts. Prints Markdown tables, and no text of the corpora.
 """
 
 import argparse
@@ -246,6 +247,49 @@ def corrupted(data: Path) -> None:
         table(["damage", "unseen documents", "AUC, trained on all kinds", "AUC, trained on this kind"], rows)
 
 
+def tuned(data: Path, trials: int) -> None:
+    """10,000 documents of Wikipedia and of the forum; pages of Wikipedia and damaged copies of other pages."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder, rng = Path(name), random.Random(7)
+        corpora = {"wiki": data / "wikipedia_en.jsonl.zst", "forum": data / "reddit_selfposts.jsonl.zst"}
+        texts = [row["text"] for row in rows_of(corpora["wiki"], 12_000) if len(row["text"]) > 400]
+        half, damages = len(texts) // 2, list(DAMAGE.values())
+        damaged = [damages[i % len(damages)](text, rng) for i, text in enumerate(texts[half:])]
+        pages: dict[str, Path] = {}
+        for source, chosen in (("clean", texts[:half]), ("damaged", damaged)):
+            pages[source] = folder / f"{source}.jsonl"
+            pages[source].write_text(
+                "\n".join(json.dumps({"id": i, "text": text}) for i, text in enumerate(chosen)) + "\n"
+            )
+        for sources in (corpora, pages):
+            good, bad = sources
+            given = {"stage": "train_classifier", "max_documents": 10_000}
+            given |= {"positive": {"sources": [good]}, "negative": {"sources": [bad]}}
+            stages = {"given": given, "tuned": {**given, "autotune": {"trials": trials}}}
+            pipeline, _ = run(folder / good, sources, stages)
+            for stage in stages:
+                artifact = pipeline.nodes[stage].artifact
+                told = artifact.manifest["classifier"]
+                search = sum(receipt.seconds for place in range(3) for receipt in artifact.receipts(f"tune-{place}"))
+                work = told.get("tuning", {}).get("predicted_trainings", {"search": 0, "final": 1})
+                documents = [sum(told["documents"][part].values()) for part in ("train", "test")]
+                figures = [told["raw"]["auc"], told["raw"]["log_loss"], told["calibrated"]["log_loss"]]
+                rows.append(
+                    [
+                        f"{good}, {bad}",
+                        stage,
+                        *documents,
+                        *(f"{figure:.4f}" for figure in figures),
+                        " ".join(f"{key} {value:g}" for key, value in told["parameters"].items()),
+                        f"{work['search']:.1f} + {work['final']:.1f}",
+                        f"{search:.0f} + {next(artifact.receipts('train')).seconds:.0f} s",
+                    ]
+                )
+    head = ["task", "settings", "trained on", "unseen", "AUC", "log loss", "calibrated", "settings of training"]
+    table([*head, "predicted trainings, search + final", "seconds of tasks"], rows)
+
+
 # -- how fast ----------------------------------------------------------------------------------------------------------
 
 
@@ -310,14 +354,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument(
-        "--only", nargs="+", choices=("auc", "corrupted", "speed"), default=("auc", "corrupted", "speed")
+        "--only",
+        nargs="+",
+        choices=("auc", "corrupted", "tuned", "speed"),
+        default=("auc", "corrupted", "tuned", "speed"),
     )
+    parser.add_argument("--trials", type=int, default=20, help="of `tuned`")
     parser.add_argument("--peer")
     given = parser.parse_args()
     if "auc" in given.only:
         auc(given.data)
     if "corrupted" in given.only:
         corrupted(given.data)
+    if "tuned" in given.only:
+        tuned(given.data, given.trials)
     if "speed" in given.only:
         speed(given.data, given.peer)
 

@@ -56,17 +56,18 @@ def _pool(values, weights, out):
         at += count[block]
 
 
-def fit(kind: str, scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
+def fit(kind: str, scores: Values, target: Values | NDArray[np.bool_]) -> dict[str, Any]:
     """A calibration, as JSON.
 
     Parameters
     ----------
     kind
         ``isotonic`` or ``platt``.
-    scores, positive
-        What the model gives documents, and which of them are positive, shape (documents,).
+    scores, target
+        What the model gives documents, and which of them are positive or how likely each is, shape (documents,).
     """
-    return _fit_isotonic(scores, positive) if kind == "isotonic" else _fit_platt(scores, positive)
+    target = np.asarray(target, np.float64)
+    return _fit_isotonic(scores, target) if kind == "isotonic" else _fit_platt(scores, target)
 
 
 def apply(calibration: Mapping[str, Any], scores: Values) -> Values:
@@ -82,19 +83,19 @@ def apply(calibration: Mapping[str, Any], scores: Values) -> Values:
     return _logistic(calibration["slope"] * _logit(scores) + calibration["intercept"])
 
 
-def _fit_isotonic(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
+def _fit_isotonic(scores: Values, target: Values) -> dict[str, Any]:
     values, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    share = np.bincount(inverse, weights=positive, minlength=len(values)) / counts
+    share = np.bincount(inverse, weights=target, minlength=len(values)) / counts
     steps = isotonic(share, counts.astype(np.float64))
     ends = np.ones(len(steps), bool)
     ends[1:-1] = (steps[1:-1] != steps[:-2]) | (steps[1:-1] != steps[2:])
     return {"kind": "isotonic", "scores": values[ends].tolist(), "probabilities": steps[ends].tolist()}
 
 
-def _fit_platt(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
+def _fit_platt(scores: Values, target: Values) -> dict[str, Any]:
     """Newton's method on the log loss, whose targets are drawn in a little, so that it has a minimum."""
-    x, yes = _logit(scores), int(positive.sum())
-    target = np.where(positive, (yes + 1) / (yes + 2), 1 / (len(x) - yes + 2))
+    x, yes = _logit(scores), float(target.sum())
+    target = target * ((yes + 1) / (yes + 2)) + (1 - target) / (len(x) - yes + 2)
     slope, intercept = 1.0, 0.0
 
     def loss(a: float, b: float) -> float:
@@ -142,9 +143,7 @@ def measures(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
     """
     told, yes = scores >= 0.5, int(positive.sum())
     right = int((told & positive).sum())
-    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    count = np.bincount(bins, minlength=BINS)
-    mean, share = (np.bincount(bins, weights=w, minlength=BINS) / np.maximum(count, 1) for w in (scores, positive))
+    error, rows = reliability(scores, positive)
     p = np.clip(scores, EDGE, 1 - EDGE)
     apart = separation(scores[~positive], scores[positive])
     total = len(scores)
@@ -155,9 +154,24 @@ def measures(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
         "precision": right / int(told.sum()) if told.any() else None,
         "recall": right / yes if yes else None,
         "log_loss": float(-np.where(positive, np.log(p), np.log1p(-p)).mean()) if total else None,
-        "calibration_error": float((np.abs(mean - share) * count).sum() / total) if total else None,
-        "reliability": [
-            {"from": b / BINS, "documents": int(count[b]), "mean": float(mean[b]), "positive": float(share[b])}
-            for b in range(BINS)
-        ],
+        "calibration_error": error,
+        "reliability": rows,
     }
+
+
+def reliability(scores: Values, target: Values | NDArray[np.bool_]) -> tuple[float | None, list[dict[str, Any]]]:
+    """Calibration error and the bins of the reliability diagram; see `measures`. The target may be a probability.
+
+    Examples
+    --------
+    >>> reliability(np.array([0.25, 0.27]), np.array([0.2, 0.4]))[1][2]
+    {'from': 0.2, 'documents': 2, 'mean': 0.26, 'positive': 0.30000000000000004}
+    """
+    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    count = np.bincount(bins, minlength=BINS)
+    mean, share = (np.bincount(bins, weights=w, minlength=BINS) / np.maximum(count, 1) for w in (scores, target))
+    error = float((np.abs(mean - share) * count).sum() / len(scores)) if len(scores) else None
+    return error, [
+        {"from": b / BINS, "documents": int(count[b]), "mean": float(mean[b]), "positive": float(share[b])}
+        for b in range(BINS)
+    ]

@@ -30,6 +30,7 @@ from curate.text.lines import line_of_words
 LABEL = "__label__"
 POSITIVE, NEGATIVE = "positive", "negative"
 SETTINGS = "classifier.json"
+LINEAR = ".npz"  # ends the name of a file of `curate.models.linear_model`
 MOST_LABELS = 16  # of a model that the kernel is asked for: its weights have a column for each
 ROWS = 1 << 16  # multiplied at a time
 ZEROS = "255"  # glibc fills fresh memory with the complement of this byte
@@ -69,13 +70,17 @@ class Reading:
         return line_of_words(data, bounds) if self.normalize else (data, bounds)
 
 
+class DivergedError(RunError):
+    """Training ran into numbers that are none; with these settings it always does."""
+
+
 def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: bool) -> None:
     """Train on a file with a label and a line per document; the same file and parameters give the same bytes.
 
     Raises
     ------
     RunError
-        fastText failed; the message says with what.
+        fastText failed; the message says with what. `DivergedError` if the weights grew beyond all bounds.
     """
     given = {"lines": str(lines), "model": str(model), "parameters": parameters, "quantize": quantize}
     done = subprocess.run(
@@ -87,12 +92,13 @@ def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: boo
     )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        hint = "; a lower `lr` may help" if "NaN" in said[-1] else ""
-        raise RunError(f"fastText could not train: {said[-1]}{hint}")
+        if "NaN" in said[-1]:
+            raise DivergedError(f"fastText could not train: {said[-1]}; a lower `lr` may help")
+        raise RunError(f"fastText could not train: {said[-1]}")
 
 
 class Classifier:
-    """A fastText model and what to show it.
+    """A fastText model, or one of `curate.models.linear_model`, and what to show it.
 
     Models of whole words with a plain softmax, such as those trained here and DCLM's, are asked by the kernel of
     `curate.text.linear`; all others (quantized, character n-grams, other losses, many labels) by the library.
@@ -106,8 +112,13 @@ class Classifier:
     """
 
     def __init__(self, path: str, reading: Reading) -> None:
-        model = _open(path)
         self._reading = reading
+        if path.endswith(LINEAR):
+            from curate.models import linear_model
+
+            self.labels, self._linear, self._model = (POSITIVE, NEGATIVE), linear_model.load(path), None
+            return
+        model = _open(path)
         self.labels = tuple(label.removeprefix(LABEL) for label in model.get_labels())
         self._linear = _linear(model)
         self._model = None if self._linear else model

@@ -6,7 +6,7 @@ from typing import Any
 
 from curate import storage
 from curate.report import cleaned, repeats
-from curate.report.classifiers import classifiers
+from curate.report.classifiers import classifiers, students
 from curate.report.contamination import contamination
 from curate.report.density import density
 from curate.report.facts import facts as facts_of
@@ -28,6 +28,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "classifiers": classifiers,
     "perplexity": perplexity,
     "densities": density,
+    "students": students,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

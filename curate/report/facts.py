@@ -36,6 +36,7 @@ def facts(run: RunRecord) -> Facts:
         "classifiers": classifiers(run),
         "perplexity": language_models.perplexity(run),
         "densities": language_models.densities(run),
+        "students": students(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -306,12 +307,28 @@ def cleaned(run: RunRecord) -> list[Facts] | None:
 
 
 def classifiers(run: RunRecord) -> list[Facts] | None:
-    """Per classifier that was trained: its documents, and how good it is on those it has not seen."""
-    keys = ("documents", "raw", "calibrated")
+    """Per classifier that was trained: its documents, how good it is on those it has not seen, and what was tried."""
     return [
-        {"stage": stage.name, **{key: stage.manifest["classifier"].get(key) for key in keys}}
-        for stage in run.of("train_classifier")
+        {"stage": stage.name, **_trained(stage.manifest["classifier"])} for stage in run.of("train_classifier")
     ] or None
+
+
+def students(run: RunRecord) -> list[Facts] | None:
+    """Per student: what it learned from, how closely it follows that, and its speed in bytes per processor second."""
+    found = []
+    for stage in run.of("distill"):
+        manifest, clocked = stage.manifest, [receipt.result for receipt in stage.artifact.receipts("speed")]
+        size, seconds = (sum(result[key] for result in clocked) for key in ("bytes", "cpu_seconds"))
+        speed = size / seconds if seconds else None
+        found.append(
+            {"stage": stage.name, "targets": manifest["targets"], "speed": speed, **_trained(manifest["student"])}
+        )
+    return found or None
+
+
+def _trained(manifest: Facts) -> Facts:
+    told = {key: manifest.get(key) for key in ("documents", "raw", "calibrated")}
+    return told | ({"tuning": manifest["tuning"]} if "tuning" in manifest else {})
 
 
 def tokens(run: RunRecord) -> Facts | None:

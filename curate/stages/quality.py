@@ -16,7 +16,8 @@ from pydantic import Field, field_validator
 from curate import storage
 from curate.artifact import file_hash
 from curate.errors import Problem, RunError, nearest
-from curate.stage import Annotate, Annotator, Known
+from curate.models.classifier_training import Training
+from curate.stage import STAGES, Annotate, Annotator, Known
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -27,7 +28,7 @@ TRAINED = "train_classifier"
 SETTINGS = "classifier.json"
 POSITIVE = "positive"
 SHOWN = {"normalize", "max_chars", "windows"}  # fields that say what a model is shown
-_FILE = re.compile(r"[/\\]|\.(bin|ftz)$")
+_FILE = re.compile(r"[/\\]|\.(bin|ftz|npz)$")
 
 
 class Quality(Annotator):
@@ -45,7 +46,8 @@ class Quality(Annotator):
     version: ClassVar[int] = 1
 
     classifier: str = Field(
-        default=TRAINED, description="a `train_classifier` stage above, by name, or the path of a fastText model"
+        default=TRAINED,
+        description="a `train_classifier` or `distill` stage above, by name, or the path of a fastText model",
     )
     label: str = Field(default=POSITIVE, description="label, without __label__, whose probability is the score")
     normalize: bool | None = Field(
@@ -84,8 +86,9 @@ class Quality(Annotator):
     def where_to_get(self, field: str) -> str:
         """What can be given."""
         return (
-            "give the path of a fastText model (.bin or .ftz), or the name of a `train_classifier` stage above; DCLM's "
-            "is published as mlfoundations/fasttext-oh-eli5 on the Hugging Face Hub (labels __label__hq, __label__cc)"
+            "give the path of a fastText model (.bin or .ftz), or the name of a `train_classifier` or `distill` stage "
+            "above; DCLM's is published as mlfoundations/fasttext-oh-eli5 on the Hugging Face Hub (labels __label__hq, "
+            "__label__cc)"
         )
 
     def identity(self) -> dict[str, Any]:
@@ -97,9 +100,10 @@ class Quality(Annotator):
     def check(self, known: Known) -> Iterable[Problem]:
         """The stage trains classifiers, or the file is a model that has the label."""
         stage = known.stages.get(self.classifier)
-        if not self.given and stage is not None and stage.stage != TRAINED:
-            kind = f"{self.classifier!r} is a `{stage.stage}` stage, not a `{TRAINED}` stage"
-            yield Problem(("classifier",), kind)
+        if not self.given and stage is not None and not isinstance(stage, Training):
+            kinds = " or ".join(f"`{kind}`" for kind, model in sorted(STAGES.items()) if issubclass(model, Training))
+            kind = f"{self.classifier!r} is a `{stage.stage}` stage, which trains no classifier"
+            yield Problem(("classifier",), kind, f"name a stage of the kind {kinds}")
         if not self.given or storage.exists(_beside(self.classifier)):
             for field in sorted(SHOWN & self.model_fields_set):
                 yield Problem((field,), "is for other models: this one is shown what it was trained on")
@@ -112,11 +116,14 @@ class Quality(Annotator):
 
     def _model_problems(self) -> Iterable[Problem]:
         from curate.models import pretrained
+        from curate.models.classifier import LINEAR, Classifier, Reading
 
         try:
-            labels = [
-                label.removeprefix("__label__") for label in pretrained.load_fasttext(self.classifier).get_labels()
-            ]
+            if self.classifier.endswith(LINEAR):
+                labels = list(Classifier(self.classifier, Reading()).labels)
+            else:
+                found = pretrained.load_fasttext(self.classifier).get_labels()
+                labels = [label.removeprefix("__label__") for label in found]
         except (RunError, ValueError) as error:
             yield Problem(("classifier",), f"{self.classifier!r} cannot be opened: {error}")
             return

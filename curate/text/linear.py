@@ -34,6 +34,9 @@ class Linear(NamedTuple):
         What labels begin with: such words of a line count for nothing.
     ngrams, buckets
         Longest n-grams, and how many buckets they have.
+    bias, root
+        Added to the score of each label but the last; whether a score is the sum over the features divided by the root
+        of their number, and not by the number. fastText has neither.
     """
 
     weights: NDArray[np.float32]
@@ -43,6 +46,8 @@ class Linear(NamedTuple):
     prefix: NDArray[np.uint8]
     ngrams: int
     buckets: int
+    bias: float = 0.0
+    root: bool = False
 
 
 def linear(weights: NDArray[np.float32], words: Sequence[str], prefix: str, ngrams: int, buckets: int) -> Linear:
@@ -89,7 +94,7 @@ def scores(model: Linear, data: NDArray[np.uint8], bounds: NDArray[np.int64]) ->
     out = np.full((len(bounds) - 1, model.weights.shape[1] + 1), np.nan)
     end = np.frombuffer(END, np.uint8)
     _score(data, bounds, model.weights, model.slots, model.text, model.offsets, model.prefix, end, model.ngrams,
-           np.uint64(model.buckets), out)  # fmt: skip
+           np.uint64(model.buckets), model.bias, model.root, out)  # fmt: skip
     top = out - out.max(axis=1, keepdims=True)
     return np.exp(top) / np.exp(top).sum(axis=1, keepdims=True)
 
@@ -147,7 +152,7 @@ def _add(weights, row, total):
 
 @numba.njit(cache=True, nogil=True)
 def _score(  # noqa: C901 - one pass over the line
-    data, bounds, weights, slots, text, offsets, prefix, end_mark, ngrams, buckets, out
+    data, bounds, weights, slots, text, offsets, prefix, end_mark, ngrams, buckets, bias, root, out
 ):
     total = np.zeros(weights.shape[1])
     recent = np.zeros(max(ngrams, 1), np.uint64)  # hashes of the last words, the latest first
@@ -192,6 +197,41 @@ def _score(  # noqa: C901 - one pass over the line
                 _add(weights, words + mixed % buckets, total)
                 features += 1
         if features:
+            share = np.sqrt(features) if root else np.float64(features)
             for column in range(len(total)):
-                out[line, column] = total[column] / features
+                out[line, column] = total[column] / share + bias
             out[line, len(total)] = 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def line_features(data, start, end, end_mark, slots, text, offsets, ngrams, buckets, out):
+    """Numbers of the features of one normalized line, those that `scores` adds up; returns how many there are."""
+    words, count, tokens, at = np.uint64(len(offsets) - 1), 0, 0, start
+    recent = np.zeros(max(ngrams, 1), np.uint64)  # hashes of the last words, the latest first
+    open_line = True
+    while open_line:
+        while at < end and data[at] <= 32:
+            at += 1
+        begin = at
+        while at < end and data[at] > 32:
+            at += 1
+        if begin == at:
+            state, open_line = _hash(end_mark, 0, len(end_mark)), False
+            word = _find(end_mark, 0, len(end_mark), state, slots, text, offsets)
+        else:
+            state = _hash(data, begin, at)
+            word = _find(data, begin, at, state, slots, text, offsets)
+        if word >= 0:
+            out[count] = word
+            count += 1
+        for place in range(ngrams - 1, 0, -1):
+            recent[place] = recent[place - 1]
+        recent[0] = np.uint64(np.int64(np.int32(state)))
+        tokens += 1
+        for size in range(2, min(ngrams, tokens) + 1):
+            mixed = recent[size - 1]
+            for place in range(size - 2, -1, -1):
+                mixed = mixed * _NGRAM + recent[place]
+            out[count] = np.int64(words + mixed % buckets)
+            count += 1
+    return count

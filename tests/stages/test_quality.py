@@ -200,7 +200,7 @@ def test_in_a_pipeline_under_two_names(tmp_path: Path) -> None:
     [
         ({"classifier": "gone.bin"}, "there is no file"),
         ({"classifier": "train_clasifier"}, "needs the stage 'train_clasifier' before it"),
-        ({"classifier": "read"}, "not a `train_classifier` stage"),
+        ({"classifier": "read"}, "is a `read` stage, which trains no classifier"),
         ({"max_chars": 100}, "shown what it was trained on"),
         ({"label": "hq"}, "its score is of 'positive'"),
     ],
