@@ -1,0 +1,212 @@
+"""How strongly each outcome of each function goes with the class, from the moments of outcomes alone.
+
+For two classes and any two outcomes u, v of different functions that are independent given the class,
+
+    Cov(1[u], 1[v]) = p (1 - p) d_u d_v,    d_u = P(u | 1) - P(u | 0):
+
+off the functions' own blocks the covariance is of rank one, whether or not a function abstains or votes for one class
+only. As correlations that reads R_uv = a_u a_v, where a_u is the correlation of the outcome with the class. Pairs of
+functions that depend on one another break it, so the fit is a robust one (Geman and McClure's weights by iterated least
+squares) and what it leaves over names these pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.models.vote_state import Layout, VoteState
+
+STEPS = 60
+MOST = 0.98  # no outcome's correlation with the class is believed to be larger
+DEPENDENT = 0.15  # residual correlation from which on two functions are called dependent
+SURE = 4.0  # standard errors that it must be away from none
+FEW = 20  # documents for which both functions of a pair were asked, below which the pair says nothing
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Correlations of outcomes of different functions, over documents for which both were asked.
+
+    Parameters
+    ----------
+    values
+        Shape (outcomes, outcomes); 0 where `weights` is.
+    weights
+        Shape (outcomes, outcomes): share of the documents that the pair was counted on, 0 within a function and where
+        an outcome has no spread.
+    documents
+        Shape (functions, functions): for how many both were asked.
+    expected, found
+        Shape (outcomes, outcomes): how often the two would meet if nothing bound them, and how often they do.
+    """
+
+    values: Floats
+    weights: Floats
+    documents: Floats
+    expected: Floats
+    found: Floats
+
+
+@dataclass(frozen=True)
+class RankOne:
+    """The fit.
+
+    Parameters
+    ----------
+    strength
+        Shape (outcomes,): correlation of each outcome with the class.
+    residual
+        Shape (outcomes, outcomes): what the correlations have beyond the products of strengths.
+    scale
+        The residual from which on a pair loses weight.
+    objective
+        Mean of squared residuals, each at most `DEPENDENT` squared.
+    """
+
+    strength: Floats
+    residual: Floats
+    scale: float
+    objective: float
+
+
+def correlations(state: VoteState) -> Correlations:
+    """Correlations of all outcomes of different functions."""
+    layout, moments = state.layout, state.moments.astype(np.float64)
+    owner = layout.function_of
+    member = np.equal.outer(owner, np.arange(len(layout.names))).astype(np.float64)
+    with_asked = moments @ member  # how often an outcome is there and the other function was asked
+    documents = member.T @ with_asked
+    n = np.maximum(documents[np.ix_(owner, owner)], 1.0)
+    mean = with_asked[:, owner] / n
+    spread = np.sqrt(mean * (1 - mean))
+    both = spread * spread.T
+    usable = (owner[:, None] != owner[None, :]) & (n >= FEW) & (both > 0)
+    expected = n * mean * mean.T
+    values = np.where(usable, (moments - expected) / n / np.where(both > 0, both, 1.0), 0.0)
+    most = documents[~np.eye(len(documents), dtype=bool)].max(initial=1.0)
+    weights = np.where(usable, n / most, 0.0)
+    return Correlations(values, weights, documents, expected, moments)
+
+
+def directions(state: VoteState) -> Floats:
+    """Shape (outcomes,): what each outcome says by itself, from -1 (class 0) to 1 (class 1), 0 for abstaining.
+
+    That of a bucket is its place in the distribution of the buckets: twice the middle of its quantiles, less one.
+    """
+    layout, counts = state.layout, state.counts
+    out = np.zeros(len(counts))
+    for j, (start, end) in enumerate(zip(layout.offsets[:-1] + 1, layout.offsets[1:], strict=True)):
+        if layout.voting[j]:
+            out[start:end] = [-1.0, 1.0]
+        else:
+            part = counts[start:end]
+            out[start:end] = (2.0 * np.cumsum(part) - part) / max(int(part.sum()), 1) - 1.0
+    return out
+
+
+def fit(state: VoteState, found: Correlations) -> RankOne:
+    """The best of the fits from three starts: what all, the median and the sign of the votes say of an outcome."""
+    layout, says = state.layout, directions(state)
+    owner = layout.function_of
+    member = np.equal.outer(owner, np.arange(len(layout.names))).astype(np.float64)
+    with_vote = (found.values * found.weights * says) @ member  # of an outcome with each other function's vote
+    sums, medians = with_vote.sum(axis=1), np.median(with_vote, axis=1)
+    flat = says * 0.3
+    starts = [_scaled(start, says, found) for start in (sums, medians, flat)]
+    fits = [_iterate(start, found, owner, member, state.n) for start in starts if np.any(start)]
+    if not fits:
+        return RankOne(np.zeros(len(owner)), found.values, 0.0, 0.0)
+    best = min(fits, key=lambda one: one.objective)
+    sign = 1.0 if float(says @ best.strength) >= 0 else -1.0
+    return RankOne(sign * best.strength, best.residual, best.scale, best.objective)
+
+
+def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:
+    """A start of the size with which its products come nearest to the correlations, with votes' signs on the whole."""
+    start = start if float(says @ start) >= 0 else -start
+    product = np.multiply.outer(start, start) * found.weights
+    size = float((product * np.multiply.outer(start, start)).sum())
+    ratio = float((product * found.values).sum()) / size if size else 0.0
+    return np.clip(start * np.sqrt(max(ratio, 0.0)), -MOST, MOST)
+
+
+def _iterate(start: Floats, found: Correlations, owner: NDArray[np.int64], member: Floats, n: int) -> RankOne:
+    """Iterated least squares: pairs of functions with large residuals lose weight as (1 + r^2 / s^2)^-2."""
+    strength = start
+    used = member.T @ (found.weights > 0) @ member
+    floor = 2.0 / np.sqrt(max(n, 1))
+    scale = floor
+    for _ in range(STEPS):
+        residual = found.values - np.multiply.outer(strength, strength)
+        squares = _by_pair(residual, found, member, used)
+        known = np.sqrt(squares[used > 0])
+        scale = max(1.4826 * float(np.median(known)) if len(known) else 0.0, floor)
+        weight = found.weights * ((1 + squares / scale**2) ** -2)[np.ix_(owner, owner)]
+        above = (weight * found.values) @ strength
+        below = weight @ strength**2
+        wanted = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+        strength = np.clip(0.5 * strength + 0.5 * wanted, -MOST, MOST)
+    residual = np.where(found.weights > 0, found.values - np.multiply.outer(strength, strength), 0.0)
+    total = float(found.weights.sum())
+    objective = float((found.weights * np.minimum(residual**2, DEPENDENT**2)).sum()) / total if total else 0.0
+    return RankOne(strength, residual, scale, objective)
+
+
+def _by_pair(residual: Floats, found: Correlations, member: Floats, used: Floats) -> Floats:
+    """Shape (functions, functions): mean squared residual of each pair."""
+    squares = member.T @ (residual**2 * (found.weights > 0)) @ member
+    return np.divide(squares, used, out=np.zeros_like(squares), where=used > 0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two functions that agree more, or less, than the class explains.
+
+    Parameters
+    ----------
+    first, second
+        Which functions.
+    residual
+        The residual correlation that is largest in size, of two outcomes that `first_code` and `second_code` name.
+    redundancy
+        The largest residual correlation of two outcomes that say the same, which is what the functions repeat of each
+        other; 0 where they do not.
+    """
+
+    first: int
+    second: int
+    first_code: int
+    second_code: int
+    residual: float
+    redundancy: float
+
+
+def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne) -> list[Pair]:
+    """Pairs of functions with a residual correlation of at least `DEPENDENT` that is no accident."""
+    n = np.maximum(found.documents[np.ix_(layout.function_of, layout.function_of)], 1.0)
+    explained = found.expected + (found.values - model.residual) * _spread(found, n)
+    error = np.sqrt(np.maximum(np.maximum(found.expected, explained), 1.0))
+    sure = (np.abs(found.found - explained) >= SURE * error) | (np.abs(model.residual) >= SURE / np.sqrt(n))
+    sure &= (found.weights > 0) & (np.abs(found.found - explained) >= SURE)
+    large = np.where(sure, model.residual, 0.0)
+    same = np.multiply.outer(says, says) > 0
+    pairs = []
+    ends = list(zip(layout.offsets[:-1], layout.offsets[1:], strict=True))
+    for i, (a, b) in enumerate(ends):
+        for j, (c, d) in enumerate(ends[i + 1 :], i + 1):
+            block = large[a:b, c:d]
+            u, v = np.unravel_index(int(np.abs(block).argmax()), block.shape)
+            if abs(block[u, v]) >= DEPENDENT:
+                repeats = np.where(same[a:b, c:d], block, 0.0).max()
+                pairs.append(Pair(i, j, int(u) - 1, int(v) - 1, float(block[u, v]), max(float(repeats), 0.0)))
+    return pairs
+
+
+def _spread(found: Correlations, n: Floats) -> Floats:
+    """By what a correlation must be multiplied to be a number of documents."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (found.found - found.expected) / found.values
+    return np.where((found.values != 0) & (found.weights > 0), ratio, 0.0)
