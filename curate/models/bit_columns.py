@@ -5,6 +5,8 @@ bits that both columns have; a document that two functions voted on, or on which
 columns. All counts are integers, so that they add up to the same for any cut of the documents into blocks or shards.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 from numba import types
@@ -16,14 +18,16 @@ BLOCK = 1 << 16  # documents at a time: 8 kB per column, so that 100 columns sta
 Counts = NDArray[np.int64]
 
 
-@intrinsic
-def _bits_set(typingctx, word):
+def _population(typingctx, word):
     """The processor's population count, to which numba has no name."""
 
     def codegen(context, builder, signature, args):
         return builder.ctpop(args[0])
 
     return types.uint64(types.uint64), codegen
+
+
+_bits_set: Any = intrinsic(_population)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -85,16 +89,21 @@ def _agreements(columns, offsets, voting, n_classes, words, overlapped, conflict
                 conflicted[j] += np.int64(_bits_set(cast & mixed))
 
 
-def count(votes: NDArray[np.int8], sizes: Counts, n_classes: int) -> tuple[Counts, Counts, Counts, Counts]:
+def count(
+    votes: NDArray[np.int8], offsets: Counts, function_of: Counts, voting: NDArray[np.bool_], n_classes: int
+) -> tuple[Counts, Counts, Counts, Counts]:
     """How often outcomes meet, and where votes overlap and conflict.
 
     Parameters
     ----------
     votes
         Shape (documents, functions): -2 not asked, -1 abstain, else a code.
-    sizes
-        Shape (functions,): how many outcomes each has, abstaining included; that of a voting function is
-        ``n_classes + 1``, and any other function's codes are buckets, which neither overlap nor conflict with votes.
+    offsets
+        Shape (functions + 1,): where the outcomes of each function begin, abstaining first.
+    function_of
+        Shape (outcomes,): whose an outcome is.
+    voting
+        Shape (functions,): whether a function's codes are classes; those of others neither overlap nor conflict.
     n_classes
         How many classes there are.
 
@@ -106,20 +115,12 @@ def count(votes: NDArray[np.int8], sizes: Counts, n_classes: int) -> tuple[Count
 
     Examples
     --------
-    >>> moments, overlapped, conflicted, unanimous = count(
-    ...     np.array([[1, 1], [0, 1], [-1, 0]], np.int8), np.array([3, 3]), 2)
+    >>> offsets, function_of, voting = np.array([0, 3, 6]), np.array([0, 0, 0, 1, 1, 1]), np.array([True, True])
+    >>> votes = np.array([[1, 1], [0, 1], [-1, 0]], np.int8)
+    >>> moments, overlapped, conflicted, unanimous = count(votes, offsets, function_of, voting, 2)
     >>> np.diag(moments).tolist(), overlapped.tolist(), conflicted.tolist(), unanimous.tolist()
     ([1, 1, 1, 0, 1, 2], [2, 2], [1, 1], [1, 1])
     """
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    function_of = np.repeat(np.arange(len(sizes)), sizes)
-    return count_columns(votes, offsets, function_of, np.asarray(sizes) == n_classes + 1, n_classes)
-
-
-def count_columns(
-    votes: NDArray[np.int8], offsets: Counts, function_of: Counts, voting: NDArray[np.bool_], n_classes: int
-) -> tuple[Counts, Counts, Counts, Counts]:
-    """`count` with the layout spelled out: where a function's outcomes begin, whose an outcome is, which vote."""
     outcomes, functions = int(offsets[-1]), len(voting)
     moments = np.zeros((outcomes, outcomes), np.int64)
     overlapped, conflicted = np.zeros(functions, np.int64), np.zeros(functions, np.int64)

@@ -13,8 +13,11 @@ COPIES = 0.5  # redundancy from which on two functions count as one
 INDEPENDENT = 3  # functions that a model beyond the vote share needs: with two, nothing tells which is right
 SILENT = 0.05  # share of abstentions up to which functions are said to answer
 ONE_SIDED = 0.05  # share of answers of functions that only ever give one, up to which they are said to vote both ways
+SHIFTS = 20  # rounds of shifting to the balance
 SEPARATE = 0.9  # of their number is what functions that EM may be run on count for
 AGAINST = 3.0  # standard errors by which a function must be worse than nothing to lose its weight
+
+RANKS_ONLY = "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
 
 Floats = NDArray[np.float64]
 
@@ -83,9 +86,7 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     if answers_both_ways(state) and _separate(state, base) and (state.cast > 0).sum() >= INDEPENDENT:
         return _by_em(state, base, balance)
     if balance is None:
-        warnings.append(
-            "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
-        )
+        warnings.append(RANKS_ONLY)
     groups = independent(weights, pairs)
     if groups < INDEPENDENT:
         warnings.append(f"{groups} functions that vote and are no copies of one another: the model is the vote share")
@@ -205,7 +206,7 @@ def _by_em(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
 def _by_share(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
     posterior = base.posterior
     if balance is not None:
-        posterior = posterior.shifted(shift_to(posterior.scores(state.sample.votes), balance))
+        posterior = shifted(state, posterior, balance)
     return replace(base, posterior=posterior, likelihood=_likelihood(state, posterior))
 
 
@@ -218,10 +219,21 @@ def _by_mean(state: VoteState, base: Fit) -> Fit:
     parts = len(tables) + 1
     weights = base.weights[state.layout.function_of][:, None]
     posterior = replace(base.posterior, additive=weights * sum(tables) / parts, share=1 / parts)
-    unbounded = replace(posterior, floor=np.full(len(base.balance), -np.inf))
-    posterior = posterior.shifted(shift_to(unbounded.scores(state.sample.votes), base.balance))
-    posterior = posterior.shifted(shift_to(posterior.scores(state.sample.votes), base.balance))
+    posterior = shifted(state, posterior, base.balance)
     return replace(base, posterior=posterior, method=method, likelihood=_likelihood(state, posterior))
+
+
+def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterior:
+    """With the intercepts for which the mean posterior over the sample is the balance.
+
+    The bound on documents whose votes are all for one class moves with the intercepts, hence the rounds.
+    """
+    for _ in range(SHIFTS):
+        by = shift_to(posterior.scores(state.sample.votes), balance)
+        posterior = posterior.shifted(by)
+        if np.abs(by).max() < 1e-6:
+            break
+    return posterior
 
 
 def _likelihood(state: VoteState, posterior: Posterior) -> Floats:

@@ -1,8 +1,8 @@
 """One probability for each document from many noisy votes, without a label (data programming, Ratner et al. 2016).
 
 `LabelModel` learns from the agreements of labeling functions how much each vote tells, and which functions repeat one
-another. All it needs are the sums of a `VoteState`, so that the model of a corpus is the same to the bit for any cut into
-shards.
+another. All it needs are the sums of a `VoteState`, so that the model of a corpus is the same to the bit for any cut
+into shards.
 """
 
 import json

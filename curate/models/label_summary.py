@@ -1,4 +1,4 @@
-"""What a label model learned, as JSON values: a row per function, dependent pairs, the balance, and how it does on gold."""
+"""What a label model learned, as JSON values: a row per function, dependent pairs, the balance, how it does on gold."""
 
 import math
 from typing import Any
@@ -175,8 +175,8 @@ def _slice(state: VoteState, part: SliceCounts) -> dict[str, Any]:
 def marginal_values(state: VoteState, fit: label_fit.Fit) -> list[dict[str, Any]]:
     """What each function is worth: how far the posterior of a model without it is from that with it.
 
-    ``divergence`` is the mean Kullback-Leibler divergence in nats over the sample's first rows, ``flipped`` the share of
-    documents that change sides when as many are kept as the balance has (for more classes: whose likeliest class
+    ``divergence`` is the mean Kullback-Leibler divergence in nats over the sample's first rows, ``flipped`` the share
+    of documents that change sides when as many are kept as the balance has (for more classes: whose likeliest class
     changes), ``gold_log_loss`` what the log loss on gold rises by. The models compared are those before gold.
     """
     rows = min(MARGINAL_ROWS, len(state.sample.keys))

@@ -145,13 +145,10 @@ class Converged:
         Shape (outcomes, classes): log P(outcome | class).
     balance
         Shape (classes,).
-    rounds
-        How many rounds it took.
     """
 
     table: Floats
     balance: Floats
-    rounds: int
 
 
 def until_still(state: VoteState, start: Posterior, balance: Floats | None) -> Converged:
@@ -169,9 +166,9 @@ def until_still(state: VoteState, start: Posterior, balance: Floats | None) -> C
     votes, layout = state.sample.votes, state.layout
     q = start.probabilities(votes)
     flat = np.ones((int(layout.offsets[-1]), 1))
-    now, before, rounds = np.zeros((len(flat), layout.n_classes)), -np.inf, 0
+    now, before = np.zeros((len(flat), layout.n_classes)), -np.inf
     prior = balance if balance is not None else np.full(layout.n_classes, 1 / layout.n_classes)
-    for rounds in range(1, ROUNDS + 1):
+    for _ in range(ROUNDS):
         now = np.log(_likelihood(state, q, SMALL, flat))
         prior = balance if balance is not None else (q.sum(axis=0) + SMALL) / (len(q) + SMALL * q.shape[1])
         scores = plain(layout, now, np.log(prior)).scores(votes)
@@ -181,9 +178,9 @@ def until_still(state: VoteState, start: Posterior, balance: Floats | None) -> C
         if abs(likelihood - before) < STILL:
             break
         before = likelihood
-    return Converged(now, prior, rounds)
+    return Converged(now, prior)
 
 
 def likelihood(state: VoteState, posterior: Floats) -> Floats:
-    """Shape (outcomes, classes): P(outcome | class) over the sample with a posterior, an outcome's rate as one document."""
+    """Shape (outcomes, classes): P(outcome | class) over the sample with a posterior, drawn to the rate a little."""
     return _likelihood(state, posterior, 1.0, _rates(state))

@@ -1,12 +1,12 @@
-"""The form that every label model here has, and its kernels: sums of table look-ups, in the same order for each document.
+"""The form that every label model here has, and its kernels: sums of table look-ups, in the same order for each row.
 
 With the outcome v_j of function j in a document, and classes y,
 
     score_y = intercept_y + additive[v_1, y] + ... + additive[v_m, y] + share * log(SMOOTH + mass[v_1, y] + ... ),
 
-the posterior is the softmax of the scores. `additive` holds log-likelihoods, `mass` how much of a vote an outcome is for
-a class. A function that was not asked adds nothing. Where all votes of a document are for one class, the posterior of
-that class is at least what `floor` says: the silence of others does not outweigh what is said.
+the posterior is the softmax of the scores. `additive` holds log-likelihoods, `mass` how much of a vote an outcome is
+for a class. A function that was not asked adds nothing. Where all votes of a document are for one class, the posterior
+of that class is at least what `floor` says: the silence of others does not outweigh what is said.
 """
 
 from dataclasses import dataclass, replace
@@ -104,7 +104,7 @@ def _softmax(scores):
 
 
 @numba.njit(cache=True, nogil=True)
-def _scores(votes, offsets, intercept, additive, mass, share, side, floor, out):
+def _scores(votes, offsets, intercept, additive, mass, share, side, floor, out):  # noqa: C901
     classes = len(intercept)
     totals = np.empty(classes)
     for i in range(len(votes)):
@@ -215,31 +215,22 @@ def shift_to(scores: Floats, balance: Floats) -> Floats:
     >>> bool(np.allclose(shift_to(np.zeros((5, 2)), np.array([0.2, 0.8])), [-np.log(2), np.log(2)]))
     True
     """
-    shift = np.log(balance) - np.log(balance).mean()
     if not len(scores):
-        return shift
+        return np.log(balance) - np.log(balance).mean()
     shift = np.zeros(len(balance))
     value, mean, second = _moments(scores, shift, balance)
     for _ in range(100):
-        gradient = mean - balance
-        if np.abs(gradient).max() < 1e-12:
-            break
-        step = np.linalg.solve(np.diag(mean) - second + 1.0, gradient) if _regular(mean, second) else gradient
-        length = 1.0
-        while length > 1e-9:
-            after = _moments(scores, shift - length * step, balance)
-            if after[0] <= value:
+        step = np.linalg.solve(np.diag(mean + 1e-9) - second + 1.0, mean - balance)
+        while np.abs(step).max() > 1e-9:
+            moved = _moments(scores, shift - step, balance)
+            if moved[0] <= value:
                 break
-            length /= 2
-        if length <= 1e-9:
+            step /= 2
+        else:
             break
-        shift = shift - length * step
-        value, mean, second = after
+        shift = shift - step
+        value, mean, second = moved
     return shift - shift.mean()
-
-
-def _regular(mean: Floats, second: Floats) -> bool:
-    return bool(np.linalg.cond(np.diag(mean) - second + 1.0) < 1e12)
 
 
 def _moments(scores: Floats, shift: Floats, balance: Floats) -> tuple[float, Floats, Floats]:

@@ -12,6 +12,7 @@ squares) and what it leaves over names these pairs.
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,55 +111,68 @@ def directions(state: VoteState) -> Floats:
 def fit(state: VoteState, found: Correlations) -> RankOne:
     """The best of the fits from three starts: what all, the median and the sign of the votes say of an outcome."""
     layout, says = state.layout, directions(state)
-    owner = layout.function_of
-    member = np.equal.outer(owner, np.arange(len(layout.names))).astype(np.float64)
-    with_vote = (found.values * found.weights * says) @ member  # of an outcome with each other function's vote
+    owner, starts = layout.function_of, layout.offsets[:-1]
+    with_vote = np.add.reduceat(found.values * found.weights * says, starts, axis=1)  # with each other function's vote
     sums, medians = with_vote.sum(axis=1), np.median(with_vote, axis=1)
-    flat = says * 0.3
-    starts = [_scaled(start, says, found) for start in (sums, medians, flat)]
-    fits = [_iterate(start, found, owner, member, state.n) for start in starts if np.any(start)]
+    begun = [_scaled(start, says, found) for start in (sums, medians, 0.3 * says)]
+    fits = [_descend(start, found, owner, state.n) for start in begun if np.any(start)]
     if not fits:
         return RankOne(np.zeros(len(owner)), found.values, 0.0, 0.0)
     best = min(fits, key=lambda one: one.objective)
-    sign = 1.0 if float(says @ best.strength) >= 0 else -1.0
+    sign = 1.0 if float((says * best.strength).sum()) >= 0 else -1.0
     return RankOne(sign * best.strength, best.residual, best.scale, best.objective)
 
 
 def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:
     """A start of the size with which its products come nearest to the correlations, with votes' signs on the whole."""
-    start = start if float(says @ start) >= 0 else -start
+    start = start if float((says * start).sum()) >= 0 else -start
     product = np.multiply.outer(start, start) * found.weights
     size = float((product * np.multiply.outer(start, start)).sum())
     ratio = float((product * found.values).sum()) / size if size else 0.0
     return np.clip(start * np.sqrt(max(ratio, 0.0)), -MOST, MOST)
 
 
-def _iterate(start: Floats, found: Correlations, owner: NDArray[np.int64], member: Floats, n: int) -> RankOne:
+def _descend(start: Floats, found: Correlations, owner: NDArray[np.int64], n: int) -> RankOne:
     """Iterated least squares: pairs of functions with large residuals lose weight as (1 + r^2 / s^2)^-2."""
-    strength = start
-    used = member.T @ (found.weights > 0) @ member
-    floor = 2.0 / np.sqrt(max(n, 1))
+    strength, floor = start, 2.0 / np.sqrt(max(n, 1))
+    squares, used = np.zeros_like(found.documents), np.zeros_like(found.documents)
     scale = floor
     for _ in range(STEPS):
-        residual = found.values - np.multiply.outer(strength, strength)
-        squares = _by_pair(residual, found, member, used)
-        known = np.sqrt(squares[used > 0])
+        _residuals(strength, found.values, found.weights, owner, squares, used)
+        known = np.sqrt(squares[used > 0] / used[used > 0])
         scale = max(1.4826 * float(np.median(known)) if len(known) else 0.0, floor)
-        weight = found.weights * ((1 + squares / scale**2) ** -2)[np.ix_(owner, owner)]
-        above = (weight * found.values) @ strength
-        below = weight @ strength**2
-        wanted = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-        strength = np.clip(0.5 * strength + 0.5 * wanted, -MOST, MOST)
+        strength = _step(strength, found.values, found.weights, owner, squares / np.maximum(used, 1), scale)
     residual = np.where(found.weights > 0, found.values - np.multiply.outer(strength, strength), 0.0)
     total = float(found.weights.sum())
     objective = float((found.weights * np.minimum(residual**2, DEPENDENT**2)).sum()) / total if total else 0.0
     return RankOne(strength, residual, scale, objective)
 
 
-def _by_pair(residual: Floats, found: Correlations, member: Floats, used: Floats) -> Floats:
-    """Shape (functions, functions): mean squared residual of each pair."""
-    squares = member.T @ (residual**2 * (found.weights > 0)) @ member
-    return np.divide(squares, used, out=np.zeros_like(squares), where=used > 0)
+@numba.njit(cache=True, nogil=True)
+def _residuals(strength, values, weights, owner, squares, used):
+    """Sum of squared residuals of each pair of functions, and how many there are."""
+    squares[:], used[:] = 0.0, 0.0
+    for u in range(len(strength)):
+        for v in range(len(strength)):
+            if weights[u, v] > 0:
+                squares[owner[u], owner[v]] += (values[u, v] - strength[u] * strength[v]) ** 2
+                used[owner[u], owner[v]] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _step(strength, values, weights, owner, squares, scale):
+    """Half a step to the weighted least-squares solution for each strength, the others as they are."""
+    out = strength.copy()
+    trust = (1 + squares / scale**2) ** -2.0
+    for u in range(len(strength)):
+        above, below = 0.0, 0.0
+        for v in range(len(strength)):
+            weight = weights[u, v] * trust[owner[u], owner[v]]
+            above += weight * values[u, v] * strength[v]
+            below += weight * strength[v] ** 2
+        wanted = above / below if below > 0 else 0.0
+        out[u] = min(max(0.5 * (strength[u] + wanted), -MOST), MOST)
+    return out
 
 
 @dataclass(frozen=True)

@@ -62,22 +62,22 @@ def checked(
         problems.append(f"n_classes is {n_classes}: there must be 2 to {MAX_BUCKETS}")
     matrix = _matrix(votes, problems)
     n, m = matrix.shape if matrix is not None else (0, len(names) if names is not None else 0)
-    names = tuple(f"f{j}" for j in range(m)) if names is None else tuple(map(str, names))
-    problems += [f"the name {name!r} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
-    ordered = (0,) * m if ordered is None else tuple(map(int, ordered))
-    for what, values in (("names", names), ("ordered", ordered)):
+    called = tuple(f"f{j}" for j in range(m)) if names is None else tuple(map(str, names))
+    problems += [f"the name {name!r} is there twice" for name in sorted(set(called)) if called.count(name) > 1]
+    buckets = (0,) * m if ordered is None else tuple(map(int, ordered))
+    for what, values in (("names", called), ("ordered", buckets)):
         if len(values) != m:
             problems.append(f"{what} has {len(values)} values for {m} functions")
-    problems += _ordered_problems(names, ordered, n_classes)
+    problems += _ordered_problems(called, buckets, n_classes)
     complain(problems)
     assert matrix is not None
-    problems += code_problems(matrix, names, ordered, n_classes)
+    problems += code_problems(matrix, called, buckets, n_classes)
     labels = _labels(gold, n, n_classes, problems)
     weights = _weights(gold_weights, labels, n, problems)
     found = _keys(keys, n, seed, problems)
     masks = {str(name): _mask(name, mask, n, problems) for name, mask in (slices or {}).items()}
     complain(problems)
-    return Checked(matrix.astype(np.int8, copy=False), names, ordered, found, labels, weights, masks)
+    return Checked(matrix.astype(np.int8, copy=False), called, buckets, found, labels, weights, masks)
 
 
 def _matrix(votes: ArrayLike, problems: list[str]) -> NDArray[Any] | None:

@@ -345,7 +345,7 @@ class VoteState:
 
 
 def _count(votes: Votes, layout: Layout) -> tuple[Counts, Counts, Counts, Counts]:
-    return bit_columns.count_columns(votes, layout.offsets, layout.function_of, layout.voting, layout.n_classes)
+    return bit_columns.count(votes, layout.offsets, layout.function_of, layout.voting, layout.n_classes)
 
 
 def _slice(votes: Votes, layout: Layout) -> SliceCounts:
