@@ -10,12 +10,14 @@ of that class is at least what `floor` says: the silence of others does not outw
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 SMOOTH = 0.5  # of the vote share: Jeffreys' prior
+CLOSE = 1e-8  # to the balance is near enough
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -57,11 +59,19 @@ class Posterior:
         return len(self.intercept)
 
     def scores(self, votes: Votes) -> Floats:
-        """Shape (documents, classes); a document's are the same whatever others stand beside it."""
-        out = np.empty((len(votes), self.n_classes))
-        tables = (self.offsets, self.intercept, self.additive, self.mass, self.share, self.side, self.floor)
-        _scores(votes, *tables, out)
+        """Shape (documents, classes), up to a term of the document; the same whatever others stand beside it."""
+        out = np.zeros((len(votes), self.n_classes))
+        if self.n_classes == 2:
+            _logits(votes, *self._of_two(), out[:, 1])
+        else:
+            sides = self.side, self.floor
+            _scores(votes, self.offsets, self.intercept, self.additive, self.mass, self.share, *sides, out)
         return out
+
+    def _of_two(self) -> tuple[Any, ...]:
+        """Tables of the logit of class 1; the sides are bits, 1 for class 0 and 2 for class 1."""
+        odds, logit = self.additive[:, 1] - self.additive[:, 0], float(self.intercept[1] - self.intercept[0])
+        return self.offsets, logit, odds, self.mass, self.share, (self.side + 1).astype(np.uint8), self.floor
 
     def probabilities(self, votes: Votes) -> Floats:
         """Shape (documents, classes); rows sum to 1."""
@@ -74,8 +84,7 @@ class Posterior:
         is the logarithmic mean. What `floor` adds is shared evenly by the votes.
         """
         out = np.zeros(votes.shape)
-        tables = (self.offsets, self.intercept, self.additive, self.mass, self.share, self.side, self.floor)
-        _log_odds(votes, *tables, out)
+        _log_odds(votes, *self._of_two(), out)
         return out
 
     def shifted(self, by: Floats) -> "Posterior":
@@ -104,33 +113,48 @@ def _softmax(scores):
 
 
 @numba.njit(cache=True, nogil=True)
-def _scores(votes, offsets, intercept, additive, mass, share, side, floor, out):  # noqa: C901
-    classes = len(intercept)
-    totals = np.empty(classes)
+def _logits(votes, offsets, intercept, odds, mass, share, sides, floor, out):
     for i in range(len(votes)):
-        for c in range(classes):
-            out[i, c] = intercept[c]
-            totals[c] = SMOOTH
+        logit, drop, keep, seen = intercept, SMOOTH, SMOOTH, 0
+        for j in range(votes.shape[1]):
+            if votes[i, j] >= -1:
+                u = offsets[j] + votes[i, j] + 1
+                logit += odds[u]
+                drop += mass[u, 0]
+                keep += mass[u, 1]
+                seen |= sides[u]
+        if share != 0:
+            logit += share * (np.log(keep) - np.log(drop))
+        out[i] = _bounded(logit, seen, floor)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _bounded(logit, seen, floor):
+    """The logit where all votes are for one class: at least what the bound of the class says."""
+    if seen == 1:
+        return min(logit, -floor[0])
+    return max(logit, floor[1]) if seen == 2 else logit
+
+
+@numba.njit(cache=True, nogil=True)
+def _scores(votes, offsets, intercept, additive, mass, share, side, floor, out):
+    totals = np.empty(len(intercept))
+    for i in range(len(votes)):
+        out[i] = intercept
+        totals[:] = SMOOTH
         only = -1  # the class that all votes are for, -1 for no vote yet, -2 for several
         for j in range(votes.shape[1]):
-            code = votes[i, j]
-            if code < -1:
-                continue
-            u = offsets[j] + code + 1
-            for c in range(classes):
-                out[i, c] += additive[u, c]
-            if share != 0:
-                for c in range(classes):
+            if votes[i, j] >= -1:
+                u = offsets[j] + votes[i, j] + 1
+                for c in range(len(intercept)):
+                    out[i, c] += additive[u, c]
                     totals[c] += mass[u, c]
-            if side[u] >= 0:
-                only = side[u] if only == -1 or only == side[u] else -2
+                if side[u] >= 0:
+                    only = side[u] if only == -1 or only == side[u] else -2
         if share != 0:
-            for c in range(classes):
-                out[i, c] += share * np.log(totals[c])
+            out[i] += share * np.log(totals)
         if only >= 0:
-            lacking = _lacking(out[i], only, floor[only])
-            if lacking > 0:
-                out[i, only] += lacking
+            out[i, only] += max(_lacking(out[i], only, floor[only]), 0.0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -148,36 +172,25 @@ def _lacking(scores, only, floor):
 
 
 @numba.njit(cache=True, nogil=True)
-def _log_odds(votes, offsets, intercept, additive, mass, share, side, floor, out):
-    totals, scores = np.empty(2), np.empty(2)
+def _log_odds(votes, offsets, intercept, odds, mass, share, sides, floor, out):
     for i in range(len(votes)):
-        scores[:] = intercept
-        totals[:] = SMOOTH
-        only, cast = -1, 0
+        logit, drop, keep, seen, cast = intercept, SMOOTH, SMOOTH, 0, 0
         for j in range(votes.shape[1]):
             if votes[i, j] >= -1:
                 u = offsets[j] + votes[i, j] + 1
-                for c in range(2):
-                    totals[c] += mass[u, c]
-                    scores[c] += additive[u, c]
-                if side[u] >= 0:
-                    cast += 1
-                    only = side[u] if only == -1 or only == side[u] else -2
-        a, b = totals[1], totals[0]
-        near = abs(a - b) <= 1e-9 * (a + b)
-        each = 0.0 if share == 0 else share * (2 / (a + b) if near else (np.log(a) - np.log(b)) / (a - b))
-        extra = 0.0
-        if only >= 0:
-            scores[0] += share * np.log(b)
-            scores[1] += share * np.log(a)
-            lacking = max(_lacking(scores, only, floor[only]), 0.0)
-            extra = (lacking if only == 1 else -lacking) / cast
+                logit += odds[u]
+                drop += mass[u, 0]
+                keep += mass[u, 1]
+                seen |= sides[u]
+                cast += sides[u] > 0
+        apart, near = keep - drop, abs(keep - drop) <= 1e-6 * (keep + drop)
+        logit += share * (np.log(keep) - np.log(drop))
+        each = share * (2 / (keep + drop) if near else (np.log(keep) - np.log(drop)) / apart)
+        more = (_bounded(logit, seen, floor) - logit) / max(cast, 1)
         for j in range(votes.shape[1]):
             if votes[i, j] >= -1:
                 u = offsets[j] + votes[i, j] + 1
-                out[i, j] = additive[u, 1] - additive[u, 0] + each * (mass[u, 1] - mass[u, 0])
-                if only >= 0 and side[u] >= 0:
-                    out[i, j] += extra
+                out[i, j] = odds[u] + each * (mass[u, 1] - mass[u, 0]) + (more if sides[u] > 0 else 0.0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -220,14 +233,13 @@ def shift_to(scores: Floats, balance: Floats) -> Floats:
     shift = np.zeros(len(balance))
     value, mean, second = _moments(scores, shift, balance)
     for _ in range(100):
-        step = np.linalg.solve(np.diag(mean + 1e-9) - second + 1.0, mean - balance)
-        while np.abs(step).max() > 1e-9:
-            moved = _moments(scores, shift - step, balance)
-            if moved[0] <= value:
-                break
-            step /= 2
-        else:
+        if np.abs(mean - balance).max() < CLOSE:
             break
+        step = np.linalg.solve(np.diag(mean + 1e-9) - second + 1.0, mean - balance)
+        moved = _moments(scores, shift - step, balance)
+        while moved[0] > value and np.abs(step).max() > CLOSE:
+            step /= 2
+            moved = _moments(scores, shift - step, balance)
         shift = shift - step
         value, mean, second = moved
     return shift - shift.mean()
