@@ -15,11 +15,36 @@ SILENT = 0.05  # share of abstentions up to which functions are said to answer
 ONE_SIDED = 0.05  # share of answers of functions that only ever give one, up to which they are said to vote both ways
 SHIFTS = 20  # rounds of shifting to the balance
 SEPARATE = 0.9  # of their number is what functions that EM may be run on count for
+EXPLAINED = 0.9  # of what functions have in common is what the rank-one fit must explain to take part
 AGAINST = 3.0  # standard errors by which a function must be worse than nothing to lose its weight
 
 RANKS_ONLY = "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
 
+LEFT_OUT = "the rank-one fit takes no part"
+
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What the rank-one fit says of the functions, for two classes; of more, nothing.
+
+    Parameters
+    ----------
+    pairs
+        Functions that depend on one another.
+    weights
+        Shape (functions,): 1 over 1 and the sum of what others repeat of a function.
+    strength
+        Shape (outcomes,): correlation with the class.
+    explained
+        Share of what the other pairs have in common that the class explains.
+    """
+
+    pairs: list[rank_one.Pair]
+    weights: Floats
+    strength: Floats | None = None
+    explained: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,10 +68,8 @@ class Fit:
         Shape (functions,): 1 for a function that repeats no other, less for one that does, 0 for one left out.
     likelihood
         Shape (outcomes, classes): learned P(outcome | class).
-    pairs
-        Dependent functions.
-    strength
-        Shape (outcomes,): correlation with the class, None for more than two classes.
+    dependencies
+        What the rank-one fit says of the functions.
     warnings
         What a reader should know.
     """
@@ -58,8 +81,7 @@ class Fit:
     says: Floats
     weights: Floats
     likelihood: Floats
-    pairs: list[rank_one.Pair] = field(default_factory=list)
-    strength: Floats | None = None
+    dependencies: Dependencies
     warnings: list[str] = field(default_factory=list)
 
 
@@ -67,27 +89,29 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     """The model that the votes call for.
 
     1. Functions that never vote, and those whose votes are right more seldom than the balance, get no weight.
-    2. Functions that answer whenever they are asked, both ways, and repeat one another in no pair: EM to its end.
+    2. Functions that are like workers (`like_workers`): EM to its end.
     3. Fewer than three that are no copies of one another, or no balance: the vote share.
-    4. Else the mean of the scores of the vote share, of one step of EM and, for two classes, of the rank-one fit;
-       shifted so that the mean posterior is the balance.
+    4. Else the mean of the scores of the vote share, of one step of EM and, where one factor explains what functions
+       have in common, of the rank-one fit; shifted so that the mean posterior is the balance.
     """
     k, names = state.layout.n_classes, state.layout.names
     balance, balance_from = _balance(state, stated)
     known = balance if balance is not None else np.full(k, 1 / k)
-    says = rank_one.directions(state) if k == 2 else np.zeros(int(state.layout.offsets[-1]))
+    says = rank_one.directions(state)
+    found = dependencies(state, says)
+    wrong = against(state, says, found.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
-    pairs, strength, weights = _dependencies(state, says)
-    against = _against(state, says, strength, known)
-    warnings += [f"{names[j]} is right more seldom than chance: it gets no weight" for j in np.flatnonzero(against)]
-    weights = np.where((state.cast > 0) & ~against, weights, 0.0)
+    workers = like_workers(state, found.weights)
+    does = "EM takes it as it is" if workers else "it gets no weight"
+    warnings += [f"{names[j]} is right more seldom than chance: {does}" for j in np.flatnonzero(wrong)]
+    weights = np.where((state.cast > 0) & ~wrong, found.weights, 0.0)
     share = outcome_tables.only_share(state, says, weights, known)
-    base = Fit(share, "vote share", known, balance_from, says, weights, np.empty(0), pairs, strength, warnings)
-    if answers_both_ways(state) and _separate(state, base) and (state.cast > 0).sum() >= INDEPENDENT:
+    base = Fit(share, "vote share", known, balance_from, says, weights, np.empty(0), found, warnings)
+    if workers:
         return _by_em(state, base, balance)
+    groups = independent(weights, found.pairs)
     if balance is None:
         warnings.append(RANKS_ONLY)
-    groups = independent(weights, pairs)
     if groups < INDEPENDENT:
         warnings.append(f"{groups} functions that vote and are no copies of one another: the model is the vote share")
     if balance is None or groups < INDEPENDENT:
@@ -106,18 +130,19 @@ def _balance(state: VoteState, stated: Floats | None) -> tuple[Floats | None, st
     return (counts + 1) / (counts + 1).sum(), "gold"
 
 
-def _dependencies(state: VoteState, says: Floats) -> tuple[list[rank_one.Pair], Floats | None, Floats]:
-    """Dependent pairs, strengths and each function's weight; for two classes, else none."""
-    weights = np.ones(len(state.layout.names))
+def dependencies(state: VoteState, says: Floats) -> Dependencies:
+    """Dependent pairs, what they leave of each function, and strengths."""
+    functions = len(state.layout.names)
     if state.layout.n_classes != 2:
-        return [], None, weights
+        return Dependencies([], np.ones(functions))
     found = rank_one.correlations(state)
     model = rank_one.fit(state, found)
     pairs = rank_one.dependent(state.layout, says, found, model)
-    repeats = np.zeros(len(weights))
+    repeated = np.zeros(functions)
     for pair in pairs:
-        repeats[[pair.first, pair.second]] += pair.redundancy
-    return pairs, model.strength, weights / (1 + repeats)
+        repeated[[pair.first, pair.second]] += pair.redundancy**2
+    explained = rank_one.explained(state.layout, found, model, pairs, state.n)
+    return Dependencies(pairs, 1 / (1 + repeated), model.strength, explained)
 
 
 def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
@@ -135,10 +160,15 @@ def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
     return len({root(int(j)) for j in np.flatnonzero(weights > 0)})
 
 
-def answers_both_ways(state: VoteState) -> bool:
-    """Whether the functions are like workers: they answer when asked, and each of them gives different answers."""
-    layout = state.layout
-    if not layout.voting.all() or not state.asked.sum():
+def like_workers(state: VoteState, weights: Floats) -> bool:
+    """Whether the functions are like workers, so that EM may run to its end.
+
+    They answer when asked (at most `SILENT` of the answers are abstentions), they give different answers (at most
+    `ONE_SIDED` of the answers are of functions that only know one), and they do not repeat one another (they count for
+    at least `SEPARATE` of their number, by the weights that the dependencies leave them).
+    """
+    layout, voting = state.layout, state.cast > 0
+    if not layout.voting.all() or voting.sum() < INDEPENDENT or weights[voting].mean() < SEPARATE:
         return False
     starts = layout.offsets[:-1]
     silent = state.counts[starts].sum()
@@ -147,44 +177,47 @@ def answers_both_ways(state: VoteState) -> bool:
     return bool(silent <= SILENT * state.asked.sum() and one_sided <= ONE_SIDED * state.cast.sum())
 
 
-def _against(state: VoteState, says: Floats, strength: Floats | None, balance: Floats) -> NDArray[np.bool_]:
-    """Functions whose votes are right more seldom than the balance, beyond chance."""
-    layout = state.layout
-    if strength is None:
-        return _against_others(state, balance)
-    counts, asked = state.counts.astype(np.float64), np.maximum(state.asked, 1).astype(np.float64)
-    rate = counts / asked[layout.function_of]
-    starts = layout.offsets[:-1]
+def against(state: VoteState, says: Floats, strength: Floats | None) -> NDArray[np.bool_]:
+    """Functions whose votes are right more seldom than the balance: by the others' votes and by the rank-one fit."""
+    by_others = _against_others(state)
+    return by_others if strength is None else by_others & _against_class(state, says, strength)
+
+
+def _against_class(state: VoteState, says: Floats, strength: Floats) -> NDArray[np.bool_]:
+    """Whether the correlation of a function's vote with the class is below none, beyond chance."""
+    layout, starts = state.layout, state.layout.offsets[:-1]
+    asked = np.maximum(state.asked, 1).astype(np.float64)
+    rate = state.counts / asked[layout.function_of]
     mean = np.add.reduceat(says * rate, starts)
     spread = np.sqrt(np.maximum(np.add.reduceat(says**2 * rate, starts) - mean**2, 1e-12))
     signed = np.add.reduceat(says * strength * np.sqrt(rate * (1 - rate)), starts) / spread
     others = float((strength**2).sum()) - np.add.reduceat(strength**2, starts)
-    error = 1 / np.sqrt(asked * np.clip(others, 1e-6, 1.0))
-    return signed < -AGAINST * error
+    return signed < -AGAINST / np.sqrt(asked * np.clip(others, 1e-6, 1.0))
 
 
-def _against_others(state: VoteState, balance: Floats) -> NDArray[np.bool_]:
-    """For more than two classes: whether others vote for a function's class more seldom where it votes for it."""
+def _against_others(state: VoteState) -> NDArray[np.bool_]:
+    """Whether others vote for a class more seldom where a function votes for it than they do on the whole.
+
+    An ordered function's bucket counts as a vote by its half.
+    """
     layout, moments = state.layout, state.moments.astype(np.float64)
-    out = np.zeros(len(layout.names), bool)
-    for j, (start, end) in enumerate(zip(layout.offsets[:-1] + 1, layout.offsets[1:], strict=True)):
-        agree = expected = variance = 0.0
-        for c in range(end - start):
-            others = (layout.function_of != j) & (layout.code_of >= 0)
-            votes = moments[start + c, others]
-            total, right = float(votes.sum()), float(votes[layout.code_of[others] == c].sum())
-            agree, expected = agree + right, expected + total * balance[c]
-            variance += total * balance[c] * (1 - balance[c])
-        out[j] = agree < expected - AGAINST * np.sqrt(max(variance, 1e-12))
+    classes = np.arange(layout.n_classes)
+    for_class = np.equal.outer(classes, side(state)).astype(np.float64)  # (classes, outcomes)
+    counts, out = state.counts, np.zeros(len(layout.names), bool)
+    for j in range(len(layout.names)):
+        own = layout.function_of == j
+        votes = (for_class * own) @ moments @ (for_class * ~own).T  # what j votes for, what others do
+        base = for_class @ (counts * ~own)
+        total = votes.sum(axis=1)
+        expected = total * base / max(base.sum(), 1.0)
+        variance = float((expected * (1 - base / max(base.sum(), 1.0))).sum())
+        out[j] = float(np.trace(votes) - expected.sum()) < -AGAINST * np.sqrt(max(variance, 1e-12))
     return out
 
 
-def _separate(state: VoteState, base: Fit) -> bool:
-    """Whether the functions that vote count for at least `SEPARATE` of their number."""
-    repeats = np.zeros(len(base.weights))
-    for pair in base.pairs:
-        repeats[[pair.first, pair.second]] += pair.redundancy
-    return bool((1 / (1 + repeats))[state.cast > 0].mean() >= SEPARATE)
+def side(state: VoteState) -> NDArray[np.int64]:
+    """Shape (outcomes,): the class that an outcome is a vote for, -1 for none."""
+    return outcome_tables.sides(state.layout, rank_one.directions(state))
 
 
 def _by_em(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
@@ -213,9 +246,14 @@ def _by_share(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
 def _by_mean(state: VoteState, base: Fit) -> Fit:
     tables = [outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)]
     method = "mean of vote share and one-step EM"
-    if base.strength is not None:
-        tables.append(outcome_tables.from_strength(state, base.strength, base.says, base.balance))
+    strength, explained = base.dependencies.strength, base.dependencies.explained
+    if strength is not None and explained >= EXPLAINED:
+        tables.append(outcome_tables.from_strength(state, strength, base.says, base.balance))
         method = "mean of vote share, one-step EM and rank-one"
+    elif strength is not None:
+        base.warnings.append(
+            f"one factor explains {max(explained, 0):.0%} of what functions have in common: {LEFT_OUT}"
+        )
     parts = len(tables) + 1
     weights = base.weights[state.layout.function_of][:, None]
     posterior = replace(base.posterior, additive=weights * sum(tables) / parts, share=1 / parts)

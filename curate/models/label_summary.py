@@ -36,6 +36,7 @@ def summarize(
         "ranks_only": fit.balance_from == "none",
         "functions": rows,
         "pairs": _pairs(state, fit),
+        "explained": fit.dependencies.explained if state.layout.n_classes == 2 else None,
         "effective_functions": float(fit.weights.sum()),
         "unanimous": state.unanimous.tolist(),
         "silent": _silent(state),
@@ -125,7 +126,7 @@ def _mean_log_odds(state: VoteState, posterior: Posterior) -> Floats:
 def _pairs(state: VoteState, fit: label_fit.Fit) -> list[dict[str, Any]]:
     names, layout = state.layout.names, state.layout
     out = []
-    for pair in sorted(fit.pairs, key=lambda p: (-abs(p.residual), p.first, p.second)):
+    for pair in sorted(fit.dependencies.pairs, key=lambda p: (-abs(p.residual), p.first, p.second)):
         both, agree = _together(state, pair.first, pair.second)
         out.append(
             {

@@ -68,7 +68,7 @@ class Posterior:
             _scores(votes, self.offsets, self.intercept, self.additive, self.mass, self.share, *sides, out)
         return out
 
-    def _of_two(self) -> tuple[Any, ...]:
+    def _of_two(self) -> Any:
         """Tables of the logit of class 1; the sides are bits, 1 for class 0 and 2 for class 1."""
         odds, logit = self.additive[:, 1] - self.additive[:, 0], float(self.intercept[1] - self.intercept[0])
         return self.offsets, logit, odds, self.mass, self.share, (self.side + 1).astype(np.uint8), self.floor

@@ -95,10 +95,13 @@ def correlations(state: VoteState) -> Correlations:
 def directions(state: VoteState) -> Floats:
     """Shape (outcomes,): what each outcome says by itself, from -1 (class 0) to 1 (class 1), 0 for abstaining.
 
-    That of a bucket is its place in the distribution of the buckets: twice the middle of its quantiles, less one.
+    That of a bucket is its place in the distribution of the buckets: twice the middle of its quantiles, less one. With
+    more than two classes nothing has a direction.
     """
     layout, counts = state.layout, state.counts
     out = np.zeros(len(counts))
+    if layout.n_classes != 2:
+        return out
     for j, (start, end) in enumerate(zip(layout.offsets[:-1] + 1, layout.offsets[1:], strict=True)):
         if layout.voting[j]:
             out[start:end] = [-1.0, 1.0]
@@ -186,8 +189,8 @@ class Pair:
     residual
         The residual correlation that is largest in size, of two outcomes that `first_code` and `second_code` name.
     redundancy
-        The largest residual correlation of two outcomes that say the same, which is what the functions repeat of each
-        other; 0 where they do not.
+        The largest residual correlation of two outcomes that say the same; its square is the share of what one of the
+        functions says that the other repeats. 0 where they repeat nothing.
     """
 
     first: int
@@ -224,3 +227,19 @@ def _spread(found: Correlations, n: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (found.found - found.expected) / found.values
     return np.where((found.values != 0) & (found.weights > 0), ratio, 0.0)
+
+
+def explained(layout: Layout, found: Correlations, model: RankOne, pairs: list[Pair], n: int) -> float:
+    """Share of the squared correlations of pairs that are not named dependent which the fit explains.
+
+    What sampling alone makes of a correlation, 1 / n on average, is taken off both parts. Near 1 where a single factor,
+    the class, is behind the votes; small where there are kinds of documents that functions tell apart besides.
+    """
+    free = np.ones((len(layout.names),) * 2, bool)
+    for pair in pairs:
+        free[[pair.first, pair.second], [pair.second, pair.first]] = False
+    weights = found.weights * free[np.ix_(layout.function_of, layout.function_of)]
+    noise = float(weights.sum()) / max(n, 1)
+    whole = float((weights * found.values**2).sum()) - noise
+    rest = float((weights * model.residual**2).sum()) - noise
+    return 1.0 - max(rest, 0.0) / whole if whole > 0 else 0.0
