@@ -97,8 +97,8 @@ def report(columns: Mapping[str, NDArray[np.float64]], kinds: NDArray[Any]) -> N
             signals[name] = max((found, values), (1 - found, -values), key=lambda pair: pair[0])
     best = sorted(signals, key=lambda name: -signals[name][0])
     rows = [[name, f"{signals[name][0]:.4f}", *by_kind(signals[name][1], kinds)] for name in best[:SHOWN]]
-    for name in ("weak_majority", "weak_quality", "student_score"):
-        rows.append([f"**{name}**", f"{auc(columns[name], good):.4f}", *by_kind(columns[name], kinds)])
+    together = {name: columns[name] for name in ("weak_majority", "weak_quality", "student_score")}
+    rows += [[f"**{name}**", f"{auc(own, good):.4f}", *by_kind(own, kinds)] for name, own in together.items()]
     table(["column", "AUC", *DAMAGE], rows)
     print(
         f"\n{len(good):,} documents, {int(good.sum()):,} of them whole; {len(signals)} signals, the best {SHOWN} shown"
