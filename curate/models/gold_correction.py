@@ -19,6 +19,7 @@ from curate.models.vote_state import Layout
 ENOUGH = 30  # documents with gold, below which they inform the balance alone
 FOLDS = 5
 RIDGE = 6.0  # on each class's coefficients; on the difference of two classes that is a ridge of 3
+MARGIN = 1.0  # standard errors by which a correction must be better than a simpler one
 ROUNDS = 2000
 STILL = 1e-9
 KINDS = ("none", "scale", "full")
@@ -70,8 +71,11 @@ def correct(layout: Layout, posterior: Posterior, gold: GoldRows) -> Correction:
     weights = gold.weights / gold.weights.mean()
     folds = _folds(gold.labels)
     outcomes = _one_hot(layout, gold.votes)
-    losses = {kind: _loss_over_folds(kind, scores, outcomes, gold.labels, weights, folds) for kind in KINDS}
-    kind = min(KINDS, key=lambda name: losses[name])
+    found = {kind: _losses_over_folds(kind, scores, outcomes, gold.labels, weights, folds) for kind in KINDS}
+    losses = {kind: float((weights * loss).mean()) for kind, loss in found.items()}
+    kind = "none"
+    for other in KINDS[1:]:
+        kind = other if _better(weights * (found[kind] - found[other])) else kind
     fitted = _fit(kind, scores, outcomes, gold.labels, weights)
     if fitted[0] <= 0:
         kind, fitted = "none", _fit("none", scores, outcomes, gold.labels, weights)
@@ -94,16 +98,22 @@ def _one_hot(layout: Layout, votes: NDArray[np.int8]) -> Floats:
     return out
 
 
-def _loss_over_folds(
+def _better(gains: Floats) -> bool:
+    """Whether the mean gain is above `MARGIN` of its standard errors."""
+    return bool(gains.mean() > MARGIN * gains.std() / np.sqrt(len(gains)))
+
+
+def _losses_over_folds(
     kind: str, scores: Floats, outcomes: Floats, labels: NDArray[np.int8], weights: Floats, folds: NDArray[np.int64]
-) -> float:
-    total = 0.0
+) -> Floats:
+    """Shape (rows,): log loss of each row by a correction that was fitted without its fold."""
+    losses = np.empty(len(labels))
     for fold in range(FOLDS):
         out, rest = folds == fold, folds != fold
         scale, intercept, additive = _fit(kind, scores[rest], outcomes[rest], labels[rest], weights[rest])
         q = softmax(scale * scores[out] + intercept + outcomes[out] @ additive)
-        total -= float((weights[out] * np.log(np.maximum(q[np.arange(len(q)), labels[out]], 1e-12))).sum())
-    return total / float(weights.sum())
+        losses[out] = -np.log(np.maximum(q[np.arange(len(q)), labels[out]], 1e-12))
+    return losses
 
 
 def _fit(
