@@ -1,13 +1,14 @@
 """From counts of votes to a posterior: which of the methods the votes call for, and what each of them gives."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.models import outcome_tables, rank_one
 from curate.models.posterior import Posterior, shift_to
-from curate.models.vote_state import VoteState
+from curate.models.vote_state import Layout, VoteState
 
 COPIES = 0.5  # redundancy from which on two functions count as one
 INDEPENDENT = 3  # functions that a model beyond the vote share needs: with two, nothing tells which is right
@@ -277,3 +278,25 @@ def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterio
 def _likelihood(state: VoteState, posterior: Posterior) -> Floats:
     """P(outcome | class) as the posterior of the sample has it."""
     return outcome_tables.likelihood(state, posterior.probabilities(state.sample.votes))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All that a model needs for a document.
+
+    Parameters
+    ----------
+    layout
+        Which outcomes there are.
+    posterior
+        What votes say, corrected by gold.
+    majority
+        The unweighted vote share.
+    curve
+        Isotonic calibration of the probability of class 1, None without one.
+    """
+
+    layout: Layout
+    posterior: Posterior
+    majority: Posterior
+    curve: dict[str, Any] | None

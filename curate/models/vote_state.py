@@ -124,7 +124,7 @@ class VoteState:
     overlapped, conflicted
         Shape (functions,): documents on which a function and another one voted, and on which votes differ.
     unanimous
-        Shape (classes,): documents whose votes are all for one class.
+        Shape (classes + 1,): documents whose votes are all for one class, and at the end those without a vote.
     sample
         The rows with the lowest keys, at most `capacity`.
     gold

@@ -61,11 +61,12 @@ def test_the_sums_are_those_of_counting_by_hand(table: tuple[Layout, np.ndarray,
             conflicted[j] += j in cast and any(other != code for other in cast.values())
         if len(set(cast.values())) == 1:
             unanimous[next(iter(cast.values()))] += 1
+        unanimous[layout.n_classes] += not cast
     size = int(layout.offsets[-1])
     assert state.moments.tolist() == [[meet[u, v] for v in range(size)] for u in range(size)]
     assert state.overlapped.tolist() == [overlapped[j] for j in range(3)]
     assert state.conflicted.tolist() == [conflicted[j] for j in range(3)]
-    assert state.unanimous.tolist() == [unanimous[c] for c in range(layout.n_classes)]
+    assert state.unanimous.tolist() == [unanimous[c] for c in range(layout.n_classes + 1)]
     assert state.asked.tolist() == (votes >= -1).sum(axis=0).tolist()
     assert state.cast.tolist() == (votes >= 0).sum(axis=0).tolist()
     assert state.n == len(votes)
