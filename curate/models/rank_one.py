@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from curate.models.vote_state import Layout, VoteState
 
 STEPS = 60
+TRUSTED = 0.02  # residual correlation that costs no weight; a scale near 0 would leave a start as it is
 MOST = 0.98  # no outcome's correlation with the class is believed to be larger
 DEPENDENT = 0.15  # residual correlation from which on two functions are called dependent
 SURE = 4.0  # standard errors that it must be away from none
@@ -137,7 +138,7 @@ def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:
 
 def _descend(start: Floats, found: Correlations, owner: NDArray[np.int64], n: int) -> RankOne:
     """Iterated least squares: pairs of functions with large residuals lose weight as (1 + r^2 / s^2)^-2."""
-    strength, floor = start, 2.0 / np.sqrt(max(n, 1))
+    strength, floor = start, max(TRUSTED, 2.0 / np.sqrt(max(n, 1)))
     squares, used = np.zeros_like(found.documents), np.zeros_like(found.documents)
     scale = floor
     for _ in range(STEPS):

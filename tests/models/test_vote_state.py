@@ -100,7 +100,9 @@ def test_sample_gold_and_slices_are_those_of_their_definitions(
 @settings(deadline=None)
 @given(tables(), st.data())
 def test_shards_add_up_to_the_same_bytes(
-    tmp_path_factory: pytest.TempPathFactory, table: tuple[Layout, np.ndarray, np.ndarray, np.ndarray], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory,
+    table: tuple[Layout, np.ndarray, np.ndarray, np.ndarray],
+    data: st.DataObject,
 ) -> None:
     layout, votes, keys, gold = table
     folder = tmp_path_factory.mktemp("states")
