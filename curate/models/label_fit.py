@@ -201,17 +201,19 @@ def _against_others(state: VoteState) -> NDArray[np.bool_]:
 
     An ordered function's bucket counts as a vote by its half.
     """
-    layout, moments = state.layout, state.moments.astype(np.float64)
-    classes = np.arange(layout.n_classes)
-    for_class = np.equal.outer(classes, side(state)).astype(np.float64)  # (classes, outcomes)
-    counts, out = state.counts, np.zeros(len(layout.names), bool)
-    for j in range(len(layout.names)):
-        own = layout.function_of == j
-        votes = (for_class * own) @ moments @ (for_class * ~own).T  # what j votes for, what others do
-        base = for_class @ (counts * ~own)
-        total = votes.sum(axis=1)
-        expected = total * base / max(base.sum(), 1.0)
-        variance = float((expected * (1 - base / max(base.sum(), 1.0))).sum())
+    layout, moments, counts = state.layout, state.moments.astype(np.float64), state.counts.astype(np.float64)
+    for_class = np.equal.outer(side(state), np.arange(layout.n_classes)).astype(np.float64)  # (outcomes, classes)
+    with_votes, all_votes = moments @ for_class, counts @ for_class
+    out = np.zeros(len(layout.names), bool)
+    for j, (start, end) in enumerate(zip(layout.offsets[:-1], layout.offsets[1:], strict=True)):
+        own = for_class[start:end]
+        votes = own.T @ (
+            with_votes[start:end] - moments[start:end, start:end] @ own
+        )  # what j votes for, what others do
+        base = all_votes - counts[start:end] @ own
+        share = base / max(float(base.sum()), 1.0)
+        expected = votes.sum(axis=1) * share
+        variance = float((expected * (1 - share)).sum())
         out[j] = float(np.trace(votes) - expected.sum()) < -AGAINST * np.sqrt(max(variance, 1e-12))
     return out
 

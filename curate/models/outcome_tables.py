@@ -12,7 +12,7 @@ from curate.models.vote_state import Layout, VoteState
 PRIOR = 10.0  # documents that an outcome's precision is drawn to the balance by
 EDGE = 0.005  # no outcome's precision is believed to be nearer to 0 or 1
 ANCHOR = 0.1  # of the second step's counts are those of the first
-SMALL = 0.01  # pseudo-count per cell of EM that runs to its end
+SMALL = 0.5  # documents per cell that EM which runs to its end begins with: Jeffreys' prior
 ROUNDS = 200  # of EM at most
 STILL = 1e-7  # change of a mean log-likelihood at which EM stops
 

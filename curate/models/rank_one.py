@@ -41,15 +41,17 @@ class Correlations:
         an outcome has no spread.
     documents
         Shape (functions, functions): for how many both were asked.
-    expected, found
-        Shape (outcomes, outcomes): how often the two would meet if nothing bound them, and how often they do.
+    pairwise
+        Shape (outcomes, outcomes): the same for the functions of two outcomes.
+    unit
+        Shape (outcomes, outcomes): documents by which two outcomes meet more often, per unit of correlation.
     """
 
     values: Floats
     weights: Floats
     documents: Floats
-    expected: Floats
-    found: Floats
+    pairwise: Floats
+    unit: Floats
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,10 @@ def correlations(state: VoteState) -> Correlations:
     spread = np.sqrt(mean * (1 - mean))
     both = spread * spread.T
     usable = (owner[:, None] != owner[None, :]) & (n >= FEW) & (both > 0)
-    expected = n * mean * mean.T
-    values = np.where(usable, (moments - expected) / n / np.where(both > 0, both, 1.0), 0.0)
+    values = np.where(usable, (moments / n - mean * mean.T) / np.where(both > 0, both, 1.0), 0.0)
     most = documents[~np.eye(len(documents), dtype=bool)].max(initial=1.0)
     weights = np.where(usable, n / most, 0.0)
-    return Correlations(values, weights, documents, expected, moments)
+    return Correlations(values, weights, documents, n, n * both)
 
 
 def directions(state: VoteState) -> Floats:
@@ -203,31 +204,23 @@ class Pair:
 
 
 def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne) -> list[Pair]:
-    """Pairs of functions with a residual correlation of at least `DEPENDENT` that is no accident."""
-    n = np.maximum(found.documents[np.ix_(layout.function_of, layout.function_of)], 1.0)
-    explained = found.expected + (found.values - model.residual) * _spread(found, n)
-    error = np.sqrt(np.maximum(np.maximum(found.expected, explained), 1.0))
-    sure = (np.abs(found.found - explained) >= SURE * error) | (np.abs(model.residual) >= SURE / np.sqrt(n))
-    sure &= (found.weights > 0) & (np.abs(found.found - explained) >= SURE)
-    large = np.where(sure, model.residual, 0.0)
-    same = np.multiply.outer(says, says) > 0
-    pairs = []
-    ends = list(zip(layout.offsets[:-1], layout.offsets[1:], strict=True))
-    for i, (a, b) in enumerate(ends):
-        for j, (c, d) in enumerate(ends[i + 1 :], i + 1):
-            block = large[a:b, c:d]
-            u, v = np.unravel_index(int(np.abs(block).argmax()), block.shape)
-            if abs(block[u, v]) >= DEPENDENT:
-                repeats = np.where(same[a:b, c:d], block, 0.0).max()
-                pairs.append(Pair(i, j, int(u) - 1, int(v) - 1, float(block[u, v]), max(float(repeats), 0.0)))
+    """Pairs of functions with a residual correlation of at least `DEPENDENT` that is no accident.
+
+    No accident: the two outcomes meet on more documents than the fit has it, or on fewer, by `SURE` standard errors;
+    the error is that of two outcomes with nothing in common, and at least one document.
+    """
+    error = np.maximum(found.unit / np.sqrt(np.maximum(found.pairwise, 1.0)), 1.0)
+    sure = np.abs(model.residual) * found.unit >= SURE * error
+    large = np.where(sure & (np.abs(model.residual) >= DEPENDENT), model.residual, 0.0)
+    repeated = np.where(np.multiply.outer(says, says) > 0, large, 0.0)
+    starts, pairs = layout.offsets[:-1], []
+    per_pair = np.maximum.reduceat(np.maximum.reduceat(np.abs(large), starts, axis=0), starts, axis=1)
+    for i, j in np.argwhere(np.triu(per_pair, 1) > 0).tolist():
+        block = np.s_[layout.offsets[i] : layout.offsets[i + 1], layout.offsets[j] : layout.offsets[j + 1]]
+        u, v = np.unravel_index(int(np.abs(large[block]).argmax()), large[block].shape)
+        redundancy = max(float(repeated[block].max()), 0.0)
+        pairs.append(Pair(i, j, int(u) - 1, int(v) - 1, float(large[block][u, v]), redundancy))
     return pairs
-
-
-def _spread(found: Correlations, n: Floats) -> Floats:
-    """By what a correlation must be multiplied to be a number of documents."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (found.found - found.expected) / found.values
-    return np.where((found.values != 0) & (found.weights > 0), ratio, 0.0)
 
 
 def explained(layout: Layout, found: Correlations, model: RankOne, pairs: list[Pair], n: int) -> float:
