@@ -12,6 +12,8 @@ from curate.models.vote_state import Layout, VoteState
 
 COPIES = 0.5  # redundancy from which on two functions count as one
 INDEPENDENT = 3  # functions that a model beyond the vote share needs: with two, nothing tells which is right
+DEALT = 0.5  # of the spread of the votes per document that independence gives, below which documents are dealt out
+QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 SILENT = 0.05  # share of abstentions up to which functions are said to answer
 ONE_SIDED = 0.05  # share of answers of functions that only ever give one, up to which they are said to vote both ways
 SHIFTS = 20  # rounds of shifting to the balance
@@ -19,6 +21,7 @@ SEPARATE = 0.9  # of their number is what functions that EM may be run on count 
 EXPLAINED = 0.9  # of what functions have in common is what the rank-one fit must explain to take part
 AGAINST = 3.0  # standard errors by which a function must be worse than nothing to lose its weight
 
+DEALT_OUT = "documents have so equal numbers of votes that abstaining is taken for not asked: give -2 where that is so"
 RANKS_ONLY = "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
 
 LEFT_OUT = "the rank-one fit takes no part"
@@ -96,12 +99,15 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
        have in common, of the rank-one fit; shifted so that the mean posterior is the balance.
     """
     k, names = state.layout.n_classes, state.layout.names
+    dealt = dealt_out(state)
+    state = state.unasked() if dealt else state
     balance, balance_from = _balance(state, stated)
     known = balance if balance is not None else np.full(k, 1 / k)
     says = rank_one.directions(state)
     found = dependencies(state, says)
     wrong = against(state, says, found.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
+    warnings += [DEALT_OUT] if dealt else []
     workers = like_workers(state, found.weights)
     does = "EM takes it as it is" if workers else "it gets no weight"
     warnings += [f"{names[j]} is right more seldom than chance: {does}" for j in np.flatnonzero(wrong)]
@@ -161,6 +167,28 @@ def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
     return len({root(int(j)) for j in np.flatnonzero(weights > 0)})
 
 
+def _one_sided(state: VoteState) -> float:
+    """Share of the votes that are of functions which only ever give one."""
+    layout, starts = state.layout, state.layout.offsets[:-1]
+    most = np.maximum.reduceat(np.where(layout.code_of >= 0, state.counts, 0), starts)
+    return float(state.cast[most == state.cast].sum() / max(state.cast.sum(), 1))
+
+
+def dealt_out(state: VoteState) -> bool:
+    """Whether somebody gave each document to as many functions as the next one, so that abstaining tells nothing.
+
+    Where functions abstain by what they see, the number of votes differs from document to document: with coverages c and
+    independent functions its variance is the sum of c (1 - c). Here the middle half of the documents is at most `DEALT`
+    as wide as that, and functions vote both ways.
+    """
+    if not state.layout.voting.all() or not state.n or _one_sided(state) > ONE_SIDED:
+        return False
+    cover = state.cast / np.maximum(state.asked, 1)
+    spread = float(np.sqrt((cover * (1 - cover)).sum()))
+    low, high = np.quantile((state.sample.votes >= 0).sum(axis=1), [0.25, 0.75])
+    return spread >= 1 and high - low <= DEALT * QUARTILES * spread
+
+
 def like_workers(state: VoteState, weights: Floats) -> bool:
     """Whether the functions are like workers, so that EM may run to its end.
 
@@ -171,11 +199,8 @@ def like_workers(state: VoteState, weights: Floats) -> bool:
     layout, voting = state.layout, state.cast > 0
     if not layout.voting.all() or voting.sum() < INDEPENDENT or weights[voting].mean() < SEPARATE:
         return False
-    starts = layout.offsets[:-1]
-    silent = state.counts[starts].sum()
-    most = np.maximum.reduceat(np.where(layout.code_of >= 0, state.counts, 0), starts)
-    one_sided = state.cast[most == state.cast].sum()
-    return bool(silent <= SILENT * state.asked.sum() and one_sided <= ONE_SIDED * state.cast.sum())
+    silent = state.counts[layout.offsets[:-1]].sum() / max(state.asked.sum(), 1)
+    return bool(silent <= SILENT and _one_sided(state) <= ONE_SIDED)
 
 
 def against(state: VoteState, says: Floats, strength: Floats | None) -> NDArray[np.bool_]:
