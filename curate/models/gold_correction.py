@@ -23,8 +23,8 @@ MANY = 1000  # documents with gold from which on an isotonic curve may follow, f
 FOLDS = 5
 MARGIN = 1.0  # standard errors of the mean gain by which a correction must be better than a simpler one
 RIDGE = 6.0  # on each class's coefficients; on the difference of two classes that is a ridge of 3
-ROUNDS = 2000
-STILL = 1e-7
+ROUNDS = 500
+STILL = 1e-6
 KINDS = ("none", "scale", "full")
 
 Floats = NDArray[np.float64]

@@ -177,9 +177,9 @@ def _one_sided(state: VoteState) -> float:
 def dealt_out(state: VoteState) -> bool:
     """Whether somebody gave each document to as many functions as the next one, so that abstaining tells nothing.
 
-    Where functions abstain by what they see, the number of votes differs from document to document: with coverages c and
-    independent functions its variance is the sum of c (1 - c). Here the middle half of the documents is at most `DEALT`
-    as wide as that, and functions vote both ways.
+    Where functions abstain by what they see, the number of votes differs from document to document: with coverages c
+    and independent functions its variance is the sum of c (1 - c). Here the middle half of the documents is at most
+    `DEALT` as wide as that, and functions vote both ways.
     """
     if not state.layout.voting.all() or not state.n or _one_sided(state) > ONE_SIDED:
         return False
@@ -273,10 +273,12 @@ def _by_share(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
 
 def _by_mean(state: VoteState, base: Fit) -> Fit:
     tables = [outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)]
+    likelihood = np.exp(tables[0])
     method = "mean of vote share and one-step EM"
     strength, explained = base.dependencies.strength, base.dependencies.explained
     if strength is not None and explained >= EXPLAINED:
         tables.append(outcome_tables.from_strength(state, strength, base.says, base.balance))
+        likelihood = outcome_tables.rates(state) * np.exp(tables[1])
         method = "mean of vote share, one-step EM and rank-one"
     elif strength is not None:
         base.warnings.append(
@@ -286,7 +288,8 @@ def _by_mean(state: VoteState, base: Fit) -> Fit:
     weights = base.weights[state.layout.function_of][:, None]
     posterior = replace(base.posterior, additive=weights * sum(tables) / parts, share=1 / parts)
     posterior = shifted(state, posterior, base.balance)
-    return replace(base, posterior=posterior, method=method, likelihood=_likelihood(state, posterior))
+    totals = np.add.reduceat(likelihood, state.layout.offsets[:-1], axis=0)[state.layout.function_of]
+    return replace(base, posterior=posterior, method=method, likelihood=likelihood / totals)
 
 
 def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterior:

@@ -98,7 +98,7 @@ def one_step(state: VoteState, start: Posterior, weights: Floats, balance: Float
     prior = np.log(balance)
     first = start.scores(votes)
     first += shift_to(first, balance)
-    anchor = _likelihood(state, softmax(first), 1.0, _rates(state))
+    anchor = _likelihood(state, softmax(first), 1.0, rates(state))
     table = _checked_direction(state, np.log(anchor), says)
     scores = _additive(layout, table, weights, prior, votes)
     scores += shift_to(scores, balance)
@@ -110,7 +110,7 @@ def _checked_direction(state: VoteState, table: Floats, says: Floats) -> Floats:
     return directed(state, table, says) if state.layout.n_classes == 2 else table
 
 
-def _rates(state: VoteState) -> Floats:
+def rates(state: VoteState) -> Floats:
     """Shape (outcomes, 1): share of the documents asked that have each outcome, none of them 0."""
     owner, sizes = state.layout.function_of, state.layout.sizes
     return ((state.counts + 1.0) / (state.asked + sizes)[owner])[:, None]
@@ -194,4 +194,4 @@ def until_still(state: VoteState, start: Posterior, balance: Floats | None) -> C
 
 def likelihood(state: VoteState, posterior: Floats) -> Floats:
     """Shape (outcomes, classes): P(outcome | class) over the sample with a posterior, drawn to the rate a little."""
-    return _likelihood(state, posterior, 1.0, _rates(state))
+    return _likelihood(state, posterior, 1.0, rates(state))

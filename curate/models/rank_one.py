@@ -35,10 +35,13 @@ class Correlations:
     Parameters
     ----------
     values
-        Shape (outcomes, outcomes); 0 where `weights` is.
+        Shape (outcomes, outcomes); 0 where not usable.
+    usable
+        Shape (outcomes, outcomes): False within a function, where an outcome has no spread, and where too few documents
+        say anything.
     weights
-        Shape (outcomes, outcomes): share of the documents that the pair was counted on, 0 within a function and where
-        an outcome has no spread.
+        Shape (outcomes, outcomes): share of the documents that the pair was counted on, 0 where it is not usable and
+        for functions that say the same almost always.
     documents
         Shape (functions, functions): for how many both were asked.
     pairwise
@@ -48,6 +51,7 @@ class Correlations:
     """
 
     values: Floats
+    usable: NDArray[np.bool_]
     weights: Floats
     documents: Floats
     pairwise: Floats
@@ -90,8 +94,10 @@ def correlations(state: VoteState) -> Correlations:
     usable = (owner[:, None] != owner[None, :]) & (n >= FEW) & (both > 0)
     values = np.where(usable, (moments / n - mean * mean.T) / np.where(both > 0, both, 1.0), 0.0)
     most = documents[~np.eye(len(documents), dtype=bool)].max(initial=1.0)
-    weights = np.where(usable, n / most, 0.0)
-    return Correlations(values, weights, documents, n, n * both)
+    same = np.multiply.outer(directions(state), directions(state)) > 0
+    alike = member.T @ (same & (values > MOST**2)) @ member > 0  # above what two functions' strengths can explain
+    weights = np.where(usable & ~alike[np.ix_(owner, owner)], n / most, 0.0)
+    return Correlations(values, usable, weights, documents, n, n * both)
 
 
 def directions(state: VoteState) -> Floats:
@@ -147,7 +153,7 @@ def _descend(start: Floats, found: Correlations, owner: NDArray[np.int64], n: in
         known = np.sqrt(squares[used > 0] / used[used > 0])
         scale = max(1.4826 * float(np.median(known)) if len(known) else 0.0, floor)
         strength = _step(strength, found.values, found.weights, owner, squares / np.maximum(used, 1), scale)
-    residual = np.where(found.weights > 0, found.values - np.multiply.outer(strength, strength), 0.0)
+    residual = np.where(found.usable, found.values - np.multiply.outer(strength, strength), 0.0)
     total = float(found.weights.sum())
     objective = float((found.weights * np.minimum(residual**2, DEPENDENT**2)).sum()) / total if total else 0.0
     return RankOne(strength, residual, scale, objective)

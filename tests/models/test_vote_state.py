@@ -1,5 +1,6 @@
 """The vote state against counting by dictionaries; sums of any shards in any order; what is wrong with arguments."""
 
+import re
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -199,7 +200,7 @@ def test_the_empty_state_adds_nothing() -> None:
     ],
 )
 def test_all_that_is_wrong_is_told(arguments: dict[str, object], lines: list[str]) -> None:
-    with pytest.raises(ValueError, match="must|give|twice|no column|need") as error:
+    with pytest.raises(ValueError, match=re.escape(lines[0])) as error:
         VoteState.count(**{"votes": [[0, 1]], "n_classes": 2, **arguments})  # type: ignore[arg-type]
     found = str(error.value).splitlines()
     assert len(found) == len(lines)
