@@ -24,6 +24,7 @@ AGAINST = 3.0  # standard errors by which a function must be worse than nothing 
 DEALT_OUT = "documents have so equal numbers of votes that abstaining is taken for not asked: give -2 where that is so"
 RANKS_ONLY = "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
 
+VERY_STRONG = 0.85  # correlation with the class that few functions have in truth
 LEFT_OUT = "the rank-one fit takes no part"
 
 Floats = NDArray[np.float64]
@@ -108,6 +109,7 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     wrong = against(state, says, found.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
     warnings += [DEALT_OUT] if dealt else []
+    warnings += _alike(state, found)
     workers = like_workers(state, found.weights)
     does = "EM takes it as it is" if workers else "it gets no weight"
     warnings += [f"{names[j]} is right more seldom than chance: {does}" for j in np.flatnonzero(wrong)]
@@ -124,6 +126,17 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     if balance is None or groups < INDEPENDENT:
         return _by_share(state, base, balance)
     return _by_mean(state, base)
+
+
+def _alike(state: VoteState, found: Dependencies) -> list[str]:
+    """A warning where several functions go with the class so closely that they may have a common source instead."""
+    if found.strength is None:
+        return []
+    per_function = np.maximum.reduceat(np.abs(found.strength), state.layout.offsets[:-1])
+    names = [state.layout.names[j] for j in np.flatnonzero(per_function >= VERY_STRONG)]
+    return [f"{', '.join(names)} agree nearly always: the model believes them, unless they are said to be one"][
+        : len(names) > 1
+    ]
 
 
 def _balance(state: VoteState, stated: Floats | None) -> tuple[Floats | None, str]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from curate.models.vote_state import Layout, VoteState
 
 STEPS = 60
+STILL = 1e-7  # change of the strengths at which the fit stops
 TRUSTED = 0.02  # residual correlation that costs no weight; a scale near 0 would leave a start as it is
 MOST = 0.98  # no outcome's correlation with the class is believed to be larger
 DEPENDENT = 0.15  # residual correlation from which on two functions are called dependent
@@ -84,9 +85,9 @@ def correlations(state: VoteState) -> Correlations:
     """Correlations of all outcomes of different functions."""
     layout, moments = state.layout, state.moments.astype(np.float64)
     owner = layout.function_of
-    member = np.equal.outer(owner, np.arange(len(layout.names))).astype(np.float64)
-    with_asked = moments @ member  # how often an outcome is there and the other function was asked
-    documents = member.T @ with_asked
+    starts = layout.offsets[:-1]
+    with_asked = np.add.reduceat(moments, starts, axis=1)  # how often an outcome is there and a function was asked
+    documents = np.add.reduceat(with_asked, starts, axis=0)
     n = np.maximum(documents[np.ix_(owner, owner)], 1.0)
     mean = with_asked[:, owner] / n
     spread = np.sqrt(mean * (1 - mean))
@@ -94,8 +95,9 @@ def correlations(state: VoteState) -> Correlations:
     usable = (owner[:, None] != owner[None, :]) & (n >= FEW) & (both > 0)
     values = np.where(usable, (moments / n - mean * mean.T) / np.where(both > 0, both, 1.0), 0.0)
     most = documents[~np.eye(len(documents), dtype=bool)].max(initial=1.0)
-    same = np.multiply.outer(directions(state), directions(state)) > 0
-    alike = member.T @ (same & (values > MOST**2)) @ member > 0  # above what two functions' strengths can explain
+    says = directions(state)
+    above = (values > MOST**2) & (np.multiply.outer(says, says) > 0)  # what two functions' strengths can explain
+    alike = np.logical_or.reduceat(np.logical_or.reduceat(above, starts, axis=0), starts, axis=1)
     weights = np.where(usable & ~alike[np.ix_(owner, owner)], n / most, 0.0)
     return Correlations(values, usable, weights, documents, n, n * both)
 
@@ -152,7 +154,10 @@ def _descend(start: Floats, found: Correlations, owner: NDArray[np.int64], n: in
         _residuals(strength, found.values, found.weights, owner, squares, used)
         known = np.sqrt(squares[used > 0] / used[used > 0])
         scale = max(1.4826 * float(np.median(known)) if len(known) else 0.0, floor)
+        before = strength
         strength = _step(strength, found.values, found.weights, owner, squares / np.maximum(used, 1), scale)
+        if np.abs(strength - before).max() < STILL:
+            break
     residual = np.where(found.usable, found.values - np.multiply.outer(strength, strength), 0.0)
     total = float(found.weights.sum())
     objective = float((found.weights * np.minimum(residual**2, DEPENDENT**2)).sum()) / total if total else 0.0
