@@ -11,6 +11,7 @@ from curate.models.posterior import Posterior, shift_to
 from curate.models.vote_state import Layout, VoteState
 
 COPIES = 0.5  # redundancy from which on two functions count as one
+MATERIAL = 0.1  # more of what other pairs have in common must a fit without near-copies explain to be believed
 INDEPENDENT = 3  # functions that a model beyond the vote share needs: with two, nothing tells which is right
 DEALT = 0.5  # of the spread of the votes per document that independence gives, below which documents are dealt out
 QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
@@ -156,7 +157,7 @@ def dependencies(state: VoteState, says: Floats) -> Dependencies:
     if state.layout.n_classes != 2:
         return Dependencies([], np.ones(functions))
     found = rank_one.correlations(state)
-    model = rank_one.fit(state, found)
+    model = rank_one.fit_twice(state, found, COPIES, MATERIAL)
     pairs = rank_one.dependent(state.layout, says, found, model)
     repeated = np.zeros(functions)
     for pair in pairs:

@@ -10,7 +10,7 @@ functions that depend on one another break it, so the fit is a robust one (Geman
 squares) and what it leaves over names these pairs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -134,6 +134,33 @@ def fit(state: VoteState, found: Correlations) -> RankOne:
     best = min(fits, key=lambda one: one.objective)
     sign = 1.0 if float((says * best.strength).sum()) >= 0 else -1.0
     return RankOne(sign * best.strength, best.residual, best.scale, best.objective)
+
+
+def fit_twice(state: VoteState, found: Correlations, copies: float, material: float) -> RankOne:
+    """The fit of all pairs, or that without pairs that say much the same, if it explains the other pairs better.
+
+    Copies of one function are a factor of their own, and where the rest are few, the stronger one. Functions that are
+    right nearly always agree as much, but then the rest agree on the same.
+
+    Parameters
+    ----------
+    copies
+        Correlation of two outcomes that say the same, from which on their functions may be copies.
+    material
+        Share of what other pairs have in common by which the second fit must explain more.
+    """
+    layout, starts = state.layout, state.layout.offsets[:-1]
+    whole, says = fit(state, found), directions(state)
+    near = (found.weights > 0) & (found.values >= copies) & (np.multiply.outer(says, says) > 0)
+    if not near.any():
+        return whole
+    per_pair = np.logical_or.reduceat(np.logical_or.reduceat(near, starts, axis=0), starts, axis=1)
+    others = replace(
+        found, weights=np.where(per_pair[np.ix_(layout.function_of, layout.function_of)], 0, found.weights)
+    )
+    without = fit(state, others)
+    gain = explained(layout, others, without, [], state.n) - explained(layout, others, whole, [], state.n)
+    return without if gain > material else whole
 
 
 def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:
