@@ -45,12 +45,15 @@ class Dependencies:
         Shape (outcomes,): correlation with the class.
     explained
         Share of what the other pairs have in common that the class explains.
+    doubts
+        Why the factor behind the strengths may not be the class.
     """
 
     pairs: list[rank_one.Pair]
     weights: Floats
     strength: Floats | None = None
     explained: float = 0.0
+    doubts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     balance, balance_from = _balance(state, stated)
     known = balance if balance is not None else np.full(k, 1 / k)
     says = rank_one.directions(state)
-    found = dependencies(state, says)
+    found = dependencies(state, says, balance)
     wrong = against(state, says, found.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
     warnings += [DEALT_OUT] if dealt else []
@@ -151,19 +154,31 @@ def _balance(state: VoteState, stated: Floats | None) -> tuple[Floats | None, st
     return (counts + 1) / (counts + 1).sum(), "gold"
 
 
-def dependencies(state: VoteState, says: Floats) -> Dependencies:
-    """Dependent pairs, what they leave of each function, and strengths."""
-    functions = len(state.layout.names)
-    if state.layout.n_classes != 2:
+def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Dependencies:
+    """Dependent pairs, what they leave of each function, and strengths.
+
+    Where the factor that the fit found cannot be the class, its strengths explain nothing, and functions that say much
+    the same count as dependent for that alone.
+    """
+    layout, functions = state.layout, len(state.layout.names)
+    if layout.n_classes != 2:
         return Dependencies([], np.ones(functions))
     found = rank_one.correlations(state)
     model = rank_one.fit_twice(state, found, COPIES, MATERIAL)
-    pairs = rank_one.dependent(state.layout, says, found, model)
+    pairs = rank_one.dependent(layout, says, found, model)
+    explained = rank_one.explained(layout, found, model, pairs, state.n)
+    doubts = rank_one.doubts(state, model, balance)
+    if explained < EXPLAINED:
+        doubts.append(f"behind {max(explained, 0):.0%} of what functions have in common")
+    if doubts:
+        near = rank_one.near_copies(layout, found, says, COPIES)
+        pairs = rank_one.dependent(
+            layout, says, found, replace(model, residual=np.where(near, found.values, model.residual))
+        )
     repeated = np.zeros(functions)
     for pair in pairs:
         repeated[[pair.first, pair.second]] += pair.redundancy**2
-    explained = rank_one.explained(state.layout, found, model, pairs, state.n)
-    return Dependencies(pairs, 1 / (1 + repeated), model.strength, explained)
+    return Dependencies(pairs, 1 / (1 + repeated), model.strength, explained, doubts)
 
 
 def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
@@ -289,15 +304,13 @@ def _by_mean(state: VoteState, base: Fit) -> Fit:
     tables = [outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)]
     likelihood = np.exp(tables[0])
     method = "mean of vote share and one-step EM"
-    strength, explained = base.dependencies.strength, base.dependencies.explained
-    if strength is not None and explained >= EXPLAINED:
+    strength, doubts = base.dependencies.strength, base.dependencies.doubts
+    if strength is not None and not doubts:
         tables.append(outcome_tables.from_strength(state, strength, base.says, base.balance))
         likelihood = outcome_tables.rates(state) * np.exp(tables[1])
         method = "mean of vote share, one-step EM and rank-one"
     elif strength is not None:
-        base.warnings.append(
-            f"one factor explains {max(explained, 0):.0%} of what functions have in common: {LEFT_OUT}"
-        )
+        base.warnings.append(f"the main factor is {' and '.join(doubts)}: {LEFT_OUT}")
     parts = len(tables) + 1
     weights = base.weights[state.layout.function_of][:, None]
     posterior = replace(base.posterior, additive=weights * sum(tables) / parts, share=1 / parts)

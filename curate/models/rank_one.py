@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from curate.models.vote_state import Layout, VoteState
 
 STEPS = 60
+SLACK = 0.05  # by which a correlation may be above the most that the balance allows
+ONE_WAY = 0.5  # of what votes have of the factor must be left when what has the wrong sign is taken off
 STILL = 1e-7  # change of the strengths at which the fit stops
 TRUSTED = 0.02  # residual correlation that costs no weight; a scale near 0 would leave a start as it is
 MOST = 0.98  # no outcome's correlation with the class is believed to be larger
@@ -149,18 +151,43 @@ def fit_twice(state: VoteState, found: Correlations, copies: float, material: fl
     material
         Share of what other pairs have in common by which the second fit must explain more.
     """
-    layout, starts = state.layout, state.layout.offsets[:-1]
-    whole, says = fit(state, found), directions(state)
-    near = (found.weights > 0) & (found.values >= copies) & (np.multiply.outer(says, says) > 0)
+    layout, whole, says = state.layout, fit(state, found), directions(state)
+    near = near_copies(layout, found, says, copies)
     if not near.any():
         return whole
-    per_pair = np.logical_or.reduceat(np.logical_or.reduceat(near, starts, axis=0), starts, axis=1)
-    others = replace(
-        found, weights=np.where(per_pair[np.ix_(layout.function_of, layout.function_of)], 0, found.weights)
-    )
+    others = replace(found, weights=np.where(near, 0.0, found.weights))
     without = fit(state, others)
     gain = explained(layout, others, without, [], state.n) - explained(layout, others, whole, [], state.n)
     return without if gain > material else whole
+
+
+def near_copies(layout: Layout, found: Correlations, says: Floats, copies: float) -> NDArray[np.bool_]:
+    """Shape (outcomes, outcomes): of functions with two outcomes that say the same and correlate by `copies` or more."""
+    near = found.usable & (found.values >= copies) & (np.multiply.outer(says, says) > 0)
+    starts, owner = layout.offsets[:-1], layout.function_of
+    per_pair = np.logical_or.reduceat(np.logical_or.reduceat(near, starts, axis=0), starts, axis=1)
+    return per_pair[np.ix_(owner, owner)]
+
+
+def doubts(state: VoteState, model: RankOne, balance: Floats | None) -> list[str]:
+    """Why the factor that was found cannot be the class; nothing when it may be.
+
+    An outcome of rate m has at most a correlation of sqrt(m (1 - p) / (p (1 - m))) with a class of rate p > m, of the
+    inverse where p < m. And most of what votes have of the factor must have the sign of the votes.
+    """
+    says, out = directions(state), []
+    votes = says != 0
+    rate = np.clip(state.counts / np.maximum(state.asked[state.layout.function_of], 1), 1e-9, 1 - 1e-9)
+    if balance is not None:
+        target = np.where(model.strength >= 0, balance[1], balance[0])
+        odds = rate * (1 - target) / (target * (1 - rate))
+        most = np.sqrt(np.minimum(odds, 1 / odds))
+        if (votes & (np.abs(model.strength) > most + SLACK) & (state.counts >= FEW)).any():
+            out.append("stronger than a class of the balance can be")
+    size = float(np.abs(model.strength[votes]).sum())
+    if size and float((says * model.strength)[votes].sum()) < ONE_WAY * float((np.abs(says * model.strength)).sum()):
+        out.append("votes go with it whatever they are for")
+    return out
 
 
 def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:

@@ -71,7 +71,7 @@ def test_exactly_the_copied_pairs_are_named(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = (rng.random(10_000) < 0.5).astype(np.int64)
     state = VoteState.count(copies(rng, truth, [0.7, 0.72, 0.75, 0.68, 0.8], bad=0.55, times=4), n_classes=2)
-    found = label_fit.dependencies(state, rank_one.directions(state))
+    found = label_fit.dependencies(state, rank_one.directions(state), None)
     assert {(pair.first, pair.second) for pair in found.pairs} == {(5, 6), (5, 7), (5, 8), (6, 7), (6, 8), (7, 8)}
     assert all(pair.redundancy > 0.7 for pair in found.pairs)
     assert (found.weights[:5] == 1).all()
@@ -89,7 +89,7 @@ def test_independent_functions_are_not_called_dependent(kind: str) -> None:
         hits = rng.uniform(0.02, 0.5, 12)
         votes = one_way(rng, truth, hits.tolist(), (hits * rng.uniform(0.1, 0.6, 12)).tolist())
     state = VoteState.count(votes, n_classes=2)
-    assert label_fit.dependencies(state, rank_one.directions(state)).pairs == []
+    assert label_fit.dependencies(state, rank_one.directions(state), None).pairs == []
 
 
 def test_kinds_of_documents_besides_the_class_are_noticed() -> None:
@@ -101,7 +101,7 @@ def test_kinds_of_documents_besides_the_class_are_noticed() -> None:
         rate = np.where((truth == side) & (kind == j % 3), 0.6, 0.05)
         votes[:, j] = np.where(rng.random(4000) < rate, side, -1)
     state = VoteState.count(votes, n_classes=2)
-    found = label_fit.dependencies(state, rank_one.directions(state))
+    found = label_fit.dependencies(state, rank_one.directions(state), None)
     assert found.explained < 0.9
     fit = label_fit.fit(state, np.array([0.5, 0.5]))
     assert fit.method == "mean of vote share and one-step EM"
