@@ -59,7 +59,7 @@ def _meet(columns, function_of, words, moments):
 def _agreements(columns, offsets, voting, n_classes, words, overlapped, conflicted, unanimous):
     """Add how many documents of each function another one voted on, and how many have differing votes.
 
-    `unanimous` gets the documents whose votes are all for one class.
+    `unanimous` gets the documents whose votes are all for one class, and at its end those with a vote at all.
     """
     classes = np.empty(n_classes, np.uint64)
     for word in range(words):
@@ -79,6 +79,7 @@ def _agreements(columns, offsets, voting, n_classes, words, overlapped, conflict
             any_class |= classes[c]
         for c in range(n_classes):
             unanimous[c] += np.int64(_bits_set(classes[c] & ~mixed))
+        unanimous[n_classes] += np.int64(_bits_set(once))
         for j in range(len(voting)):
             cast = np.uint64(0)
             for column in range(offsets[j] + 1, offsets[j + 1]):
@@ -111,7 +112,8 @@ def count(
     -------
     tuple
         ``moments`` (outcomes, outcomes), symmetric, with the outcomes' counts on its diagonal; ``overlapped`` and
-        ``conflicted`` (functions,); ``unanimous`` (classes,).
+        ``conflicted`` (functions,); ``unanimous`` (classes + 1,), documents
+        whose votes are all for a class, and at the end those without a vote.
 
     Examples
     --------
@@ -119,12 +121,12 @@ def count(
     >>> votes = np.array([[1, 1], [0, 1], [-1, 0]], np.int8)
     >>> moments, overlapped, conflicted, unanimous = count(votes, offsets, function_of, voting, 2)
     >>> np.diag(moments).tolist(), overlapped.tolist(), conflicted.tolist(), unanimous.tolist()
-    ([1, 1, 1, 0, 1, 2], [2, 2], [1, 1], [1, 1])
+    ([1, 1, 1, 0, 1, 2], [2, 2], [1, 1], [1, 1, 0])
     """
     outcomes, functions = int(offsets[-1]), len(voting)
     moments = np.zeros((outcomes, outcomes), np.int64)
     overlapped, conflicted = np.zeros(functions, np.int64), np.zeros(functions, np.int64)
-    unanimous = np.zeros(n_classes, np.int64)
+    unanimous = np.zeros(n_classes + 1, np.int64)
     columns = np.zeros((outcomes, BLOCK // 64), np.uint64)
     for start in range(0, len(votes), BLOCK):
         block = np.ascontiguousarray(votes[start : start + BLOCK], np.int8)
@@ -132,4 +134,5 @@ def count(
         _pack(block, offsets, columns)
         _meet(columns, function_of, words, moments)
         _agreements(columns, offsets, voting, n_classes, words, overlapped, conflicted, unanimous)
+    unanimous[n_classes] = len(votes) - unanimous[n_classes]
     return moments + np.triu(moments, 1).T, overlapped, conflicted, unanimous

@@ -1,16 +1,20 @@
 """From counts of votes to a posterior: which of the methods the votes call for, and what each of them gives."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.models import outcome_tables, rank_one
 from curate.models.posterior import Posterior, shift_to
-from curate.models.vote_state import VoteState
+from curate.models.vote_state import Layout, VoteState
 
 COPIES = 0.5  # redundancy from which on two functions count as one
+MATERIAL = 0.1  # more of what other pairs have in common must a fit without near-copies explain to be believed
 INDEPENDENT = 3  # functions that a model beyond the vote share needs: with two, nothing tells which is right
+DEALT = 0.5  # of the spread of the votes per document that independence gives, below which documents are dealt out
+QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 SILENT = 0.05  # share of abstentions up to which functions are said to answer
 ONE_SIDED = 0.05  # share of answers of functions that only ever give one, up to which they are said to vote both ways
 SHIFTS = 20  # rounds of shifting to the balance
@@ -18,8 +22,10 @@ SEPARATE = 0.9  # of their number is what functions that EM may be run on count 
 EXPLAINED = 0.9  # of what functions have in common is what the rank-one fit must explain to take part
 AGAINST = 3.0  # standard errors by which a function must be worse than nothing to lose its weight
 
+DEALT_OUT = "documents have so equal numbers of votes that abstaining is taken for not asked: give -2 where that is so"
 RANKS_ONLY = "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
 
+VERY_STRONG = 0.85  # correlation with the class that few functions have in truth
 LEFT_OUT = "the rank-one fit takes no part"
 
 Floats = NDArray[np.float64]
@@ -39,12 +45,15 @@ class Dependencies:
         Shape (outcomes,): correlation with the class.
     explained
         Share of what the other pairs have in common that the class explains.
+    doubts
+        Why the factor behind the strengths may not be the class.
     """
 
     pairs: list[rank_one.Pair]
     weights: Floats
     strength: Floats | None = None
     explained: float = 0.0
+    doubts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -95,12 +104,16 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
        have in common, of the rank-one fit; shifted so that the mean posterior is the balance.
     """
     k, names = state.layout.n_classes, state.layout.names
+    dealt = dealt_out(state)
+    state = state.unasked() if dealt else state
     balance, balance_from = _balance(state, stated)
     known = balance if balance is not None else np.full(k, 1 / k)
     says = rank_one.directions(state)
-    found = dependencies(state, says)
+    found = dependencies(state, says, balance)
     wrong = against(state, says, found.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
+    warnings += [DEALT_OUT] if dealt else []
+    warnings += _alike(state, found)
     workers = like_workers(state, found.weights)
     does = "EM takes it as it is" if workers else "it gets no weight"
     warnings += [f"{names[j]} is right more seldom than chance: {does}" for j in np.flatnonzero(wrong)]
@@ -119,6 +132,17 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     return _by_mean(state, base)
 
 
+def _alike(state: VoteState, found: Dependencies) -> list[str]:
+    """A warning where several functions go with the class so closely that they may have a common source instead."""
+    if found.strength is None:
+        return []
+    per_function = np.maximum.reduceat(np.abs(found.strength), state.layout.offsets[:-1])
+    names = [state.layout.names[j] for j in np.flatnonzero(per_function >= VERY_STRONG)]
+    return [f"{', '.join(names)} agree nearly always: the model believes them, unless they are said to be one"][
+        : len(names) > 1
+    ]
+
+
 def _balance(state: VoteState, stated: Floats | None) -> tuple[Floats | None, str]:
     if stated is not None:
         return stated, "stated"
@@ -130,19 +154,31 @@ def _balance(state: VoteState, stated: Floats | None) -> tuple[Floats | None, st
     return (counts + 1) / (counts + 1).sum(), "gold"
 
 
-def dependencies(state: VoteState, says: Floats) -> Dependencies:
-    """Dependent pairs, what they leave of each function, and strengths."""
-    functions = len(state.layout.names)
-    if state.layout.n_classes != 2:
+def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Dependencies:
+    """Dependent pairs, what they leave of each function, and strengths.
+
+    Where the factor that the fit found cannot be the class, its strengths explain nothing, and functions that say much
+    the same count as dependent for that alone.
+    """
+    layout, functions = state.layout, len(state.layout.names)
+    if layout.n_classes != 2:
         return Dependencies([], np.ones(functions))
     found = rank_one.correlations(state)
-    model = rank_one.fit(state, found)
-    pairs = rank_one.dependent(state.layout, says, found, model)
+    model = rank_one.fit_twice(state, found, COPIES, MATERIAL)
+    pairs = rank_one.dependent(layout, says, found, model)
+    explained = rank_one.explained(layout, found, model, pairs, state.n)
+    doubts = rank_one.doubts(state, model, balance)
+    if explained < EXPLAINED:
+        doubts.append(f"behind {max(explained, 0):.0%} of what functions have in common")
+    if doubts:
+        near = rank_one.near_copies(layout, found, says, COPIES)
+        pairs = rank_one.dependent(
+            layout, says, found, replace(model, residual=np.where(near, found.values, model.residual))
+        )
     repeated = np.zeros(functions)
     for pair in pairs:
         repeated[[pair.first, pair.second]] += pair.redundancy**2
-    explained = rank_one.explained(state.layout, found, model, pairs, state.n)
-    return Dependencies(pairs, 1 / (1 + repeated), model.strength, explained)
+    return Dependencies(pairs, 1 / (1 + repeated), model.strength, explained, doubts)
 
 
 def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
@@ -160,6 +196,28 @@ def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
     return len({root(int(j)) for j in np.flatnonzero(weights > 0)})
 
 
+def _one_sided(state: VoteState) -> float:
+    """Share of the votes that are of functions which only ever give one."""
+    layout, starts = state.layout, state.layout.offsets[:-1]
+    most = np.maximum.reduceat(np.where(layout.code_of >= 0, state.counts, 0), starts)
+    return float(state.cast[most == state.cast].sum() / max(state.cast.sum(), 1))
+
+
+def dealt_out(state: VoteState) -> bool:
+    """Whether somebody gave each document to as many functions as the next one, so that abstaining tells nothing.
+
+    Where functions abstain by what they see, the number of votes differs from document to document: with coverages c
+    and independent functions its variance is the sum of c (1 - c). Here the middle half of the documents is at most
+    `DEALT` as wide as that, and functions vote both ways.
+    """
+    if not state.layout.voting.all() or not state.n or _one_sided(state) > ONE_SIDED:
+        return False
+    cover = state.cast / np.maximum(state.asked, 1)
+    spread = float(np.sqrt((cover * (1 - cover)).sum()))
+    low, high = np.quantile((state.sample.votes >= 0).sum(axis=1), [0.25, 0.75])
+    return spread >= 1 and high - low <= DEALT * QUARTILES * spread
+
+
 def like_workers(state: VoteState, weights: Floats) -> bool:
     """Whether the functions are like workers, so that EM may run to its end.
 
@@ -170,11 +228,8 @@ def like_workers(state: VoteState, weights: Floats) -> bool:
     layout, voting = state.layout, state.cast > 0
     if not layout.voting.all() or voting.sum() < INDEPENDENT or weights[voting].mean() < SEPARATE:
         return False
-    starts = layout.offsets[:-1]
-    silent = state.counts[starts].sum()
-    most = np.maximum.reduceat(np.where(layout.code_of >= 0, state.counts, 0), starts)
-    one_sided = state.cast[most == state.cast].sum()
-    return bool(silent <= SILENT * state.asked.sum() and one_sided <= ONE_SIDED * state.cast.sum())
+    silent = state.counts[layout.offsets[:-1]].sum() / max(state.asked.sum(), 1)
+    return bool(silent <= SILENT and _one_sided(state) <= ONE_SIDED)
 
 
 def against(state: VoteState, says: Floats, strength: Floats | None) -> NDArray[np.bool_]:
@@ -200,17 +255,19 @@ def _against_others(state: VoteState) -> NDArray[np.bool_]:
 
     An ordered function's bucket counts as a vote by its half.
     """
-    layout, moments = state.layout, state.moments.astype(np.float64)
-    classes = np.arange(layout.n_classes)
-    for_class = np.equal.outer(classes, side(state)).astype(np.float64)  # (classes, outcomes)
-    counts, out = state.counts, np.zeros(len(layout.names), bool)
-    for j in range(len(layout.names)):
-        own = layout.function_of == j
-        votes = (for_class * own) @ moments @ (for_class * ~own).T  # what j votes for, what others do
-        base = for_class @ (counts * ~own)
-        total = votes.sum(axis=1)
-        expected = total * base / max(base.sum(), 1.0)
-        variance = float((expected * (1 - base / max(base.sum(), 1.0))).sum())
+    layout, moments, counts = state.layout, state.moments.astype(np.float64), state.counts.astype(np.float64)
+    for_class = np.equal.outer(side(state), np.arange(layout.n_classes)).astype(np.float64)  # (outcomes, classes)
+    with_votes, all_votes = moments @ for_class, counts @ for_class
+    out = np.zeros(len(layout.names), bool)
+    for j, (start, end) in enumerate(zip(layout.offsets[:-1], layout.offsets[1:], strict=True)):
+        own = for_class[start:end]
+        votes = own.T @ (
+            with_votes[start:end] - moments[start:end, start:end] @ own
+        )  # what j votes for, what others do
+        base = all_votes - counts[start:end] @ own
+        share = base / max(float(base.sum()), 1.0)
+        expected = votes.sum(axis=1) * share
+        variance = float((expected * (1 - share)).sum())
         out[j] = float(np.trace(votes) - expected.sum()) < -AGAINST * np.sqrt(max(variance, 1e-12))
     return out
 
@@ -245,20 +302,21 @@ def _by_share(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
 
 def _by_mean(state: VoteState, base: Fit) -> Fit:
     tables = [outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)]
+    likelihood = np.exp(tables[0])
     method = "mean of vote share and one-step EM"
-    strength, explained = base.dependencies.strength, base.dependencies.explained
-    if strength is not None and explained >= EXPLAINED:
+    strength, doubts = base.dependencies.strength, base.dependencies.doubts
+    if strength is not None and not doubts:
         tables.append(outcome_tables.from_strength(state, strength, base.says, base.balance))
+        likelihood = outcome_tables.rates(state) * np.exp(tables[1])
         method = "mean of vote share, one-step EM and rank-one"
     elif strength is not None:
-        base.warnings.append(
-            f"one factor explains {max(explained, 0):.0%} of what functions have in common: {LEFT_OUT}"
-        )
+        base.warnings.append(f"the main factor is {' and '.join(doubts)}: {LEFT_OUT}")
     parts = len(tables) + 1
     weights = base.weights[state.layout.function_of][:, None]
     posterior = replace(base.posterior, additive=weights * sum(tables) / parts, share=1 / parts)
     posterior = shifted(state, posterior, base.balance)
-    return replace(base, posterior=posterior, method=method, likelihood=_likelihood(state, posterior))
+    totals = np.add.reduceat(likelihood, state.layout.offsets[:-1], axis=0)[state.layout.function_of]
+    return replace(base, posterior=posterior, method=method, likelihood=likelihood / totals)
 
 
 def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterior:
@@ -277,3 +335,25 @@ def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterio
 def _likelihood(state: VoteState, posterior: Posterior) -> Floats:
     """P(outcome | class) as the posterior of the sample has it."""
     return outcome_tables.likelihood(state, posterior.probabilities(state.sample.votes))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All that a model needs for a document.
+
+    Parameters
+    ----------
+    layout
+        Which outcomes there are.
+    posterior
+        What votes say, corrected by gold.
+    majority
+        The unweighted vote share.
+    curve
+        Isotonic calibration of the probability of class 1, None without one.
+    """
+
+    layout: Layout
+    posterior: Posterior
+    majority: Posterior
+    curve: dict[str, Any] | None

@@ -7,7 +7,6 @@ into shards.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,39 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from curate.models import calibration, gold_correction, label_fit, outcome_tables
-from curate.models.label_fit import Fit
+from curate.models.label_fit import Fit, Fitted
 from curate.models.posterior import Posterior
 from curate.models.vote_checks import code_problems, complain
 from curate.models.vote_rows import write_npz
 from curate.models.vote_state import Layout, VoteState
 
 SCHEMA = 1
-MANY_GOLD = 1000  # documents with gold from which on an isotonic curve may follow
 MODEL_FILE, ARRAYS_FILE = "label_model.json", "label_model.npz"
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """All that a model needs for a document.
-
-    Parameters
-    ----------
-    layout
-        Which outcomes there are.
-    posterior
-        What votes say, corrected by gold.
-    majority
-        The unweighted vote share.
-    curve
-        Isotonic calibration of the probability of class 1, None without one.
-    """
-
-    layout: Layout
-    posterior: Posterior
-    majority: Posterior
-    curve: dict[str, Any] | None
 
 
 class LabelModel:
@@ -130,21 +106,16 @@ class LabelModel:
         complain(_state_problems(state, self.n_classes) + balance_problems(class_balance, self.n_classes))
         stated = None if class_balance is None else np.asarray(class_balance, np.float64)
         fit = label_fit.fit(state, None if stated is None else stated / stated.sum())
-        posterior, correction, curve = fit.posterior, None, None
-        if len(state.gold.labels) >= gold_correction.ENOUGH and len(np.unique(state.gold.labels)) > 1:
+        posterior, correction = fit.posterior, None
+        labels = state.gold.labels
+        if len(labels) >= gold_correction.ENOUGH and len(np.unique(labels)) > 1:
             correction = gold_correction.correct(state.layout, posterior, state.gold)
-            posterior = correction.applied(posterior)
-            curve = self._curve(state, posterior)
+            posterior = correction.linear.applied(posterior)
         equal = np.full(self.n_classes, 1 / self.n_classes)
         majority = outcome_tables.only_share(state, fit.says, np.ones(len(state.layout.names)), equal)
         self._state, self._fit, self._correction, self._summary = state, fit, correction, None
-        self._fitted = Fitted(state.layout, posterior, majority, curve)
+        self._fitted = Fitted(state.layout, posterior, majority, None if correction is None else correction.curve)
         return self
-
-    def _curve(self, state: VoteState, posterior: Posterior) -> dict[str, Any] | None:
-        if self.n_classes != 2 or len(state.gold.labels) < MANY_GOLD:
-            return None
-        return gold_correction.isotonic_curve(posterior, state.gold)
 
     @property
     def intercept(self) -> float:
@@ -177,13 +148,13 @@ class LabelModel:
 
     def summary(self) -> dict[str, Any]:
         """What was learned, as JSON values: see docs/label_model.md for each."""
-        self._ready()
+        fitted = self._ready()
         if self._summary is None:
             from curate.models.label_summary import summarize
 
             assert self._state is not None
             assert self._fit is not None
-            self._summary = summarize(self._state, self._fit, self._correction, self._fitted)
+            self._summary = summarize(self._state, self._fit, self._correction, fitted)
         return json.loads(json.dumps(self._summary))
 
     def save(self, folder: str | PathLike[str]) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from curate.models import gold_correction, label_fit
 from curate.models.calibration import measures
-from curate.models.posterior import Posterior, outcome_sums
+from curate.models.posterior import Posterior
 from curate.models.vote_state import SliceCounts, VoteState
 
 MARGINAL_ROWS = 1 << 14  # of the sample, on which a model without a function is compared with that of all
@@ -20,7 +20,7 @@ def summarize(
     state: VoteState,
     fit: label_fit.Fit,
     correction: gold_correction.Correction | None,
-    fitted: Any,
+    fitted: label_fit.Fitted,
 ) -> dict[str, Any]:
     """The summary of `LabelModel.summary`."""
     names = state.layout.names
@@ -38,11 +38,11 @@ def summarize(
         "pairs": _pairs(state, fit),
         "explained": fit.dependencies.explained if state.layout.n_classes == 2 else None,
         "effective_functions": float(fit.weights.sum()),
-        "unanimous": state.unanimous.tolist(),
-        "silent": _silent(state),
+        "unanimous": state.unanimous[:-1].tolist(),
+        "silent": int(state.unanimous[-1]),
         "slices": {name: _slice(state, part) for name, part in state.slices.items()},
         "gold": _gold(state, fit, correction, fitted),
-        "warnings": fit.warnings,
+        "warnings": [*fit.warnings, *_concerns(state, fit, correction, fitted)],
     }
 
 
@@ -150,11 +150,6 @@ def _together(state: VoteState, i: int, j: int) -> tuple[int, int]:
     return int(block.sum()), int(np.trace(block))
 
 
-def _silent(state: VoteState) -> int | None:
-    """Documents of the sample on which no function voted."""
-    return int((state.sample.votes < 0).all(axis=1).sum())
-
-
 def _slice(state: VoteState, part: SliceCounts) -> dict[str, Any]:
     rows = []
     for j, (start, end) in enumerate(zip(state.layout.offsets[:-1], state.layout.offsets[1:], strict=True)):
@@ -220,23 +215,69 @@ def _sides(q: Floats, balance: Floats) -> NDArray[Any]:
     return q[:, 1] > np.quantile(q[:, 1], balance[0])
 
 
-def _gold(state: VoteState, fit: label_fit.Fit, correction: Any, fitted: Any) -> dict[str, Any] | None:
+def _gold(
+    state: VoteState, fit: label_fit.Fit, correction: gold_correction.Correction | None, fitted: label_fit.Fitted
+) -> dict[str, Any] | None:
+    """How the model does on gold: before the correction, after it on documents left out, and what votes alone do."""
     gold = state.gold
     if not len(gold.labels):
         return None
+    two = state.layout.n_classes == 2
+    before = fit.posterior.probabilities(gold.votes)
     found: dict[str, Any] = {
         "documents": len(gold.labels),
         "labels": np.bincount(gold.labels, minlength=state.layout.n_classes).tolist(),
-        "before": gold_correction.measured(fit.posterior.probabilities(gold.votes), gold.labels, gold.weights),
         "majority": gold_correction.measured(fitted.majority.probabilities(gold.votes), gold.labels, gold.weights),
+        "before": gold_correction.measured(before, gold.labels, gold.weights),
+        "reliability_before": measures(before[:, 1], gold.labels == 1)["reliability"] if two else None,
         "correction": None,
-        "isotonic": fitted.curve is not None,
     }
-    if correction is not None:
-        found["correction"] = {"kind": correction.kind, "scale": correction.scale, "folds_log_loss": correction.losses}
-    if state.layout.n_classes == 2:
-        found["reliability"] = measures(fit.posterior.probabilities(gold.votes)[:, 1], gold.labels == 1)["reliability"]
-    return found
+    if correction is None:
+        return found
+    q = correction.held_out
+    return {
+        **found,
+        "correction": {
+            "kind": correction.kind,
+            "isotonic": correction.curve is not None,
+            "scale": correction.linear.scale,
+            "log_loss_left_out": correction.losses,
+        },
+        "left_out": gold_correction.measured(q, gold.labels, gold.weights),
+        "reliability_left_out": measures(q[:, 1], gold.labels == 1)["reliability"] if two else None,
+    }
 
 
-__all__ = ["marginal_values", "outcome_sums", "summarize", "wilson"]
+def _concerns(
+    state: VoteState, fit: label_fit.Fit, correction: gold_correction.Correction | None, fitted: label_fit.Fitted
+) -> list[str]:
+    """What gold says against the votes or against the balance."""
+    gold, out = state.gold, []
+    labels = len(gold.labels)
+    if not labels:
+        return []
+    if len(np.unique(gold.labels)) == 1:
+        out.append(f"all {labels} documents with gold are of class {gold.labels[0]}: they correct nothing")
+    elif labels < gold_correction.ENOUGH:
+        out.append(f"{labels} documents with gold are too few to correct anything: {gold_correction.ENOUGH} would do")
+    if correction is not None and correction.contrary:
+        out.append("gold contradicts the votes: a correction would turn them round, so there is none")
+    if fit.balance_from == "stated":
+        out += [
+            f"the balance states {fit.balance[c]:.3g} for class {c}, by gold it is {low:.3g} to {high:.3g}"
+            for c, (low, high) in enumerate(_gold_balance(state))
+            if not low <= fit.balance[c] <= high
+        ]
+    own = gold_correction.measured(fit.posterior.probabilities(gold.votes), gold.labels, gold.weights)["accuracy"]
+    share = gold_correction.measured(fitted.majority.probabilities(gold.votes), gold.labels, gold.weights)["accuracy"]
+    if labels >= gold_correction.ENOUGH and own < share - 1 / math.sqrt(labels):
+        out.append(f"on gold the model before its correction is right {own:.3g} of the time, the majority {share:.3g}")
+    return out
+
+
+def _gold_balance(state: VoteState) -> list[tuple[float, float]]:
+    """For each class the confidence interval of its share by gold."""
+    gold = state.gold
+    effective = float(gold.weights.sum() ** 2 / (gold.weights**2).sum())
+    shares = np.bincount(gold.labels, weights=gold.weights, minlength=state.layout.n_classes) / gold.weights.sum()
+    return [wilson(float(share) * effective, effective) for share in shares]

@@ -12,7 +12,7 @@ from curate.models.vote_state import Layout, VoteState
 PRIOR = 10.0  # documents that an outcome's precision is drawn to the balance by
 EDGE = 0.005  # no outcome's precision is believed to be nearer to 0 or 1
 ANCHOR = 0.1  # of the second step's counts are those of the first
-SMALL = 0.01  # pseudo-count per cell of EM that runs to its end
+SMALL = 0.5  # documents per cell that EM which runs to its end begins with: Jeffreys' prior
 ROUNDS = 200  # of EM at most
 STILL = 1e-7  # change of a mean log-likelihood at which EM stops
 
@@ -98,30 +98,34 @@ def one_step(state: VoteState, start: Posterior, weights: Floats, balance: Float
     prior = np.log(balance)
     first = start.scores(votes)
     first += shift_to(first, balance)
-    anchor = _likelihood(state, softmax(first), 1.0, _rates(state))
+    anchor = _likelihood(state, softmax(first), 1.0, rates(state))
     table = _checked_direction(state, np.log(anchor), says)
     scores = _additive(layout, table, weights, prior, votes)
     scores += shift_to(scores, balance)
-    per_class = len(votes) * ANCHOR * balance
-    return _checked_direction(state, np.log(_likelihood(state, softmax(scores), per_class, anchor)), says)
+    second = _likelihood(state, softmax(scores), ANCHOR * len(votes), anchor)
+    return _checked_direction(state, np.log(second), says)
 
 
 def _checked_direction(state: VoteState, table: Floats, says: Floats) -> Floats:
     return directed(state, table, says) if state.layout.n_classes == 2 else table
 
 
-def _rates(state: VoteState) -> Floats:
+def rates(state: VoteState) -> Floats:
     """Shape (outcomes, 1): share of the documents asked that have each outcome, none of them 0."""
     owner, sizes = state.layout.function_of, state.layout.sizes
     return ((state.counts + 1.0) / (state.asked + sizes)[owner])[:, None]
 
 
-def _likelihood(state: VoteState, posterior: Floats, pseudo: Floats | float, center: Floats) -> Floats:
-    """Shape (outcomes, classes): P(outcome | class), drawn to `center` by `pseudo` documents."""
+def _likelihood(state: VoteState, posterior: Floats, pseudo: float, center: Floats) -> Floats:
+    """Shape (outcomes, classes): P(outcome | class), drawn to `center` by `pseudo` documents.
+
+    These are dealt out to the classes as the function's documents are, so that an outcome without any tells nothing.
+    """
     layout = state.layout
-    sums = outcome_sums(state.sample.votes, layout.offsets, posterior) + pseudo * center
-    totals = np.add.reduceat(sums, layout.offsets[:-1], axis=0)
-    return sums / np.maximum(totals[layout.function_of], 1e-300)
+    sums = outcome_sums(state.sample.votes, layout.offsets, posterior)
+    totals = np.add.reduceat(sums, layout.offsets[:-1], axis=0) + 1e-9
+    parts = (pseudo * totals / totals.sum(axis=1, keepdims=True))[layout.function_of]
+    return (sums + parts * center) / (totals[layout.function_of] + parts)
 
 
 def _additive(layout: Layout, table: Floats, weights: Floats, prior: Floats, votes: NDArray[np.int8]) -> Floats:
@@ -133,6 +137,13 @@ def plain(layout: Layout, table: Floats, prior: Floats) -> Posterior:
     k = layout.n_classes
     none = np.full(len(table), -1, np.int64)
     return Posterior(layout.offsets, prior, table, np.zeros((len(table), k)), 0.0, none, np.full(k, -np.inf))
+
+
+def _jeffreys(state: VoteState, posterior: Floats, seen: NDArray[np.bool_]) -> Floats:
+    """Shape (outcomes, classes): P(outcome | class), half a document added to each outcome that is ever seen."""
+    layout = state.layout
+    sums = outcome_sums(state.sample.votes, layout.offsets, posterior) + SMALL * np.maximum(seen, 1e-9)
+    return sums / np.add.reduceat(sums, layout.offsets[:-1], axis=0)[layout.function_of]
 
 
 @dataclass(frozen=True)
@@ -165,11 +176,11 @@ def until_still(state: VoteState, start: Posterior, balance: Floats | None) -> C
     """
     votes, layout = state.sample.votes, state.layout
     q = start.probabilities(votes)
-    flat = np.ones((int(layout.offsets[-1]), 1))
-    now, before = np.zeros((len(flat), layout.n_classes)), -np.inf
+    seen = outcome_sums(votes, layout.offsets, np.ones((len(votes), 1))) > 0
+    now, before = np.zeros((len(seen), layout.n_classes)), -np.inf
     prior = balance if balance is not None else np.full(layout.n_classes, 1 / layout.n_classes)
     for _ in range(ROUNDS):
-        now = np.log(_likelihood(state, q, SMALL, flat))
+        now = np.where(seen, np.log(_jeffreys(state, q, seen)), 0.0)
         prior = balance if balance is not None else (q.sum(axis=0) + SMALL) / (len(q) + SMALL * q.shape[1])
         scores = plain(layout, now, np.log(prior)).scores(votes)
         most = scores.max(axis=1, keepdims=True)
@@ -183,4 +194,4 @@ def until_still(state: VoteState, start: Posterior, balance: Floats | None) -> C
 
 def likelihood(state: VoteState, posterior: Floats) -> Floats:
     """Shape (outcomes, classes): P(outcome | class) over the sample with a posterior, drawn to the rate a little."""
-    return _likelihood(state, posterior, 1.0, _rates(state))
+    return _likelihood(state, posterior, 1.0, rates(state))

@@ -62,7 +62,7 @@ class Posterior:
         """Shape (documents, classes), up to a term of the document; the same whatever others stand beside it."""
         out = np.zeros((len(votes), self.n_classes))
         if self.n_classes == 2:
-            _logits(votes, *self._of_two(), out[:, 1])
+            _logits(votes, *self._of_two(), out[:, 1])  # pyright: ignore[reportCallIssue]
         else:
             sides = self.side, self.floor
             _scores(votes, self.offsets, self.intercept, self.additive, self.mass, self.share, *sides, out)
@@ -84,7 +84,7 @@ class Posterior:
         is the logarithmic mean. What `floor` adds is shared evenly by the votes.
         """
         out = np.zeros(votes.shape)
-        _log_odds(votes, *self._of_two(), out)
+        _log_odds(votes, *self._of_two(), out)  # pyright: ignore[reportCallIssue]
         return out
 
     def shifted(self, by: Floats) -> "Posterior":

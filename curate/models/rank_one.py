@@ -10,7 +10,7 @@ functions that depend on one another break it, so the fit is a robust one (Geman
 squares) and what it leaves over names these pairs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from curate.models.vote_state import Layout, VoteState
 
 STEPS = 60
+SLACK = 0.05  # by which a correlation may be above the most that the balance allows
+ONE_WAY = 0.5  # of what votes have of the factor must be left when what has the wrong sign is taken off
+STILL = 1e-7  # change of the strengths at which the fit stops
+TRUSTED = 0.02  # residual correlation that costs no weight; a scale near 0 would leave a start as it is
 MOST = 0.98  # no outcome's correlation with the class is believed to be larger
 DEPENDENT = 0.15  # residual correlation from which on two functions are called dependent
 SURE = 4.0  # standard errors that it must be away from none
@@ -34,21 +38,27 @@ class Correlations:
     Parameters
     ----------
     values
-        Shape (outcomes, outcomes); 0 where `weights` is.
+        Shape (outcomes, outcomes); 0 where not usable.
+    usable
+        Shape (outcomes, outcomes): False within a function, where an outcome has no spread, and where too few documents
+        say anything.
     weights
-        Shape (outcomes, outcomes): share of the documents that the pair was counted on, 0 within a function and where
-        an outcome has no spread.
+        Shape (outcomes, outcomes): share of the documents that the pair was counted on, 0 where it is not usable and
+        for functions that say the same almost always.
     documents
         Shape (functions, functions): for how many both were asked.
-    expected, found
-        Shape (outcomes, outcomes): how often the two would meet if nothing bound them, and how often they do.
+    pairwise
+        Shape (outcomes, outcomes): the same for the functions of two outcomes.
+    unit
+        Shape (outcomes, outcomes): documents by which two outcomes meet more often, per unit of correlation.
     """
 
     values: Floats
+    usable: NDArray[np.bool_]
     weights: Floats
     documents: Floats
-    expected: Floats
-    found: Floats
+    pairwise: Floats
+    unit: Floats
 
 
 @dataclass(frozen=True)
@@ -77,19 +87,21 @@ def correlations(state: VoteState) -> Correlations:
     """Correlations of all outcomes of different functions."""
     layout, moments = state.layout, state.moments.astype(np.float64)
     owner = layout.function_of
-    member = np.equal.outer(owner, np.arange(len(layout.names))).astype(np.float64)
-    with_asked = moments @ member  # how often an outcome is there and the other function was asked
-    documents = member.T @ with_asked
+    starts = layout.offsets[:-1]
+    with_asked = np.add.reduceat(moments, starts, axis=1)  # how often an outcome is there and a function was asked
+    documents = np.add.reduceat(with_asked, starts, axis=0)
     n = np.maximum(documents[np.ix_(owner, owner)], 1.0)
     mean = with_asked[:, owner] / n
     spread = np.sqrt(mean * (1 - mean))
     both = spread * spread.T
     usable = (owner[:, None] != owner[None, :]) & (n >= FEW) & (both > 0)
-    expected = n * mean * mean.T
-    values = np.where(usable, (moments - expected) / n / np.where(both > 0, both, 1.0), 0.0)
+    values = np.where(usable, (moments / n - mean * mean.T) / np.where(both > 0, both, 1.0), 0.0)
     most = documents[~np.eye(len(documents), dtype=bool)].max(initial=1.0)
-    weights = np.where(usable, n / most, 0.0)
-    return Correlations(values, weights, documents, expected, moments)
+    says = directions(state)
+    above = (values > MOST**2) & (np.multiply.outer(says, says) > 0)  # what two functions' strengths can explain
+    alike = np.logical_or.reduceat(np.logical_or.reduceat(above, starts, axis=0), starts, axis=1)
+    weights = np.where(usable & ~alike[np.ix_(owner, owner)], n / most, 0.0)
+    return Correlations(values, usable, weights, documents, n, n * both)
 
 
 def directions(state: VoteState) -> Floats:
@@ -126,6 +138,58 @@ def fit(state: VoteState, found: Correlations) -> RankOne:
     return RankOne(sign * best.strength, best.residual, best.scale, best.objective)
 
 
+def fit_twice(state: VoteState, found: Correlations, copies: float, material: float) -> RankOne:
+    """The fit of all pairs, or that without pairs that say much the same, if it explains the other pairs better.
+
+    Copies of one function are a factor of their own, and where the rest are few, the stronger one. Functions that are
+    right nearly always agree as much, but then the rest agree on the same.
+
+    Parameters
+    ----------
+    copies
+        Correlation of two outcomes that say the same, from which on their functions may be copies.
+    material
+        Share of what other pairs have in common by which the second fit must explain more.
+    """
+    layout, whole, says = state.layout, fit(state, found), directions(state)
+    near = near_copies(layout, found, says, copies)
+    if not near.any():
+        return whole
+    others = replace(found, weights=np.where(near, 0.0, found.weights))
+    without = fit(state, others)
+    gain = explained(layout, others, without, [], state.n) - explained(layout, others, whole, [], state.n)
+    return without if gain > material else whole
+
+
+def near_copies(layout: Layout, found: Correlations, says: Floats, copies: float) -> NDArray[np.bool_]:
+    """Shape (outcomes, outcomes): of functions with two outcomes that say the same and correlate by `copies` or more."""
+    near = found.usable & (found.values >= copies) & (np.multiply.outer(says, says) > 0)
+    starts, owner = layout.offsets[:-1], layout.function_of
+    per_pair = np.logical_or.reduceat(np.logical_or.reduceat(near, starts, axis=0), starts, axis=1)
+    return per_pair[np.ix_(owner, owner)]
+
+
+def doubts(state: VoteState, model: RankOne, balance: Floats | None) -> list[str]:
+    """Why the factor that was found cannot be the class; nothing when it may be.
+
+    An outcome of rate m has at most a correlation of sqrt(m (1 - p) / (p (1 - m))) with a class of rate p > m, of the
+    inverse where p < m. And most of what votes have of the factor must have the sign of the votes.
+    """
+    says, out = directions(state), []
+    votes = says != 0
+    rate = np.clip(state.counts / np.maximum(state.asked[state.layout.function_of], 1), 1e-9, 1 - 1e-9)
+    if balance is not None:
+        target = np.where(model.strength >= 0, balance[1], balance[0])
+        odds = rate * (1 - target) / (target * (1 - rate))
+        most = np.sqrt(np.minimum(odds, 1 / odds))
+        if (votes & (np.abs(model.strength) > most + SLACK) & (state.counts >= FEW)).any():
+            out.append("stronger than a class of the balance can be")
+    size = float(np.abs(model.strength[votes]).sum())
+    if size and float((says * model.strength)[votes].sum()) < ONE_WAY * float((np.abs(says * model.strength)).sum()):
+        out.append("votes go with it whatever they are for")
+    return out
+
+
 def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:
     """A start of the size with which its products come nearest to the correlations, with votes' signs on the whole."""
     start = start if float((says * start).sum()) >= 0 else -start
@@ -137,15 +201,18 @@ def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:
 
 def _descend(start: Floats, found: Correlations, owner: NDArray[np.int64], n: int) -> RankOne:
     """Iterated least squares: pairs of functions with large residuals lose weight as (1 + r^2 / s^2)^-2."""
-    strength, floor = start, 2.0 / np.sqrt(max(n, 1))
+    strength, floor = start, max(TRUSTED, 2.0 / np.sqrt(max(n, 1)))
     squares, used = np.zeros_like(found.documents), np.zeros_like(found.documents)
     scale = floor
     for _ in range(STEPS):
         _residuals(strength, found.values, found.weights, owner, squares, used)
         known = np.sqrt(squares[used > 0] / used[used > 0])
         scale = max(1.4826 * float(np.median(known)) if len(known) else 0.0, floor)
+        before = strength
         strength = _step(strength, found.values, found.weights, owner, squares / np.maximum(used, 1), scale)
-    residual = np.where(found.weights > 0, found.values - np.multiply.outer(strength, strength), 0.0)
+        if np.abs(strength - before).max() < STILL:
+            break
+    residual = np.where(found.usable, found.values - np.multiply.outer(strength, strength), 0.0)
     total = float(found.weights.sum())
     objective = float((found.weights * np.minimum(residual**2, DEPENDENT**2)).sum()) / total if total else 0.0
     return RankOne(strength, residual, scale, objective)
@@ -202,31 +269,23 @@ class Pair:
 
 
 def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne) -> list[Pair]:
-    """Pairs of functions with a residual correlation of at least `DEPENDENT` that is no accident."""
-    n = np.maximum(found.documents[np.ix_(layout.function_of, layout.function_of)], 1.0)
-    explained = found.expected + (found.values - model.residual) * _spread(found, n)
-    error = np.sqrt(np.maximum(np.maximum(found.expected, explained), 1.0))
-    sure = (np.abs(found.found - explained) >= SURE * error) | (np.abs(model.residual) >= SURE / np.sqrt(n))
-    sure &= (found.weights > 0) & (np.abs(found.found - explained) >= SURE)
-    large = np.where(sure, model.residual, 0.0)
-    same = np.multiply.outer(says, says) > 0
-    pairs = []
-    ends = list(zip(layout.offsets[:-1], layout.offsets[1:], strict=True))
-    for i, (a, b) in enumerate(ends):
-        for j, (c, d) in enumerate(ends[i + 1 :], i + 1):
-            block = large[a:b, c:d]
-            u, v = np.unravel_index(int(np.abs(block).argmax()), block.shape)
-            if abs(block[u, v]) >= DEPENDENT:
-                repeats = np.where(same[a:b, c:d], block, 0.0).max()
-                pairs.append(Pair(i, j, int(u) - 1, int(v) - 1, float(block[u, v]), max(float(repeats), 0.0)))
+    """Pairs of functions with a residual correlation of at least `DEPENDENT` that is no accident.
+
+    No accident: the two outcomes meet on more documents than the fit has it, or on fewer, by `SURE` standard errors;
+    the error is that of two outcomes with nothing in common, and at least one document.
+    """
+    error = np.maximum(found.unit / np.sqrt(np.maximum(found.pairwise, 1.0)), 1.0)
+    sure = np.abs(model.residual) * found.unit >= SURE * error
+    large = np.where(sure & (np.abs(model.residual) >= DEPENDENT), model.residual, 0.0)
+    repeated = np.where(np.multiply.outer(says, says) > 0, large, 0.0)
+    starts, pairs = layout.offsets[:-1], []
+    per_pair = np.maximum.reduceat(np.maximum.reduceat(np.abs(large), starts, axis=0), starts, axis=1)
+    for i, j in np.argwhere(np.triu(per_pair, 1) > 0).tolist():
+        block = np.s_[layout.offsets[i] : layout.offsets[i + 1], layout.offsets[j] : layout.offsets[j + 1]]
+        u, v = np.unravel_index(int(np.abs(large[block]).argmax()), large[block].shape)
+        redundancy = max(float(repeated[block].max()), 0.0)
+        pairs.append(Pair(i, j, int(u) - 1, int(v) - 1, float(large[block][u, v]), redundancy))
     return pairs
-
-
-def _spread(found: Correlations, n: Floats) -> Floats:
-    """By what a correlation must be multiplied to be a number of documents."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (found.found - found.expected) / found.values
-    return np.where((found.values != 0) & (found.weights > 0), ratio, 0.0)
 
 
 def explained(layout: Layout, found: Correlations, model: RankOne, pairs: list[Pair], n: int) -> float:

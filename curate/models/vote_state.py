@@ -124,7 +124,7 @@ class VoteState:
     overlapped, conflicted
         Shape (functions,): documents on which a function and another one voted, and on which votes differ.
     unanimous
-        Shape (classes,): documents whose votes are all for one class.
+        Shape (classes + 1,): documents whose votes are all for one class, and at the end those without a vote.
     sample
         The rows with the lowest keys, at most `capacity`.
     gold
@@ -284,6 +284,16 @@ class VoteState:
             slices={},
         )
 
+    def unasked(self) -> "VoteState":
+        """The state as if functions had not been asked wherever they abstained."""
+        silent = self.layout.code_of < 0
+        return replace(
+            self,
+            moments=np.where(silent[:, None] | silent, 0, self.moments),
+            sample=SampleRows(self.sample.keys, _unasked(self.sample.votes)),
+            gold=replace(self.gold, votes=_unasked(self.gold.votes)),
+        )
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write one npz file; the same state gives the same bytes."""
         from curate.models.vote_rows import write_npz
@@ -342,6 +352,10 @@ class VoteState:
             },
             capacity=capacity,
         )
+
+
+def _unasked(votes: Votes) -> Votes:
+    return np.where(votes == ABSTAIN, np.int8(NOT_ASKED), votes)
 
 
 def _count(votes: Votes, layout: Layout) -> tuple[Counts, Counts, Counts, Counts]:
