@@ -167,17 +167,16 @@ def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Depe
     model = rank_one.fit_twice(state, found, COPIES, MATERIAL)
     pairs = rank_one.dependent(layout, says, found, model)
     separate = _weights(state, pairs)
-    if layout.n_classes > 2:
-        return Dependencies(pairs, separate, separate)
     explained = rank_one.explained(layout, found, model, pairs, state.n)
     doubts = rank_one.doubts(state, model, balance)
-    if explained < EXPLAINED:
+    if explained < EXPLAINED and layout.n_classes == 2:
         doubts.append(f"behind {max(explained, 0):.0%} of what functions have in common")
     if doubts:
         near = rank_one.near_copies(layout, found, says, COPIES)
         unexplained = replace(model, residual=np.where(near, found.values, model.residual))
         pairs = rank_one.dependent(layout, says, found, unexplained)
-    return Dependencies(pairs, _weights(state, pairs), separate, model.strength, explained, doubts)
+    strength = model.strength if layout.n_classes == 2 else None
+    return Dependencies(pairs, _weights(state, pairs), separate, strength, explained, doubts)
 
 
 def _weights(state: VoteState, pairs: list[rank_one.Pair]) -> Floats:

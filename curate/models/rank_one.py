@@ -186,7 +186,8 @@ def doubts(state: VoteState, model: RankOne, balance: Floats | None) -> list[str
     votes = says != 0
     rate = np.clip(state.counts / np.maximum(state.asked[state.layout.function_of], 1), 1e-9, 1 - 1e-9)
     if balance is not None:
-        target = np.where(model.strength >= 0, balance[1], balance[0])
+        side = np.where(model.strength >= 0, 1, 0) if len(balance) == 2 else np.maximum(state.layout.code_of, 0)
+        target = balance[side]
         odds = rate * (1 - target) / (target * (1 - rate))
         most = np.sqrt(np.minimum(odds, 1 / odds))
         if (votes & (np.abs(model.strength) > most + SLACK) & (state.counts >= FEW)).any():
