@@ -307,23 +307,33 @@ def _by_share(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
 
 
 def _by_mean(state: VoteState, base: Fit) -> Fit:
-    tables = [outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)]
-    likelihood = np.exp(tables[0])
-    method = "mean of vote share and one-step EM"
-    base.warnings.extend(_alike(state, base.dependencies))
-    strength, doubts = base.dependencies.strength, base.dependencies.doubts
-    if strength is not None and not doubts:
-        tables.append(outcome_tables.from_strength(state, strength, base.says, base.balance))
-        likelihood = outcome_tables.rates(state) * np.exp(tables[1])
+    """The mean of the vote share and one step of EM, and where it may be the class, of the rank-one fit.
+
+    That counts as much as both others, or as one of them where functions agree so much that they may have one source.
+    """
+    layout, found = state.layout, base.dependencies
+    table = outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)
+    part, likelihood, method = 0.5, np.exp(table), "mean of vote share and one-step EM"
+    alike = _alike(state, found)
+    warnings = [*base.warnings, *alike]
+    if found.strength is not None and not found.doubts:
+        strong = outcome_tables.from_strength(state, found.strength, base.says, base.balance)
+        trust = 1 if alike else 2
+        part, table = 1 / (2 + trust), (table + trust * strong) / (1 + trust)
+        likelihood = outcome_tables.rates(state) * np.exp(strong)
         method = "mean of vote share, one-step EM and rank-one"
-    elif strength is not None:
-        base.warnings.append(f"the main factor is {' and '.join(doubts)}: {LEFT_OUT}")
-    parts = len(tables) + 1
-    weights = base.weights[state.layout.function_of][:, None]
-    posterior = replace(base.posterior, additive=weights * sum(tables) / parts, share=1 / parts)
-    posterior = shifted(state, posterior, base.balance)
-    totals = np.add.reduceat(likelihood, state.layout.offsets[:-1], axis=0)[state.layout.function_of]
-    return replace(base, posterior=posterior, method=method, likelihood=likelihood / totals)
+    elif found.strength is not None:
+        warnings.append(f"the main factor is {' and '.join(found.doubts)}: {LEFT_OUT}")
+    weights = base.weights[layout.function_of][:, None]
+    posterior = replace(base.posterior, additive=(1 - part) * weights * table, share=part)
+    totals = np.add.reduceat(likelihood, layout.offsets[:-1], axis=0)[layout.function_of]
+    return replace(
+        base,
+        posterior=shifted(state, posterior, base.balance),
+        method=method,
+        likelihood=likelihood / totals,
+        warnings=warnings,
+    )
 
 
 def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterior:

@@ -9,7 +9,7 @@ from curate.models.gold_correction import RIDGE
 from curate.models.label_model import LabelModel
 from curate.models.posterior import softmax
 from curate.models.vote_state import VoteState
-from tests.models.votes import accuracy, both_ways, one_way
+from tests.models.votes import accuracy, both_ways
 
 HALF = [0.5, 0.5]
 
