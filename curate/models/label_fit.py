@@ -170,7 +170,7 @@ def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Depe
     explained = rank_one.explained(layout, found, model, pairs, state.n)
     doubts = rank_one.doubts(state, model, balance)
     if explained < EXPLAINED and layout.n_classes == 2:
-        doubts.append(f"behind {max(explained, 0):.0%} of what functions have in common")
+        doubts.append(f"is behind {max(explained, 0):.0%} of what functions have in common")
     if doubts:
         near = rank_one.near_copies(layout, found, says, COPIES)
         unexplained = replace(model, residual=np.where(near, found.values, model.residual))
@@ -323,7 +323,7 @@ def _by_mean(state: VoteState, base: Fit) -> Fit:
         likelihood = outcome_tables.rates(state) * np.exp(strong)
         method = "mean of vote share, one-step EM and rank-one"
     elif found.strength is not None:
-        warnings.append(f"the main factor is {' and '.join(found.doubts)}: {LEFT_OUT}")
+        warnings.append(f"the main factor {' and '.join(found.doubts)}: {LEFT_OUT}")
     weights = base.weights[layout.function_of][:, None]
     posterior = replace(base.posterior, additive=(1 - part) * weights * table, share=part)
     totals = np.add.reduceat(likelihood, layout.offsets[:-1], axis=0)[layout.function_of]

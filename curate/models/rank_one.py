@@ -191,10 +191,10 @@ def doubts(state: VoteState, model: RankOne, balance: Floats | None) -> list[str
         odds = rate * (1 - target) / (target * (1 - rate))
         most = np.sqrt(np.minimum(odds, 1 / odds))
         if (votes & (np.abs(model.strength) > most + SLACK) & (state.counts >= FEW)).any():
-            out.append("stronger than a class of the balance can be")
+            out.append("is stronger than a class of the balance can be")
     size = float(np.abs(model.strength[votes]).sum())
     if size and float((says * model.strength)[votes].sum()) < ONE_WAY * float((np.abs(says * model.strength)).sum()):
-        out.append("votes go with it whatever they are for")
+        out.append("moves votes for either side alike")
     return out
 
 

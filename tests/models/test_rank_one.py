@@ -157,7 +157,7 @@ def test_a_factor_that_no_class_of_the_balance_can_be_is_doubted() -> None:
     votes = np.column_stack([*copies, one_way(rng, truth, [0.3, 0.3], [0.25, 0.25])]).astype(np.int8)
     state = VoteState.count(votes, n_classes=2)
     found = label_fit.dependencies(state, rank_one.directions(state), np.array([0.5, 0.5]))
-    assert found.doubts == ["stronger than a class of the balance can be"]
+    assert found.doubts == ["is stronger than a class of the balance can be"]
     assert (found.weights[:4] < 0.5).all()
     fit = label_fit.fit(state, np.array([0.5, 0.5]))
     assert "rank-one" not in fit.method
@@ -170,5 +170,5 @@ def test_a_factor_that_makes_all_functions_fire_is_doubted() -> None:
     votes[rng.random((4000, 8)) > np.where(long, 0.9, 0.2)[:, None]] = -1
     state = VoteState.count(votes, n_classes=2)
     found = label_fit.dependencies(state, rank_one.directions(state), np.array([0.5, 0.5]))
-    assert "votes go with it whatever they are for" in found.doubts
+    assert "moves votes for either side alike" in found.doubts
     assert label_fit.fit(state, np.array([0.5, 0.5])).method == "mean of vote share and one-step EM"
