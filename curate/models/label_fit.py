@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the rank-one fit says of the functions, for two classes; of more, nothing.
+    """What the rank-one fit says of the functions.
 
     Parameters
     ----------
@@ -41,8 +41,10 @@ class Dependencies:
         Functions that depend on one another.
     weights
         Shape (functions,): 1 over 1 and the sum of what others repeat of a function.
+    separate
+        Shape (functions,): the weights if the strengths explain all that they can.
     strength
-        Shape (outcomes,): correlation with the class.
+        Shape (outcomes,): correlation with the class, for two classes.
     explained
         Share of what the other pairs have in common that the class explains.
     doubts
@@ -51,6 +53,7 @@ class Dependencies:
 
     pairs: list[rank_one.Pair]
     weights: Floats
+    separate: Floats
     strength: Floats | None = None
     explained: float = 0.0
     doubts: list[str] = field(default_factory=list)
@@ -113,8 +116,7 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     wrong = against(state, says, found.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
     warnings += [DEALT_OUT] if dealt else []
-    warnings += _alike(state, found)
-    workers = like_workers(state, found.weights)
+    workers = like_workers(state, found.separate)
     does = "EM takes it as it is" if workers else "it gets no weight"
     warnings += [f"{names[j]} is right more seldom than chance: {does}" for j in np.flatnonzero(wrong)]
     weights = np.where((state.cast > 0) & ~wrong, found.weights, 0.0)
@@ -134,7 +136,7 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
 
 def _alike(state: VoteState, found: Dependencies) -> list[str]:
     """A warning where several functions go with the class so closely that they may have a common source instead."""
-    if found.strength is None:
+    if found.strength is None or found.doubts:
         return []
     per_function = np.maximum.reduceat(np.abs(found.strength), state.layout.offsets[:-1])
     names = [state.layout.names[j] for j in np.flatnonzero(per_function >= VERY_STRONG)]
@@ -160,25 +162,29 @@ def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Depe
     Where the factor that the fit found cannot be the class, its strengths explain nothing, and functions that say much
     the same count as dependent for that alone.
     """
-    layout, functions = state.layout, len(state.layout.names)
-    if layout.n_classes != 2:
-        return Dependencies([], np.ones(functions))
+    layout = state.layout
     found = rank_one.correlations(state)
     model = rank_one.fit_twice(state, found, COPIES, MATERIAL)
     pairs = rank_one.dependent(layout, says, found, model)
+    separate = _weights(state, pairs)
     explained = rank_one.explained(layout, found, model, pairs, state.n)
     doubts = rank_one.doubts(state, model, balance)
-    if explained < EXPLAINED:
-        doubts.append(f"behind {max(explained, 0):.0%} of what functions have in common")
+    if explained < EXPLAINED and layout.n_classes == 2:
+        doubts.append(f"is behind {max(explained, 0):.0%} of what functions have in common")
     if doubts:
         near = rank_one.near_copies(layout, found, says, COPIES)
-        pairs = rank_one.dependent(
-            layout, says, found, replace(model, residual=np.where(near, found.values, model.residual))
-        )
-    repeated = np.zeros(functions)
+        unexplained = replace(model, residual=np.where(near, found.values, model.residual))
+        pairs = rank_one.dependent(layout, says, found, unexplained)
+    strength = model.strength if layout.n_classes == 2 else None
+    return Dependencies(pairs, _weights(state, pairs), separate, strength, explained, doubts)
+
+
+def _weights(state: VoteState, pairs: list[rank_one.Pair]) -> Floats:
+    """Shape (functions,): 1 over 1 and the sum of what others repeat of a function."""
+    repeated = np.zeros(len(state.layout.names))
     for pair in pairs:
         repeated[[pair.first, pair.second]] += pair.redundancy**2
-    return Dependencies(pairs, 1 / (1 + repeated), model.strength, explained, doubts)
+    return 1 / (1 + repeated)
 
 
 def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
@@ -301,22 +307,33 @@ def _by_share(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
 
 
 def _by_mean(state: VoteState, base: Fit) -> Fit:
-    tables = [outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)]
-    likelihood = np.exp(tables[0])
-    method = "mean of vote share and one-step EM"
-    strength, doubts = base.dependencies.strength, base.dependencies.doubts
-    if strength is not None and not doubts:
-        tables.append(outcome_tables.from_strength(state, strength, base.says, base.balance))
-        likelihood = outcome_tables.rates(state) * np.exp(tables[1])
+    """The mean of the vote share and one step of EM, and where it may be the class, of the rank-one fit.
+
+    That counts as much as both others, or as one of them where functions agree so much that they may have one source.
+    """
+    layout, found = state.layout, base.dependencies
+    table = outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)
+    part, likelihood, method = 0.5, np.exp(table), "mean of vote share and one-step EM"
+    alike = _alike(state, found)
+    warnings = [*base.warnings, *alike]
+    if found.strength is not None and not found.doubts:
+        strong = outcome_tables.from_strength(state, found.strength, base.says, base.balance)
+        trust = 1 if alike else 2
+        part, table = 1 / (2 + trust), (table + trust * strong) / (1 + trust)
+        likelihood = outcome_tables.rates(state) * np.exp(strong)
         method = "mean of vote share, one-step EM and rank-one"
-    elif strength is not None:
-        base.warnings.append(f"the main factor is {' and '.join(doubts)}: {LEFT_OUT}")
-    parts = len(tables) + 1
-    weights = base.weights[state.layout.function_of][:, None]
-    posterior = replace(base.posterior, additive=weights * sum(tables) / parts, share=1 / parts)
-    posterior = shifted(state, posterior, base.balance)
-    totals = np.add.reduceat(likelihood, state.layout.offsets[:-1], axis=0)[state.layout.function_of]
-    return replace(base, posterior=posterior, method=method, likelihood=likelihood / totals)
+    elif found.strength is not None:
+        warnings.append(f"the main factor {' and '.join(found.doubts)}: {LEFT_OUT}")
+    weights = base.weights[layout.function_of][:, None]
+    posterior = replace(base.posterior, additive=(1 - part) * weights * table, share=part)
+    totals = np.add.reduceat(likelihood, layout.offsets[:-1], axis=0)[layout.function_of]
+    return replace(
+        base,
+        posterior=shifted(state, posterior, base.balance),
+        method=method,
+        likelihood=likelihood / totals,
+        warnings=warnings,
+    )
 
 
 def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterior:

@@ -7,7 +7,7 @@ For two classes and any two outcomes u, v of different functions that are indepe
 off the functions' own blocks the covariance is of rank one, whether or not a function abstains or votes for one class
 only. As correlations that reads R_uv = a_u a_v, where a_u is the correlation of the outcome with the class. Pairs of
 functions that depend on one another break it, so the fit is a robust one (Geman and McClure's weights by iterated least
-squares) and what it leaves over names these pairs.
+squares) and what it leaves over names these pairs. With more classes the same holds of the votes for each class.
 """
 
 from dataclasses import dataclass, replace
@@ -95,10 +95,11 @@ def correlations(state: VoteState) -> Correlations:
     spread = np.sqrt(mean * (1 - mean))
     both = spread * spread.T
     usable = (owner[:, None] != owner[None, :]) & (n >= FEW) & (both > 0)
+    if layout.n_classes > 2:
+        usable &= same_side(layout, directions(state))
     values = np.where(usable, (moments / n - mean * mean.T) / np.where(both > 0, both, 1.0), 0.0)
     most = documents[~np.eye(len(documents), dtype=bool)].max(initial=1.0)
-    says = directions(state)
-    above = (values > MOST**2) & (np.multiply.outer(says, says) > 0)  # what two functions' strengths can explain
+    above = (values > MOST**2) & same_side(layout, directions(state))  # what two functions' strengths can explain
     alike = np.logical_or.reduceat(np.logical_or.reduceat(above, starts, axis=0), starts, axis=1)
     weights = np.where(usable & ~alike[np.ix_(owner, owner)], n / most, 0.0)
     return Correlations(values, usable, weights, documents, n, n * both)
@@ -108,12 +109,12 @@ def directions(state: VoteState) -> Floats:
     """Shape (outcomes,): what each outcome says by itself, from -1 (class 0) to 1 (class 1), 0 for abstaining.
 
     That of a bucket is its place in the distribution of the buckets: twice the middle of its quantiles, less one. With
-    more than two classes nothing has a direction.
+    more than two classes a vote has 1: it speaks for its class.
     """
     layout, counts = state.layout, state.counts
     out = np.zeros(len(counts))
     if layout.n_classes != 2:
-        return out
+        return (layout.code_of >= 0).astype(np.float64)
     for j, (start, end) in enumerate(zip(layout.offsets[:-1] + 1, layout.offsets[1:], strict=True)):
         if layout.voting[j]:
             out[start:end] = [-1.0, 1.0]
@@ -121,6 +122,12 @@ def directions(state: VoteState) -> Floats:
             part = counts[start:end]
             out[start:end] = (2.0 * np.cumsum(part) - part) / max(int(part.sum()), 1) - 1.0
     return out
+
+
+def same_side(layout: Layout, says: Floats) -> NDArray[np.bool_]:
+    """Shape (outcomes, outcomes): whether two outcomes say the same, each in its measure."""
+    same = np.multiply.outer(says, says) > 0
+    return same if layout.n_classes == 2 else same & np.equal.outer(layout.code_of, layout.code_of)
 
 
 def fit(state: VoteState, found: Correlations) -> RankOne:
@@ -162,8 +169,8 @@ def fit_twice(state: VoteState, found: Correlations, copies: float, material: fl
 
 
 def near_copies(layout: Layout, found: Correlations, says: Floats, copies: float) -> NDArray[np.bool_]:
-    """Shape (outcomes, outcomes): of functions with two outcomes that say the same and correlate by `copies` or more."""
-    near = found.usable & (found.values >= copies) & (np.multiply.outer(says, says) > 0)
+    """Shape (outcomes, outcomes): of functions with outcomes that say the same and correlate by `copies` or more."""
+    near = found.usable & (found.values >= copies) & same_side(layout, says)
     starts, owner = layout.offsets[:-1], layout.function_of
     per_pair = np.logical_or.reduceat(np.logical_or.reduceat(near, starts, axis=0), starts, axis=1)
     return per_pair[np.ix_(owner, owner)]
@@ -179,14 +186,15 @@ def doubts(state: VoteState, model: RankOne, balance: Floats | None) -> list[str
     votes = says != 0
     rate = np.clip(state.counts / np.maximum(state.asked[state.layout.function_of], 1), 1e-9, 1 - 1e-9)
     if balance is not None:
-        target = np.where(model.strength >= 0, balance[1], balance[0])
+        side = np.where(model.strength >= 0, 1, 0) if len(balance) == 2 else np.maximum(state.layout.code_of, 0)
+        target = balance[side]
         odds = rate * (1 - target) / (target * (1 - rate))
         most = np.sqrt(np.minimum(odds, 1 / odds))
         if (votes & (np.abs(model.strength) > most + SLACK) & (state.counts >= FEW)).any():
-            out.append("stronger than a class of the balance can be")
+            out.append("is stronger than a class of the balance can be")
     size = float(np.abs(model.strength[votes]).sum())
     if size and float((says * model.strength)[votes].sum()) < ONE_WAY * float((np.abs(says * model.strength)).sum()):
-        out.append("votes go with it whatever they are for")
+        out.append("moves votes for either side alike")
     return out
 
 
@@ -277,7 +285,7 @@ def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne)
     error = np.maximum(found.unit / np.sqrt(np.maximum(found.pairwise, 1.0)), 1.0)
     sure = np.abs(model.residual) * found.unit >= SURE * error
     large = np.where(sure & (np.abs(model.residual) >= DEPENDENT), model.residual, 0.0)
-    repeated = np.where(np.multiply.outer(says, says) > 0, large, 0.0)
+    repeated = np.where(same_side(layout, says), large, 0.0)
     starts, pairs = layout.offsets[:-1], []
     per_pair = np.maximum.reduceat(np.maximum.reduceat(np.abs(large), starts, axis=0), starts, axis=1)
     for i, j in np.argwhere(np.triu(per_pair, 1) > 0).tolist():

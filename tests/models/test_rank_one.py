@@ -112,3 +112,63 @@ def test_direction_of_buckets_is_their_place_in_the_distribution() -> None:
     votes = np.array([0] * 5 + [1] * 3 + [3] * 2 + [-1] * 4, np.int8)[:, None]
     state = VoteState.count(votes, n_classes=2, ordered=[4])
     assert rank_one.directions(state) == pytest.approx([0, -0.5, 0.3, 0.6, 0.8])
+
+
+def test_copies_are_found_among_votes_of_more_classes() -> None:
+    rng = np.random.default_rng(2)
+    truth = rng.choice(4, 8000, p=[0.4, 0.3, 0.2, 0.1])
+    sides = np.arange(16) % 4
+    rate = np.where(truth[:, None] == sides, 0.4, 0.08)
+    votes = np.where(rng.random((8000, 16)) < rate, sides, -1).astype(np.int8)
+    again = [np.where(rng.random(8000) < 0.05, -1, votes[:, 2]) for _ in range(3)]
+    state = VoteState.count(np.column_stack([votes, *again]).astype(np.int8), n_classes=4)
+    found = label_fit.dependencies(state, rank_one.directions(state), np.array([0.4, 0.3, 0.2, 0.1]))
+    copies = {2, 16, 17, 18}
+    assert {(pair.first, pair.second) for pair in found.pairs} == {(a, b) for a in copies for b in copies if a < b}
+    assert (found.weights[sorted(copies)] < 0.4).all()
+
+
+@pytest.mark.parametrize("good", [3, 4, 6])
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.05])
+def test_copies_may_outnumber_the_rest(good: int, noise: float) -> None:
+    rng = np.random.default_rng(good)
+    truth = (rng.random(10_000) < 0.5).astype(np.int64)
+    own = both_ways(rng, truth, [*rng.uniform(0.65, 0.8, good), 0.55], [1.0] * (good + 1))
+    more = [np.where(rng.random(10_000) < noise, 1 - own[:, -1], own[:, -1]) for _ in range(3)]
+    state = VoteState.count(np.column_stack([own, *more]).astype(np.int8), n_classes=2)
+    found = label_fit.dependencies(state, rank_one.directions(state), None)
+    copies = range(good, good + 4)
+    assert {(pair.first, pair.second) for pair in found.pairs} == {(a, b) for a in copies for b in copies if a < b}
+
+
+def test_functions_that_are_right_nearly_always_are_no_copies() -> None:
+    rng = np.random.default_rng(1)
+    truth = (rng.random(5000) < 0.5).astype(np.int64)
+    votes = both_ways(rng, truth, [0.93, 0.95, 0.9, 0.7, 0.75, 0.65], [0.95] * 6)
+    state = VoteState.count(votes, n_classes=2)
+    found = label_fit.dependencies(state, rank_one.directions(state), np.array([0.5, 0.5]))
+    assert (found.pairs, found.doubts) == ([], [])
+
+
+def test_a_factor_that_no_class_of_the_balance_can_be_is_doubted() -> None:
+    rng = np.random.default_rng(1)
+    truth, kind = (rng.random(6000) < 0.5).astype(np.int64), rng.random(6000) < 0.2
+    copies = [np.where(kind ^ (rng.random(6000) < 0.02), 0, -1) for _ in range(4)]  # about something else
+    votes = np.column_stack([*copies, one_way(rng, truth, [0.3, 0.3], [0.25, 0.25])]).astype(np.int8)
+    state = VoteState.count(votes, n_classes=2)
+    found = label_fit.dependencies(state, rank_one.directions(state), np.array([0.5, 0.5]))
+    assert found.doubts == ["is stronger than a class of the balance can be"]
+    assert (found.weights[:4] < 0.5).all()
+    fit = label_fit.fit(state, np.array([0.5, 0.5]))
+    assert "rank-one" not in fit.method
+
+
+def test_a_factor_that_makes_all_functions_fire_is_doubted() -> None:
+    rng = np.random.default_rng(4)
+    truth, long = (rng.random(4000) < 0.5).astype(np.int64), rng.random(4000) < 0.4
+    votes = both_ways(rng, truth, [0.6] * 8, [1.0] * 8)
+    votes[rng.random((4000, 8)) > np.where(long, 0.9, 0.2)[:, None]] = -1
+    state = VoteState.count(votes, n_classes=2)
+    found = label_fit.dependencies(state, rank_one.directions(state), np.array([0.5, 0.5]))
+    assert "moves votes for either side alike" in found.doubts
+    assert label_fit.fit(state, np.array([0.5, 0.5])).method == "mean of vote share and one-step EM"
