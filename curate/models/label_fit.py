@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.models import outcome_tables, rank_one
+from curate.models import opposition, outcome_tables, rank_one
 from curate.models.posterior import Posterior, shift_to
 from curate.models.vote_state import Layout, VoteState
 
@@ -20,12 +20,17 @@ ONE_SIDED = 0.05  # share of answers of functions that only ever give one, up to
 SHIFTS = 20  # rounds of shifting to the balance
 SEPARATE = 0.9  # of their number is what functions that EM may be run on count for
 EXPLAINED = 0.9  # of what functions have in common is what the rank-one fit must explain to take part
+OPPOSED = 0.03  # share of related pairs that must be opposed for documents to be bad in ways that exclude one another
 AGAINST = 3.0  # standard errors by which a function must be worse than nothing to lose its weight
 
 DEALT_OUT = "documents have so equal numbers of votes that abstaining is taken for not asked: give -2 where that is so"
 RANKS_ONLY = "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
 
 VERY_STRONG = 0.85  # correlation with the class that few functions have in truth
+SEVERAL_WAYS = (
+    "stay opposed whichever are turned round, as where documents are bad in ways that exclude one another: "
+    "the model is the vote share"
+)
 LEFT_OUT = "the rank-one fit takes no part"
 
 Floats = NDArray[np.float64]
@@ -49,6 +54,8 @@ class Dependencies:
         Share of what the other pairs have in common that the class explains.
     doubts
         Why the factor behind the strengths may not be the class.
+    opposed
+        Share of the related pairs of functions that no turning round brings into agreement (`opposition.opposed`).
     """
 
     pairs: list[rank_one.Pair]
@@ -57,6 +64,7 @@ class Dependencies:
     strength: Floats | None = None
     explained: float = 0.0
     doubts: list[str] = field(default_factory=list)
+    opposed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,8 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
 
     1. Functions that never vote, and those whose votes are right more seldom than the balance, get no weight.
     2. Functions that are like workers (`like_workers`): EM to its end.
-    3. Fewer than three that are no copies of one another, or no balance: the vote share.
+    3. Fewer than three that are no copies of one another, no balance, or documents that are bad in several ways
+       (`several_ways`): the vote share; in the last case every function counts in full.
     4. Else the mean of the scores of the vote share, of one step of EM and, where one factor explains what functions
        have in common, of the rank-one fit; shifted so that the mean posterior is the balance.
     """
@@ -116,10 +125,10 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
     wrong = against(state, says, found.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
     warnings += [DEALT_OUT] if dealt else []
-    workers = like_workers(state, found.separate)
-    does = "EM takes it as it is" if workers else "it gets no weight"
+    workers, several = like_workers(state, found.separate), several_ways(found)
+    does = "EM takes it as it is" if workers else "it counts as it is" if several else "it gets no weight"
     warnings += [f"{names[j]} is right more seldom than chance: {does}" for j in np.flatnonzero(wrong)]
-    weights = np.where((state.cast > 0) & ~wrong, found.weights, 0.0)
+    weights = np.where(state.cast > 0, 1.0 if several else np.where(wrong, 0.0, found.weights), 0.0)
     share = outcome_tables.only_share(state, says, weights, known)
     base = Fit(share, "vote share", known, balance_from, says, weights, np.empty(0), found, warnings)
     if workers:
@@ -129,9 +138,19 @@ def fit(state: VoteState, stated: Floats | None) -> Fit:
         warnings.append(RANKS_ONLY)
     if groups < INDEPENDENT:
         warnings.append(f"{groups} functions that vote and are no copies of one another: the model is the vote share")
-    if balance is None or groups < INDEPENDENT:
+    elif several:
+        warnings.append(f"{found.opposed:.0%} of the functions that have to do with one another {SEVERAL_WAYS}")
+    if balance is None or groups < INDEPENDENT or several:
         return _by_share(state, base, balance)
     return _by_mean(state, base)
+
+
+def several_ways(found: Dependencies) -> bool:
+    """Whether documents are bad in ways that exclude one another, which no model of two classes describes.
+
+    The main factor cannot be the class, and pairs of functions are opposed whichever of them are turned round.
+    """
+    return bool(found.doubts) and found.opposed > OPPOSED
 
 
 def _alike(state: VoteState, found: Dependencies) -> list[str]:
@@ -176,7 +195,8 @@ def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Depe
         unexplained = replace(model, residual=np.where(near, found.values, model.residual))
         pairs = rank_one.dependent(layout, says, found, unexplained)
     strength = model.strength if layout.n_classes == 2 else None
-    return Dependencies(pairs, _weights(state, pairs), separate, strength, explained, doubts)
+    opposed = opposition.opposed(state, says, found) if layout.n_classes == 2 else 0.0
+    return Dependencies(pairs, _weights(state, pairs), separate, strength, explained, doubts, opposed)
 
 
 def _weights(state: VoteState, pairs: list[rank_one.Pair]) -> Floats:

@@ -11,6 +11,7 @@ from curate.models.vote_state import Layout, VoteState
 
 PRIOR = 10.0  # documents that an outcome's precision is drawn to the balance by
 EDGE = 0.005  # no outcome's precision is believed to be nearer to 0 or 1
+LEAST_Q = 1e-3  # an empty bucket at the bad end lies in the middle of nothing
 ANCHOR = 0.1  # of the second step's counts are those of the first
 SMALL = 0.5  # documents per cell that EM which runs to its end begins with: Jeffreys' prior
 ROUNDS = 200  # of EM at most
@@ -20,13 +21,19 @@ Floats = NDArray[np.float64]
 
 
 def share_mass(layout: Layout, says: Floats, weights: Floats) -> Floats:
-    """Shape (outcomes, classes): the part of its function's vote that each outcome gives to each class."""
+    """Shape (outcomes, classes): the part of its function's vote that each outcome gives to each class.
+
+    A bucket whose middle has the share q of the scores below it gives q to class 1 and -ln(q)/2 to class 0, both of
+    mean one half: Fisher's sum of logarithms of one-sided p-values (Statistical Methods for Research Workers, section
+    21.1), since a score speaks most clearly from the depth of its bad end.
+    """
     mass = np.zeros((len(says), layout.n_classes))
     for u, (j, code) in enumerate(zip(layout.function_of, layout.code_of, strict=True)):
         if code >= 0 and layout.voting[j]:
             mass[u, code] = weights[j]
         elif code >= 0:
-            mass[u] = weights[j] * (1 - says[u]) / 2, weights[j] * (1 + says[u]) / 2
+            q = (1 + says[u]) / 2
+            mass[u] = -weights[j] * np.log(max(q, LEAST_Q)) / 2, weights[j] * q
     return mass
 
 
