@@ -224,6 +224,13 @@ def test_marginal_value_of_what_tells_nothing_is_least() -> None:
     assert 0 <= worth["a"]["flipped"] < worth[best]["flipped"] < 0.5
 
 
+@pytest.mark.parametrize(("functions", "worth"), [(1, False), (100, True), (101, False)])
+def test_marginal_values_are_for_a_hundred_functions_at_most(functions: int, worth: bool) -> None:
+    votes = np.random.default_rng(1).integers(0, 2, (20, functions)).astype(np.int8)
+    rows = LabelModel().fit(votes, HALF).summary()["functions"]
+    assert [row["marginal"]["divergence"] is not None for row in rows] == [worth] * functions
+
+
 def test_a_function_worse_than_nothing_gets_no_weight_and_is_told_of() -> None:
     votes, truth = made("both ways")
     votes[:, 4] = np.where(np.random.default_rng(1).random(len(truth)) < 0.25, truth, 1 - truth)
