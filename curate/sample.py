@@ -16,10 +16,11 @@ import pyarrow as pa
 from curate.artifact import Artifact
 from curate.engine.context import Context
 from curate.engine.local import LocalEngine
+from curate.expressions import columns_of
 from curate.pipeline import Node, Pipeline, execute
 from curate.presets import PRESETS
 from curate.stage import Annotator, Stage
-from curate.stages.select import Rule, Select, columns_of, evaluate
+from curate.stages.select import Rule, Select, evaluate
 from curate.table import DOCUMENT, ParquetWriter, Table, id_checksum
 
 DOCUMENTS = 400  # of each source: a share of 90 % is then known to 3 % (two standard errors)

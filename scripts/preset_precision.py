@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 import zstandard
 
+from curate.expressions import columns_of
 from curate.pipeline import Pipeline
 from curate.presets import PRESETS
-from curate.stages.select import Select, columns_of, evaluate
+from curate.stages.select import Select, evaluate
 from curate.table import Table
 
 CLEAN = (

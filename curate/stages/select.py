@@ -5,14 +5,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, nearest
-from curate.presets import PRESETS, Criterion, Threshold, rules_of
+from curate.expressions import columns_of, complaint, expression
+from curate.presets import PRESETS, Criterion, PresetName, alike, rules_of
 from curate.stage import STAGES, Known, Stage
 from curate.table import ParquetWriter, Table
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from curate.engine.context import Context
 
 MAX_RULES = 64  # bits of drop_mask
-CROSSING = {"Agg", "Over", "Len", "Rank", "Quantile", "Correlation"}  # what polars calls aggregates and windows
 
 
 class Rule(BaseModel):
@@ -32,21 +31,6 @@ class Rule(BaseModel):
 
     when: str = Field(description="SQL expression over columns, true for a document to drop; null does not drop")
     sources: tuple[str, ...] | None = Field(default=None, description="sources that the rule is for; all unless given")
-
-
-PresetName = Literal[
-    "english",
-    "gopher",
-    "gopher_repetition",
-    "c4",
-    "mt5",
-    "fineweb",
-    "refinedweb",
-    "dclm",
-    "nemo_english",
-    "nemo_non_english",
-    "madlad",
-]
 
 
 class Preset(BaseModel):
@@ -172,9 +156,9 @@ class Select(Stage):
             hint = "leave rules out with `thresholds: {rule: null}`, or use a second `select`" if sizes else ""
             yield Problem(("presets",) if sizes else ("drop",), said, hint)
         for name, rule in rules.items():
-            complaint = _complaint(rule.when, known.columns)
-            if complaint:
-                yield Problem(self._where(name), f"{rule.when!r}: {complaint}")
+            wrong = complaint(rule.when, known.columns)
+            if wrong:
+                yield Problem(self._where(name), f"{rule.when!r}: {wrong}")
             for source in (rule.sources or ()) if name in self.drop else ():
                 if source not in known.sources:
                     yield Problem(("drop", name), f"there is no source {source!r}", nearest(source, known.sources))
@@ -194,7 +178,7 @@ class Select(Stage):
             where = ("thresholds", name)
             if name not in rules:
                 yield Problem(where, *_unknown_rule(name, rules, self.drop))
-            elif threshold is not None and not _alike(threshold, rules[name].threshold):
+            elif threshold is not None and not alike(threshold, rules[name].threshold):
                 default = rules[name].threshold
                 yield Problem(where, f"must be of the kind of {default!r}, the preset's own, got {threshold!r}")
         for name in self.drop:
@@ -217,8 +201,8 @@ def evaluate(rules: Mapping[str, Rule], frame: "pl.DataFrame", source: str) -> N
     fired = np.zeros((len(rules), frame.height), dtype=bool)
     for position, rule in enumerate(rules.values()):
         if rule.sources is None or source in rule.sources:
-            expression = _expression(rule.when).fill_null(value=False)
-            fired[position] = frame.with_columns(fired=expression)["fired"].to_numpy()
+            fires = expression(rule.when).fill_null(value=False)
+            fired[position] = frame.with_columns(fired=fires)["fired"].to_numpy()
     return fired
 
 
@@ -274,51 +258,3 @@ def _unknown_rule(name: str, rules: Mapping[str, Criterion], drop: Iterable[str]
     if name in others:
         return f"{name!r} is a rule of the preset {others[name]!r}", f"add {others[name]} to `presets`"
     return f"no preset here has a rule {name!r}", nearest(name, rules) if rules else "there are no presets here"
-
-
-def _alike(threshold: Threshold, default: Threshold) -> bool:
-    """Whether a threshold is of the default's kind: truth value, string or number."""
-    kinds = (bool, str, int | float)
-    return next(kind for kind in kinds if isinstance(threshold, kind)) == next(
-        kind for kind in kinds if isinstance(default, kind)
-    )
-
-
-def _expression(sql: str) -> "pl.Expr":
-    import polars as pl
-
-    return pl.sql_expr(sql)
-
-
-def columns_of(sql: str) -> list[str]:
-    """Columns that an expression names, in order; none when it does not parse, which `check` reports."""
-    import polars as pl
-
-    try:
-        return list(dict.fromkeys(_expression(sql).meta.root_names()))
-    except pl.exceptions.PolarsError:
-        return []
-
-
-def _crosses_rows(tree: Any) -> bool:
-    """Whether a serialized expression has an aggregate or a window in it."""
-    if isinstance(tree, dict):
-        inside = (_crosses_rows(value) for name, value in tree.items() if name not in ("Column", "Literal"))
-        return not CROSSING.isdisjoint(tree) or any(inside)
-    return any(map(_crosses_rows, tree)) if isinstance(tree, list) else tree in CROSSING
-
-
-def _complaint(sql: str, columns: pa.Schema) -> str:
-    """What is wrong with an expression over `columns`, or nothing; unknown columns are the pipeline's to report."""
-    import polars as pl
-
-    try:
-        expression = _expression(sql)
-        if any(name not in columns.names for name in expression.meta.root_names()):
-            return ""
-        if _crosses_rows(orjson.loads(expression.meta.serialize(format="json"))):
-            return "looks at more than one document at a time, so its answer would depend on how they are sharded"
-        schema = pl.DataFrame(columns.empty_table()).lazy().select(rule=expression).collect().schema
-    except pl.exceptions.PolarsError as error:
-        return str(error).splitlines()[0]
-    return "" if schema["rule"] == pl.Boolean else f"gives {schema['rule']}, where a rule is true or false"
