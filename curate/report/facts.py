@@ -33,6 +33,7 @@ def facts(run: RunRecord) -> Facts:
         "contamination": contamination(run),
         "cleaned": cleaned(run),
         "classifiers": classifiers(run),
+        "labeling": labeling(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -309,6 +310,11 @@ def classifiers(run: RunRecord) -> list[Facts] | None:
         {"stage": stage.name, **{key: stage.manifest["classifier"].get(key) for key in keys}}
         for stage in run.of("train_classifier")
     ] or None
+
+
+def labeling(run: RunRecord) -> list[Facts] | None:
+    """Per label model: its functions, what it learned of each, and the quality and decisions by source."""
+    return [{"stage": stage.name, **stage.manifest["weak"]} for stage in run.of("weak")] or None
 
 
 def tokens(run: RunRecord) -> Facts | None:
