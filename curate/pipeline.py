@@ -136,9 +136,14 @@ class Pipeline:
                 helper = helper.model_copy(update={"name": name})
                 found = self._same(helper, visible, table)
                 if found is None:
+                    before = len(self.problems)
                     self._add(helper, visible)
+                    # A helper is in no file: what is wrong with it is told of the stanza that brings it.
+                    placed = [(("stages", stage.name, *p.where[2:]), p) for p in self.problems[before:]]
+                    self.problems[before:] = [replace(problem, where=where) for where, problem in placed]
                 visible.add(found or helper.name)
             self._add(stage, visible)
+            self.problems = list(dict.fromkeys(self.problems))
             seen[stage.name] = visible | {stage.name}
         self._compare()
 

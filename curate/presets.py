@@ -11,6 +11,19 @@ from typing import Literal, NamedTuple
 
 Operator = Literal["<", "<=", ">", ">=", "=", "<>"]
 Threshold = bool | int | float | str
+PresetName = Literal[
+    "english",
+    "gopher",
+    "gopher_repetition",
+    "c4",
+    "mt5",
+    "fineweb",
+    "refinedweb",
+    "dclm",
+    "nemo_english",
+    "nemo_non_english",
+    "madlad",
+]
 
 ENGLISH = "en"
 
@@ -229,3 +242,11 @@ def rules_of(preset: str, thresholds: Mapping[str, Threshold | None] | None = No
         if threshold is not None:
             chosen.append(rule._replace(threshold=threshold))
     return tuple(chosen)
+
+
+def alike(threshold: Threshold, default: Threshold) -> bool:
+    """Whether a threshold is of the default's kind: truth value, string or number."""
+    kinds = (bool, str, int | float)
+    return next(kind for kind in kinds if isinstance(threshold, kind)) == next(
+        kind for kind in kinds if isinstance(default, kind)
+    )

@@ -24,7 +24,7 @@ def columns_of(sql: str) -> list[str]:
     import polars as pl
 
     try:
-        return list(dict.fromkeys(_expression(sql).meta.root_names()))
+        return list(dict.fromkeys(expression(sql).meta.root_names()))
     except pl.exceptions.PolarsError:
         return []
 
@@ -38,7 +38,7 @@ def holds(sql: str, frame: "pl.DataFrame") -> NDArray[np.bool_]:
     >>> holds("stars >= 4", pl.DataFrame({"stars": [5, 3, None]})).tolist()
     [True, False, False]
     """
-    return frame.with_columns(_rule=_expression(sql).fill_null(value=False))["_rule"].to_numpy()
+    return frame.with_columns(_rule=expression(sql).fill_null(value=False))["_rule"].to_numpy()
 
 
 def complaint(sql: str, columns: pa.Schema) -> str:
@@ -53,18 +53,19 @@ def complaint(sql: str, columns: pa.Schema) -> str:
     import polars as pl
 
     try:
-        expression = _expression(sql)
-        if any(name not in columns.names for name in expression.meta.root_names()):
+        parsed = expression(sql)
+        if any(name not in columns.names for name in parsed.meta.root_names()):
             return ""
-        if _crosses_rows(orjson.loads(expression.meta.serialize(format="json"))):
+        if _crosses_rows(orjson.loads(parsed.meta.serialize(format="json"))):
             return "looks at more than one document at a time, so its answer would depend on how they are sharded"
-        schema = pl.DataFrame(columns.empty_table()).lazy().select(rule=expression).collect().schema
+        schema = pl.DataFrame(columns.empty_table()).lazy().select(rule=parsed).collect().schema
     except pl.exceptions.PolarsError as error:
         return str(error).splitlines()[0]
     return "" if schema["rule"] == pl.Boolean else f"gives {schema['rule']}, where a rule is true or false"
 
 
-def _expression(sql: str) -> "pl.Expr":
+def expression(sql: str) -> "pl.Expr":
+    """What polars evaluates."""
     import polars as pl
 
     return pl.sql_expr(sql)

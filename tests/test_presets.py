@@ -14,9 +14,9 @@ import pytest
 from curate.config import load, stage_types
 from curate.errors import ConfigError
 from curate.pipeline import Pipeline
-from curate.presets import PRESETS, Criterion, rules_of
+from curate.presets import PRESETS, Criterion, PresetName, rules_of
 from curate.report import facts, losses
-from curate.stages.select import MAX_RULES, PresetName, Select, evaluate
+from curate.stages.select import MAX_RULES, Select, evaluate
 from tests.corpus import run_stage
 from tests.stages.test_select import decisions, table_with
 

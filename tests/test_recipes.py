@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.io.archives import http, packed, record
+from tests.labeling.corpus import texts
 from tests.runs import curate, document
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -133,3 +134,27 @@ def test_ccnets_recipe_cuts_each_language_by_its_own_model(tmp_path: Path) -> No
         low, high = manifests["buckets"]["cuts"][language]
         assert own.filter(kenlm_bucket="head")["kenlm_perplexity"].max() < low
         assert own.filter(kenlm_bucket="tail")["kenlm_perplexity"].min() >= high
+
+
+def test_many_signals_to_one_quality(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    for folder in ("web", "reference"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    web = list(texts(120, 4))
+    lines = [json.dumps({"id": i, "text": text}) for i, (text, _) in enumerate(web)]
+    (tmp_path / "data" / "web" / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    clean = [json.dumps({"text": document(rng, 16)}) for _ in range(40)]
+    (tmp_path / "data" / "reference" / "a.jsonl").write_text("\n".join(clean))
+    small = ("train_classifier.dim=8", "train_classifier.bucket=500", "tokens.vocab_size=600", "lm.order=3")
+    manifests, kept = run("weak.yaml", tmp_path, *small, "mix.validation=0.05", "engine.workers=0")
+    accounted(manifests)
+    weak = manifests["weak"]["weak"]
+    assert weak["model"]["class_balance"] == [0.5, 0.5]
+    voting = {row["name"] for row in weak["model"]["functions"] if row["voted"]}
+    assert voting > {"gopher_words_min", "rep_dup_lines_max", "surprising", "like_reference", "selling"}
+    assert weak["sources"]["reference"]["not_asked"] == manifests["select"]["flow"]["reference"]["kept"] == 40
+    good = {text for text, good in web if good}
+    left = kept.filter(pl.col("source") == "web")
+    before, after = len(good) / len(web), left["text"].is_in(list(good)).mean()
+    assert after > before + 0.15
+    assert (left["weak_quality"] >= 0.5).all()

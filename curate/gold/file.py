@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import storage
@@ -34,6 +36,7 @@ from curate.errors import ConfigError, Problem, nearest
 
 LABELS = ("keep", "drop", "skip")
 PROBLEMS = 20  # bad lines that are named
+UNKNOWN = -1  # label of a document that nobody has judged
 NO_DRAW = ""  # draw of lines that belong to none: their weights are as they say
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -100,6 +103,20 @@ class Gold(NamedTuple):
     ids: NDArray[np.uint8]
     labels: NDArray[np.int8]
     weights: NDArray[np.float64]
+
+    def of(self, ids: pa.Array) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Labels of documents, -1 for unknown, and their weights, 1 for unknown.
+
+        Parameters
+        ----------
+        ids
+            Binary of 16 bytes, shape (documents,).
+        """
+        known = pa.array([own.tobytes() for own in self.ids], pa.binary(16))
+        place = pc.call_function("index_in", [ids], pc.SetLookupOptions(known)).fill_null(-1).to_numpy()
+        labels, weights = np.full(len(ids), UNKNOWN, np.int8), np.ones(len(ids))
+        labels[place >= 0], weights[place >= 0] = self.labels[place[place >= 0]], self.weights[place[place >= 0]]
+        return labels, weights
 
 
 def read_gold(path: str) -> Gold:

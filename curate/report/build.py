@@ -10,6 +10,7 @@ from curate.report.classifiers import classifiers, students
 from curate.report.contamination import contamination
 from curate.report.density import density
 from curate.report.facts import facts as facts_of
+from curate.report.labeling import labeling
 from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
 from curate.report.page import Section, Tile, duration, number, percent, plural
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "perplexity": perplexity,
     "densities": density,
     "students": students,
+    "labeling": labeling,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

@@ -21,6 +21,7 @@ from curate.report.difference import difference
 from curate.report.explanation import (
     Cleaned,
     Cluster,
+    Contribution,
     Cut,
     Destination,
     Explanation,
@@ -28,6 +29,7 @@ from curate.report.explanation import (
     FoundItem,
     Landing,
     QuarantinedRow,
+    Weighed,
 )
 from curate.report.page import number
 from curate.report.record import RunRecord, StageRecord
@@ -206,6 +208,7 @@ def _explained(run: RunRecord, table: StageRecord, later: StageRecord | None, sh
         items=tuple(_items(run, document["text"].encode(), annotations)),
         cleaned=tuple(_cleaned(run, document["id"], shard.name)),
         meta=tuple(_meta(document["meta"])),
+        weighed=tuple(_weighed(run, annotations)),
     )
 
 
@@ -214,6 +217,27 @@ def _meta(meta: str | None) -> Iterator[tuple[str, str]]:
     fields = orjson.loads(meta) if meta else {}
     for name, value in (fields if isinstance(fields, dict) else {"meta": fields}).items():
         yield name, value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+VOTES = {-2: "not asked", -1: "abstain", 0: "drop", 1: "keep"}
+
+
+def _weighed(run: RunRecord, annotations: dict[str, dict[str, Any]]) -> Iterator[Weighed]:
+    """What label models made of the votes on the document."""
+    for stage in run.of("weak"):
+        values = annotations.get(stage.name)
+        if values is None:
+            continue
+        weak = stage.manifest["weak"]
+        top = []
+        for entry in values[f"{stage.name}_top"]:
+            function = weak["functions"][entry["function"]]
+            code = values[f"vote_{function['name']}"]
+            bucket = function["buckets"] and code >= 0
+            vote = f"bucket {code + 1} of {function['buckets']}" if bucket else VOTES[code]
+            top.append(Contribution(function["name"], vote, entry["log_odds"], function["when"]))
+        quality, keep, majority = (values[f"{stage.name}_{what}"] for what in ("quality", "keep", "majority"))
+        yield Weighed(stage.name, quality, keep, weak["decide"]["from"], majority, tuple(top))
 
 
 def _reason(later: StageRecord | None, own: bytes, shard: str) -> tuple[str, str] | None:

@@ -124,6 +124,56 @@ class FoundItem:
 
 
 @dataclass(frozen=True)
+class Contribution:
+    """What one labeling function said of the document, and what that adds to the log-odds of keep.
+
+    Parameters
+    ----------
+    function
+        Its name.
+    vote
+        ``keep``, ``drop``, ``abstain``, or the bucket of a score.
+    log_odds
+        Above 0 for keep.
+    when
+        The rule that was asked, where it is one.
+    """
+
+    function: str
+    vote: str
+    log_odds: float
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What a label model made of the votes on the document.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    quality
+        Probability of keep, or only a rank where `keep` is None.
+    keep
+        The decision; None where nothing says how many documents are to be kept.
+    cut
+        The quality from which a document is kept.
+    majority
+        Share of keep among the votes, each counting the same.
+    top
+        The largest contributions.
+    """
+
+    stage: str
+    quality: float | None
+    keep: bool | None
+    cut: float | None
+    majority: float | None
+    top: tuple[Contribution, ...]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What became of one document.
 
@@ -161,6 +211,8 @@ class Explanation:
         What was changed in it, by stage.
     meta
         What else its source or its page says of it.
+    weighed
+        What label models made of the votes on it, by stage.
     """
 
     id: str
@@ -183,6 +235,7 @@ class Explanation:
     items: tuple[FoundItem, ...] = ()
     cleaned: tuple[Cleaned, ...] = ()
     meta: tuple[tuple[str, str], ...] = ()
+    weighed: tuple[Weighed, ...] = ()
 
     def render(self) -> str:
         """The explanation as text."""
@@ -198,6 +251,7 @@ class Explanation:
             [f"{name:<9}  {value}" for name, value in head.items() if value],
             self._meta(),
             self._decision(),
+            self._weighed(),
             self._cleaned(),
             self._cut(),
             self._contamination(),
@@ -224,6 +278,21 @@ class Explanation:
             f"dropped for {self.rules[0].name!r}; the rules that are true of it, in their order:",
             *(f"  {rule.name:<{width}}  {rule.when}" for rule in self.rules),
         ]
+
+    def _weighed(self) -> list[str]:
+        lines = []
+        for found in self.weighed:
+            quality, majority = _shown(found.quality), _shown(found.majority)
+            verdict = "no keep rate says which are kept"
+            if found.keep is not None:
+                verdict = f"{'kept' if found.keep else 'not kept'}, as the cut is at {_shown(found.cut)}"
+            lines.append(f"{found.stage}: quality {quality}, {verdict}; share of keep among the votes {majority}")
+            name = max((len(entry.function) for entry in found.top), default=0)
+            vote = max((len(entry.vote) for entry in found.top), default=0)
+            for entry in found.top:
+                line = f"  {entry.function:<{name}}  {entry.vote:<{vote}}  {entry.log_odds:+.2f}"
+                lines.append(f"{line}  {entry.when}" if entry.when else line)
+        return lines
 
     def _meta(self) -> list[str]:
         width = max((len(name) for name, _ in self.meta), default=0)

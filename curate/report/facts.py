@@ -37,6 +37,7 @@ def facts(run: RunRecord) -> Facts:
         "perplexity": language_models.perplexity(run),
         "densities": language_models.densities(run),
         "students": students(run),
+        "labeling": labeling(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -329,6 +330,11 @@ def students(run: RunRecord) -> list[Facts] | None:
 def _trained(manifest: Facts) -> Facts:
     told = {key: manifest.get(key) for key in ("documents", "raw", "calibrated")}
     return told | ({"tuning": manifest["tuning"]} if "tuning" in manifest else {})
+
+
+def labeling(run: RunRecord) -> list[Facts] | None:
+    """Per label model: its functions, what it learned of each, and the quality and decisions by source."""
+    return [{"stage": stage.name, **stage.manifest["weak"]} for stage in run.of("weak")] or None
 
 
 def tokens(run: RunRecord) -> Facts | None:

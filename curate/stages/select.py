@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, nearest
-from curate.presets import PRESETS, Criterion, Threshold, rules_of
+from curate.presets import PRESETS, Criterion, PresetName, alike, rules_of
 from curate.rules import columns_of, complaint, holds
 from curate.stage import STAGES, Known, Stage
 from curate.table import ParquetWriter, Table
@@ -31,21 +31,6 @@ class Rule(BaseModel):
 
     when: str = Field(description="SQL expression over columns, true for a document to drop; null does not drop")
     sources: tuple[str, ...] | None = Field(default=None, description="sources that the rule is for; all unless given")
-
-
-PresetName = Literal[
-    "english",
-    "gopher",
-    "gopher_repetition",
-    "c4",
-    "mt5",
-    "fineweb",
-    "refinedweb",
-    "dclm",
-    "nemo_english",
-    "nemo_non_english",
-    "madlad",
-]
 
 
 class Preset(BaseModel):
@@ -193,7 +178,7 @@ class Select(Stage):
             where = ("thresholds", name)
             if name not in rules:
                 yield Problem(where, *_unknown_rule(name, rules, self.drop))
-            elif threshold is not None and not _alike(threshold, rules[name].threshold):
+            elif threshold is not None and not alike(threshold, rules[name].threshold):
                 default = rules[name].threshold
                 yield Problem(where, f"must be of the kind of {default!r}, the preset's own, got {threshold!r}")
         for name in self.drop:
@@ -272,11 +257,3 @@ def _unknown_rule(name: str, rules: Mapping[str, Criterion], drop: Iterable[str]
     if name in others:
         return f"{name!r} is a rule of the preset {others[name]!r}", f"add {others[name]} to `presets`"
     return f"no preset here has a rule {name!r}", nearest(name, rules) if rules else "there are no presets here"
-
-
-def _alike(threshold: Threshold, default: Threshold) -> bool:
-    """Whether a threshold is of the default's kind: truth value, string or number."""
-    kinds = (bool, str, int | float)
-    return next(kind for kind in kinds if isinstance(threshold, kind)) == next(
-        kind for kind in kinds if isinstance(default, kind)
-    )

@@ -104,8 +104,9 @@ def test_kinds_of_documents_besides_the_class_are_noticed() -> None:
     found = label_fit.dependencies(state, rank_one.directions(state), None)
     assert found.explained < 0.9
     fit = label_fit.fit(state, np.array([0.5, 0.5]))
-    assert fit.method == "mean of vote share and one-step EM"
-    assert any("the rank-one fit takes no part" in warning for warning in fit.warnings)
+    assert fit.method == "vote share"
+    assert any("stay opposed whichever are turned round" in warning for warning in fit.warnings)
+    assert (fit.weights == 1).all()
 
 
 def test_direction_of_buckets_is_their_place_in_the_distribution() -> None:
