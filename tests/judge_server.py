@@ -138,7 +138,7 @@ class JudgeServer(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.seen, self.answered = Counter[str](), Counter[str]()
         self.bodies: dict[str, dict[str, Any]] = {}
-        self.models = [MODEL]
+        self.models, self.retry_after = [MODEL], "0.01"
         super().__init__(("127.0.0.1", port), Handler)
 
     @property
@@ -245,7 +245,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(2)
             self.close_connection = True
         elif fault == "429":
-            self.reply(429, {"error": {"message": "slow down"}}, Retry_After="0.01")
+            self.reply(429, {"error": {"message": "slow down"}}, Retry_After=self.server.retry_after)
         else:
             self.reply(int(fault), {"error": {"message": f"simulated {fault}"}})
 

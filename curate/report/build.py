@@ -9,6 +9,7 @@ from curate.report import cleaned, repeats
 from curate.report.classifiers import classifiers
 from curate.report.contamination import contamination
 from curate.report.facts import facts as facts_of
+from curate.report.judges import judges
 from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
 from curate.report.page import Section, Tile, duration, number, percent, plural
@@ -24,6 +25,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "web": web,
     "cleaned": cleaned.cleaned,
     "classifiers": classifiers,
+    "judges": judges,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

@@ -20,7 +20,8 @@ PLACES = 3  # examples per reason of the quarantine
 def facts(run: RunRecord) -> Facts:
     """All parts, and what identifies the run.
 
-    Everything is the same for any engine and number of workers, but for ``timings`` and ``host``.
+    Everything is the same for any engine and number of workers, but for ``timings``, ``host`` and what asking a judge
+    took (``spent``).
     """
     own = ("seed", "config_hash")
     parts = {
@@ -33,6 +34,7 @@ def facts(run: RunRecord) -> Facts:
         "contamination": contamination(run),
         "cleaned": cleaned(run),
         "classifiers": classifiers(run),
+        "judges": judges(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -308,6 +310,15 @@ def classifiers(run: RunRecord) -> list[Facts] | None:
     return [
         {"stage": stage.name, **{key: stage.manifest["classifier"].get(key) for key in keys}}
         for stage in run.of("train_classifier")
+    ] or None
+
+
+def judges(run: RunRecord) -> list[Facts] | None:
+    """Per stage that asked a chat model: votes, tokens and agreement, and what the last run sent and waited for."""
+    return [
+        {"stage": stage.name, **stage.manifest["judge"], "spent": receipt.result["spent"]}
+        for stage in run.of("judge")
+        for receipt in stage.artifact.receipts("ask")
     ] or None
 
 

@@ -257,6 +257,8 @@ class Judge(Stage):
             outcomes = track(in_order(ask, questions, self.concurrency, stop), total, f"{ctx.artifact.name} ask")
             _write_answers(self, ctx, outcomes, tally)
         except StoppedError:
+            if isinstance(asker.failure, RunError):
+                raise RunError(f"{self.name}: {asker.failure}") from None
             raise asker.failure or RunError(f"{self.name} was stopped") from None
         finally:
             stop.set()
