@@ -34,7 +34,7 @@ def test_the_facts_are_those_of_manifest_and_receipt(told: tuple[Path, dict, dic
 def test_the_page(told: tuple[Path, dict, dict]) -> None:
     root, manifest, spent = told
     page = (root / "report.html").read_text()
-    assert "judge asked simulated about 40 of 120 documents, with 2 prompts" in page
+    assert "judge asked simulated about 40 of 60 documents, with 2 prompts" in page
     assert f"of which {spent['failed']['HTTP 500']} failed" in page
     assert manifest["warnings"]
     for warning in manifest["warnings"]:
