@@ -27,6 +27,7 @@ log = logging.getLogger("curate")
 
 LONGEST_WAIT = 60.0  # seconds between two attempts, unless the endpoint asks for more
 LONGEST_ASKED = 600.0  # seconds that an endpoint may ask us to wait
+WORTH_SAYING = 20.0  # seconds of such a wait from which on the log has it
 PASSING = frozenset({408, 425, 429})  # and all of 500 and more
 HOPELESS = frozenset({301, 302, 303, 307, 308, 401, 403, 404, 405})  # equal for every document
 QUOTED = 300  # characters of an endpoint's error message
@@ -223,6 +224,8 @@ class Endpoint:
         asked = _retry_after(response.headers.get("Retry-After"))
         if asked is not None:
             self._pace.hold(min(asked, LONGEST_ASKED))
+            if asked > WORTH_SAYING:
+                log.info("%s asks to wait %.0f s", self._settings.base_url, asked)
         return None, said
 
     def _delay(self, attempt: int) -> float:

@@ -43,9 +43,6 @@ PROMPT_NAME = r"^[a-z][a-z0-9_]*$"
 _ELSEWHERE = ("base_url", "api_key_env", "concurrency", "requests_per_second", "timeout", "retries", "backoff")
 _ELSEWHERE_TOO = ("max_unanswered", "cache", "prompts", "own")
 
-Documents = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-
 
 @dataclass(frozen=True)
 class Question:
@@ -80,7 +77,7 @@ class Judge(Stage):
     api_key_env: str | None = Field(
         default=None, description="name of the environment variable that holds the key; never the key itself"
     )
-    documents: Documents | Share = Field(
+    documents: int | float = Field(
         default=5000, description="documents asked about, by hash of the id: a number, or a share (0.01; 1.0 for all)"
     )
     prompts: tuple[Shipped, ...] = Field(
@@ -106,6 +103,14 @@ class Judge(Stage):
         default=0.01, ge=0, le=1, description="share of questions that may stay unanswered before the run stops"
     )
     cache: str | None = Field(default=None, description="file of the answers; unless given, judge.sqlite in run.root")
+
+    @field_validator("documents")
+    @classmethod
+    def _number_or_share(cls, documents: float) -> float:
+        """1 is one document, and 1.0 all of them."""
+        if not (documents >= 1 if isinstance(documents, int) else 0 < documents <= 1):
+            raise ValueError("must be a number of documents (1 or more) or a share of them (above 0, at most 1.0)")
+        return documents
 
     @field_validator("base_url")
     @classmethod
@@ -174,9 +179,10 @@ class Judge(Stage):
     def _address_problems(self) -> Iterator[Problem]:
         try:
             parts = urlsplit(self.base_url)
-        except ValueError:  # brackets of an IPv6 address that do not close
-            parts = urlsplit("")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+            port = parts.port
+        except ValueError:  # brackets that do not close, a port that is none
+            parts, port = urlsplit(""), None
+        if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", self.base_url) or port == 0:
             yield Problem(("base_url",), "must be an address that begins with http:// or https://")
         elif parts.username or parts.password or parts.query:
             yield Problem(("base_url",), "must not hold a name, a password or a query", "`api_key_env` is for keys")
@@ -190,9 +196,16 @@ class Judge(Stage):
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.api_key_env):
             rule = "must be the name of an environment variable (capital letters, digits and _), never the key itself"
             yield Problem(("api_key_env",), rule)
-        elif not os.environ.get(self.api_key_env):
+        elif not self._key():
             hint = f"export {self.api_key_env}=..."
             yield Problem(("api_key_env",), f"the environment variable {self.api_key_env} is not set", hint)
+        elif not re.fullmatch(r"[!-~]+", self._key()):  # what no header takes, httpx would repeat in its error
+            yield Problem(
+                ("api_key_env",), f"what is in {self.api_key_env} is no key: it has spaces or other characters"
+            )
+
+    def _key(self) -> str:
+        return os.environ.get(self.api_key_env or "", "").strip()
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Draw the sample, ask, write the columns."""
@@ -250,8 +263,7 @@ class Judge(Stage):
             *(self.name, documents, ctx.table.rows, len(prompts), requests, self.base_url, len(cache)),
         )
         try:
-            for shard in ctx.table.shards:
-                storage.remove_tree(f"{ctx.path}/{ANSWERS}/{shard.name}.parquet")
+            storage.remove_tree(f"{ctx.path}/{ANSWERS}")
             questions = _questions(ctx, limit, prompts)
             ask = partial(_ask, asker, prompts)
             outcomes = track(in_order(ask, questions, self.concurrency, stop), total, f"{ctx.artifact.name} ask")
@@ -269,9 +281,8 @@ class Judge(Stage):
     def _settings(self) -> Any:
         from curate.judge.endpoint import Settings
 
-        key = os.environ.get(self.api_key_env) if self.api_key_env else None
         fields = ("base_url", "concurrency", "requests_per_second", "timeout", "retries", "backoff")
-        return Settings(key=key, **{field: getattr(self, field) for field in fields})
+        return Settings(key=self._key() or None, **{field: getattr(self, field) for field in fields})
 
     def _cache_path(self, artifact: str) -> str:
         from curate.judge.cache import default_path

@@ -164,6 +164,19 @@ def test_unanswered_questions_are_counted_and_null(table: Table, tmp_path: Path)
     assert max(server.answered.values()) == 1
 
 
+def test_the_key_is_in_no_file(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", "top-secret\n")
+    with JudgeServer(key="top-secret") as server:
+        (tmp_path / "a.jsonl").write_text(json.dumps({"text": document(1)}))
+        config = recipe(tmp_path, server, tmp_path / "run", api_key_env="A_KEY")
+        Pipeline.from_mapping(config).run()
+        assert server.answered.total() == 6
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    assert not [path for path in files if b"top-secret" in path.read_bytes()]
+    assert b"A_KEY" in (tmp_path / "run" / "run.yaml").read_bytes()
+
+
 def test_what_is_hopeless_stops_at_once_and_keeps_answers(table: Table, tmp_path: Path) -> None:
     with JudgeServer(3, Faults(always={"404": 0.1})) as server:
         with pytest.raises(RunError, match=r"judge: .*HTTP 404: simulated 404"):
@@ -268,9 +281,13 @@ def problems(tmp_path: Path, **fields: Any) -> str:
         ({"base_url": "http://me:secret@host/v1"}, "must not hold a name, a password or a query"),
         ({"base_url": "http://h/v1/chat/completions"}, "must end before /chat/completions"),
         ({"base_url": "http://[::1"}, "must be an address"),
+        ({"base_url": "http://host:99999/v1"}, "must be an address"),
+        ({"base_url": "http://ho st/v1"}, "must be an address"),
+        ({"base_url": "file:///v1"}, "must be an address"),
         ({"model": ""}, "at least 1 character"),
         ({"api_key_env": "sk-secret"}, "must be the name of an environment variable"),
         ({"api_key_env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE is not set\n    export NOT_SET_ANYWHERE=..."),
+        ({"api_key_env": "HAS_A_SPACE"}, "what is in HAS_A_SPACE is no key"),
         ({"prompts": ["yesn"]}, "did you mean 'yesno'?"),
         ({"prompts": []}, "there is no prompt"),
         ({"prompts": ["yesno", "yesno"]}, "stands here twice"),
@@ -278,8 +295,10 @@ def problems(tmp_path: Path, **fields: Any) -> str:
         ({"own": {"x_answer": {"template": "{text}", "map": {"a": "keep"}}}}, "ends with _answer"),
         ({"own": {"Bad Name": {"template": "{text}", "map": {"a": "keep"}}}}, "must match"),
         ({"own": {"x": {"template": "text", "map": {"a": "keep"}}}}, "stages.judge.own.x.template: must have {text}"),
-        ({"documents": 1.5}, "documents"),
-        ({"documents": 0}, "documents"),
+        ({"documents": 1.5}, "documents: must be a number of documents (1 or more) or a share"),
+        ({"documents": 0}, "a share of them (above 0, at most 1.0), got 0"),
+        ({"documents": 0.0}, "a share of them"),
+        ({"documents": True}, "documents"),
         ({"temperature": -1}, "at least 0"),
         ({"extra": {"stream": True}}, "extra.stream: cannot be set here"),
         ({"extra": {"seed": 1}}, "use the field `seed`"),
@@ -287,7 +306,8 @@ def problems(tmp_path: Path, **fields: Any) -> str:
         ({"tempreature": 1}, "did you mean 'temperature'?"),
     ],
 )
-def test_mistakes(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+def test_mistakes(tmp_path: Path, fields: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAS_A_SPACE", "sk secret")
     said = problems(tmp_path, **fields)
     assert message in said
     assert "secret" not in said
