@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -181,7 +181,7 @@ class Asker:
 
 def in_order(
     ask: Callable[[Item], Result], items: Iterable[Item], concurrency: int, stop: threading.Event
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Results in the order of `items`, `concurrency` of them in the making; few items are held at a time.
 
     When the consumer stops or fails, nothing new is begun, and what is in flight is waited for: its answers are kept.

@@ -216,6 +216,7 @@ class Judge(Stage):
         if done:
             body = done[ASK].result["judge"]
         else:
+            self._cache_path(ctx.path)  # complains before any text is read
             rate = _rate(self.documents, ctx.table.rows)
             ctx.map_shards(partial(_sample_shard, self, ctx.table, ctx.artifact, ctx.seed, rate), phase="sample")
             body = self._ask(ctx)
@@ -262,18 +263,16 @@ class Judge(Stage):
             "%s: %d of %d documents, %d prompts: at most %d requests to %s; the cache holds %d answers",
             *(self.name, documents, ctx.table.rows, len(prompts), requests, self.base_url, len(cache)),
         )
+        storage.remove_tree(f"{ctx.path}/{ANSWERS}")
+        answers = in_order(partial(_ask, asker, prompts), _questions(ctx, limit, prompts), self.concurrency, stop)
         try:
-            storage.remove_tree(f"{ctx.path}/{ANSWERS}")
-            questions = _questions(ctx, limit, prompts)
-            ask = partial(_ask, asker, prompts)
-            outcomes = track(in_order(ask, questions, self.concurrency, stop), total, f"{ctx.artifact.name} ask")
-            _write_answers(self, ctx, outcomes, tally)
+            _write_answers(self, ctx, track(answers, total, f"{ctx.artifact.name} ask"), tally)
         except StoppedError:
             if isinstance(asker.failure, RunError):
                 raise RunError(f"{self.name}: {asker.failure}") from None
             raise asker.failure or RunError(f"{self.name} was stopped") from None
         finally:
-            stop.set()
+            answers.close()  # waits for what is in flight
             endpoint.close()
             cache.close()
         return {"requests": endpoint.requests, "failed": dict(sorted(endpoint.failures.items()))}

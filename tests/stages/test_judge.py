@@ -196,6 +196,23 @@ def test_nobody_is_there(table: Table, server: JudgeServer, tmp_path: Path) -> N
     assert digests(Path(run_stage(alone, table, tmp_path / "c").path)) == digests(Path(artifact.path))
 
 
+def test_an_interruption_keeps_what_is_in_flight(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = 0
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        nonlocal counted
+        counted += 1
+        if counted == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("curate.judge.tally.Tally.add", interrupted)
+    with JudgeServer(faults=Faults(delay=0.02)) as server:
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(judge(server, concurrency=3), table, tmp_path)
+        assert server.seen.total() == server.answered.total() == len(cached(tmp_path)) < 150
+        assert {canonical(body) for body in server.bodies.values()} == cached(tmp_path)
+
+
 # -- killed and resumed ------------------------------------------------------------------------------------------------
 
 CONCURRENCY = 4
