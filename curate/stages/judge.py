@@ -40,8 +40,7 @@ VOTE = pa.dictionary(pa.int32(), pa.string())
 RESERVED = frozenset({"model", "messages", "temperature", "seed", "max_tokens", "stream", "n"})
 PROMPT_NAME = r"^[a-z][a-z0-9_]*$"
 # Fields that change how an endpoint is asked and not what it answers.
-_ELSEWHERE = ("base_url", "api_key_env", "concurrency", "requests_per_second", "timeout", "retries", "backoff")
-_ELSEWHERE_TOO = ("max_unanswered", "cache", "prompts", "own")
+ASKING = ("base_url", "api_key_env", "concurrency", "requests_per_second", "timeout", "retries", "backoff")
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,8 @@ class Judge(Stage):
 
     def identity(self) -> dict[str, Any]:
         """What the answers depend on: the model by its name and not by its address, and the prompts by their words."""
-        fields = {k: v for k, v in super().identity().items() if k not in (*_ELSEWHERE, *_ELSEWHERE_TOO)}
+        apart = (*ASKING, "max_unanswered", "cache", "own")
+        fields = {field: value for field, value in super().identity().items() if field not in apart}
         return fields | {"prompts": {name: prompt.model_dump(mode="json") for name, prompt in self.asked().items()}}
 
     def check(self, known: Known) -> Iterable[Problem]:
