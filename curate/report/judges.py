@@ -23,8 +23,11 @@ def judges(part: Sequence[Facts], _: Facts) -> Section:
         f"{plural(documents['all'], 'document')}, with {plural(len(first['prompts']), 'prompt')}"
     )
     alarms = [f"{stage['stage']}: {warning}." for stage in part for warning in stage["warnings"]]
-    caption = "Answers to each prompt. What no rule knows is an abstention, and votes for neither."
-    charts = [draw("judges", caption, finding, partial(stacked, [_panel(stage)])) for stage in part[:1]]
+    caption = "Answers to each prompt of {}. What no rule knows is an abstention, and votes for neither."
+    charts = [
+        draw(f"judges-{place}", caption.format(stage["stage"]), finding, partial(stacked, [_panel(stage)]))
+        for place, stage in enumerate(part)
+    ]
     lead = " ".join(_costs(stage) for stage in part)
     return Section("judges", "Judges", finding, lead, alarms, charts, _tables(part))
 

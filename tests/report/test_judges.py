@@ -8,6 +8,7 @@ import pytest
 from curate import Pipeline
 from curate.report.build import build
 from curate.report.explain import explain
+from curate.report.judges import judges
 from tests.judge_server import Faults, JudgeServer
 from tests.stages.test_judge import recipe
 
@@ -39,9 +40,17 @@ def test_the_page(told: tuple[Path, dict, dict]) -> None:
     assert manifest["warnings"]
     for warning in manifest["warnings"]:
         assert warning.replace("'", "&#39;") in page
-    assert page.count('id="judges-wide-t"') == 1
+    assert page.count('id="judges-0-wide-t"') == 1
     (pair,) = manifest["pairs"]
     assert f"{pair['kappa']:.2f}</td>" in page
+
+
+def test_two_judges_have_two_charts(told: tuple[Path, dict, dict]) -> None:
+    first = {"stage": "judge", **told[1], "spent": told[2]}
+    section = judges([first, first | {"stage": "other", "model": "larger"}], {})
+    assert [chart.svg.count(f'id="judges-{place}-wide-t"') for place, chart in enumerate(section.charts)] == [1, 1]
+    assert [row[0] for row in section.tables[0].rows] == ["judge", "judge", "other", "other"]
+    assert section.alarms == [f"{stage}: {told[1]['warnings'][i]}." for stage in ("judge", "other") for i in (0, 1)]
 
 
 def test_explain_shows_the_answer(told: tuple[Path, dict, dict]) -> None:
