@@ -3,14 +3,20 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.judge.answers import Answer
-from curate.judge.asking import WINDOW, Call, Outcome, in_order
+from curate.judge.asking import WINDOW, Asker, Call, Outcome, in_order
+from curate.judge.cache import Cache
+from curate.judge.endpoint import Endpoint, Settings
+from curate.judge.prompts import PROMPTS
 from curate.judge.tally import Tally
+from tests.judge_server import MODEL, Faults, JudgeServer, document
 
 
 def test_results_are_in_order_and_few_items_are_held() -> None:
@@ -101,9 +107,25 @@ def test_warnings_from_both_sides(unmapped: int, warned: bool) -> None:
 def test_tokens_are_of_different_requests() -> None:
     tally = Tally(["a"])
     answer = Answer("yes", prompt_tokens=10, completion_tokens=2)
-    for document, key in enumerate([b"1", b"2", b"1"]):
-        seconds = None if document == 2 else 1.5
-        tally.add("a", Outcome("keep", calls=(Call(key, answer, seconds),)), document=document)
+    for place, key in enumerate([b"1", b"2", b"1"]):
+        seconds = None if place == 2 else 1.5
+        tally.add("a", Outcome("keep", calls=(Call(key, answer, seconds),)), document=place)
     told = tally.summary()["prompts"]["a"]
     assert (told["requests"], told["tokens"]) == (2, {"prompt": 20, "completion": 4})
     assert tally.spent() == {"a": {"answered": 2, "cached": 1, "seconds": 3.0}}
+
+
+@pytest.mark.parametrize(("always", "votes"), [(0.0, {"drop", "keep"}), (1.0, {None})])
+def test_one_request_at_a_time_for_equal_questions(tmp_path: Path, always: float, votes: set) -> None:
+    """Those that come while it is in flight share its answer, or its failure."""
+    with JudgeServer(faults=Faults(always={"400": always}, delay=0.3)) as server:
+        stop = threading.Event()
+        endpoint = Endpoint(Settings(server.url), stop)
+        asker = Asker(MODEL, {}, Cache(str(tmp_path / "a")), endpoint, stop, 8, 8)
+        ask = partial(asker.question, PROMPTS["yesno"])
+        outcomes = list(in_order(ask, [document(3)] * 8, 8, stop))
+        assert {outcome.vote for outcome in outcomes} <= votes
+        assert len({outcome.vote for outcome in outcomes}) == 1
+        assert server.seen.total() == 1
+        fresh = [call for outcome in outcomes for call in outcome.calls if call.seconds is not None]
+        assert len(fresh) == 1 - always
