@@ -10,6 +10,7 @@ from curate.report.classifiers import classifiers, students
 from curate.report.contamination import contamination
 from curate.report.density import density
 from curate.report.facts import facts as facts_of
+from curate.report.judges import judges
 from curate.report.labeling import labeling
 from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {
     "densities": density,
     "students": students,
     "labeling": labeling,
+    "judges": judges,
     "duplicates": duplicates,
     "recall": repeats.recall,
     "contamination": contamination,

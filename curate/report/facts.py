@@ -21,7 +21,8 @@ PLACES = 3  # examples per reason of the quarantine
 def facts(run: RunRecord) -> Facts:
     """All parts, and what identifies the run.
 
-    Everything is the same for any engine and number of workers, but for ``timings`` and ``host``.
+    Everything is the same for any engine and number of workers, but for ``timings``, ``host`` and what asking a judge
+    took (``spent``).
     """
     own = ("seed", "config_hash")
     parts = {
@@ -38,6 +39,7 @@ def facts(run: RunRecord) -> Facts:
         "densities": language_models.densities(run),
         "students": students(run),
         "labeling": labeling(run),
+        "judges": judges(run),
         "removed": removed(run),
         "tokens": tokens(run),
         "mixture": mixture(run),
@@ -335,6 +337,15 @@ def _trained(manifest: Facts) -> Facts:
 def labeling(run: RunRecord) -> list[Facts] | None:
     """Per label model: its functions, what it learned of each, and the quality and decisions by source."""
     return [{"stage": stage.name, **stage.manifest["weak"]} for stage in run.of("weak")] or None
+
+
+def judges(run: RunRecord) -> list[Facts] | None:
+    """Per stage that asked a chat model: votes, tokens and agreement, and what the last run sent and waited for."""
+    return [
+        {"stage": stage.name, **stage.manifest["judge"], "spent": receipt.result["spent"]}
+        for stage in run.of("judge")
+        for receipt in stage.artifact.receipts("ask")
+    ] or None
 
 
 def tokens(run: RunRecord) -> Facts | None:
