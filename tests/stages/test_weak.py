@@ -279,7 +279,7 @@ def test_gold_sets_the_balance_and_keeps_its_weights(table: Table, tmp_path: Pat
     gold = write_gold(tmp_path, table, labels)
     artifact = run_stage(signals(gold=str(gold)), table, tmp_path)
     weak = artifact.manifest["weak"]
-    assert weak["gold"] == {"answers": 59, "found": 59}
+    assert weak["gold"] == {"answers": 60, "found": 59}
     assert weak["model"]["class_balance_from"] == "gold"
     assert weak["decide"]["keep_rate"] == weak["model"]["class_balance"][1]
     state = load_state(f"{artifact.path}/state.npz")
