@@ -28,11 +28,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Found:
-    """What a method said, and what it cost: seconds of wall and of processor, MB beyond the imports."""
+    """What a method said, and what it cost: seconds of wall and of processor, of a first call, MB beyond that call."""
 
     proba: np.ndarray
     seconds: float
     processor: float
+    first: float
     memory: float
     summary: dict[str, Any]
 
@@ -73,7 +74,7 @@ def _found(path: Path) -> Found:
         wall, processor = given["clocks"].sum(axis=0)
         base, peak = given["memory"]
         summary = json.loads(str(given["summary"])) if "summary" in given else {}
-        return Found(given["proba"], float(wall), float(processor), float(peak - base), summary)
+        return Found(given["proba"], float(wall), float(processor), float(given["first"]), float(peak - base), summary)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
