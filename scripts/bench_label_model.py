@@ -140,8 +140,9 @@ def means(bench: Bench, names: Sequence[str]) -> None:
 
 
 def named_pairs(summary: dict[str, Any]) -> list[tuple[int, int]]:
-    """The dependent pairs that our summary names."""
-    return sorted((min(pair), max(pair)) for pair in summary["pairs"])
+    """Places of the dependent pairs that our summary names."""
+    place = {row["name"]: place for place, row in enumerate(summary["functions"])}
+    return sorted(tuple(sorted((place[pair["first"]], place[pair["second"]]))) for pair in summary["pairs"])
 
 
 def dependent(bench: Bench, data: Votes, ours: Found) -> None:
