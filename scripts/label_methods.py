@@ -92,12 +92,28 @@ def dawid_skene():
     return fit
 
 
+def flyingsquid():
+    """Triplets, for two classes; it has 0 for an abstain."""
+    from flyingsquid.label_model import LabelModel
+
+    def signed(votes):
+        return np.where(votes < 0, 0, 2 * votes - 1)
+
+    def fit(votes, k, balance, gold):
+        model = LabelModel(votes.shape[1])
+        model.fit(signed(votes), class_balance=balance)
+        return lambda votes: model.predict_proba(signed(votes)), None
+
+    return fit
+
+
 METHODS = {
     "curate": curate,
     "curate-share": curate_share,
     "snorkel": snorkel,
     "snorkel-majority": snorkel_majority,
     "dawid-skene": dawid_skene,
+    "flyingsquid": flyingsquid,
 }
 
 

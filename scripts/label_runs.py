@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 from label_methods import MISSING
 
-PEERS = {"snorkel": "Snorkel", "snorkel-majority": "majority vote (Snorkel)", "dawid-skene": "Dawid-Skene (crowd-kit)"}
+PEERS = {
+    "snorkel": "Snorkel",
+    "snorkel-majority": "majority vote (Snorkel)",
+    "dawid-skene": "Dawid-Skene (crowd-kit)",
+    "flyingsquid": "FlyingSquid",
+}
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,14 @@ class Found:
 class Bench:
     """The interpreters, the results of this run by set and method, and the targets."""
 
-    peers: str
+    peers: list[str]
     data: Path
     absent: dict[str, str] = field(default_factory=dict)
     scores: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
     targets: list[tuple[str, str, bool]] = field(default_factory=list)  # what, its figures, whether it is met
 
     def run(self, method: str, cases: Sequence[Case]) -> list[Found] | None:
-        """Run a method on cases, in one fresh process; None where its package is not installed."""
+        """Run a method on cases, in one fresh process; None where no interpreter has its package."""
         if method in self.absent:
             return None
         with tempfile.TemporaryDirectory() as folder:
@@ -58,15 +63,17 @@ class Bench:
                 paths += [f"{folder}/{place}.npz", f"{folder}/{place}.out.npz"]
                 given = {"votes": case.votes, "k": np.array(case.k), "balance": case.balance, "gold": case.gold}
                 np.savez(paths[-2], allow_pickle=False, **{n: v for n, v in given.items() if v is not None})
-            python = self.peers if method in PEERS else sys.executable
-            command = [python, str(Path(__file__).with_name("label_methods.py")), method, *paths]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode == MISSING:
-                self.absent[method] = done.stderr.strip().splitlines()[-1]
-                return None
-            if done.returncode:
-                sys.exit(f"{method} failed:\n{done.stderr}")
-            return [_found(Path(path)) for path in paths[1::2]]
+            for python in self.peers if method in PEERS else [sys.executable]:
+                command = [python, str(Path(__file__).with_name("label_methods.py")), method, *paths]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode == MISSING:
+                    self.absent[method] = done.stderr.strip().splitlines()[-1]
+                    continue
+                self.absent.pop(method, None)
+                if done.returncode:
+                    sys.exit(f"{method} failed:\n{done.stderr}")
+                return [_found(Path(path)) for path in paths[1::2]]
+            return None
 
 
 def _found(path: Path) -> Found:
