@@ -217,7 +217,6 @@ def crowd(bench: Bench) -> None:
         cases = {
             PEERS["snorkel-majority"]: ("snorkel-majority", Case(data.votes, data.k)),
             PEERS["dawid-skene"]: ("dawid-skene", Case(data.votes, data.k)),
-            SNORKEL: ("snorkel", Case(data.votes, data.k, data.balance)),
             "ours, no balance, absent = abstain": ("curate", Case(data.votes, data.k)),
             "ours, no balance, absent = not asked": ("curate", Case(sparse, data.k)),
             "ours, true balance, absent = abstain": ("curate", Case(data.votes, data.k, data.balance)),
