@@ -117,7 +117,7 @@ def quality(bench: Bench, data: Votes) -> dict[str, Row]:
         add(SQUID, "flyingsquid", stated)
     add(PEERS["dawid-skene"], "dawid-skene", plain)
     add(OURS_FREE, "curate", plain)
-    ours = add(OURS, "curate", stated)
+    ours = add(OURS, "curate", replace(stated, summary=True))
     with_gold(bench, data, rows)
     rows[BAYES] = ("", scores(naive_bayes(data.votes, data.truth, data.k), data), None)
     if ours:

@@ -5,7 +5,8 @@
 IN has ``votes`` int8 (n, m) with -1 for an abstain, ``k``, and where given ``balance`` float64 (k,) and ``gold`` int8
 (n,). OUT has ``proba`` float64 (n, k), wall seconds and processor seconds of fit and of predict, those of a first call
 on a few rows, and memory in MB: resident after that call, and at the peak since. `curate` also writes its summary as
-JSON. With several pairs the memory is the peak so far. Exit status 3 says that the package is not installed.
+JSON where IN has ``summary``. With several pairs the memory is the peak so far. Exit status 3 says that the package is
+not installed.
 """
 
 # pyright: reportMissingImports=false
@@ -139,7 +140,7 @@ def main():
         clocks.append((time.perf_counter(), time.process_time()))
         out = {"proba": proba, "clocks": np.diff(clocks, axis=0), "memory": np.array([base, resident("VmHWM")])}
         out["first"] = np.array(first)
-        if summary:
+        if summary and given.get("summary") is not None:
             out["summary"] = np.array(json.dumps(summary()))
         np.savez(target, **out)
 

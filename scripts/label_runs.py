@@ -29,6 +29,7 @@ class Case:
     k: int
     balance: np.ndarray | None = None
     gold: np.ndarray | None = None
+    summary: bool = False  # whether to ask for one, which takes a fit per function
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Bench:
             for place, case in enumerate(cases):
                 paths += [f"{folder}/{place}.npz", f"{folder}/{place}.out.npz"]
                 given = {"votes": case.votes, "k": np.array(case.k), "balance": case.balance, "gold": case.gold}
+                given |= {"summary": np.array(1) if case.summary else None}
                 np.savez(paths[-2], allow_pickle=False, **{n: v for n, v in given.items() if v is not None})
             for python in self.peers if method in PEERS else [sys.executable]:
                 command = [python, str(Path(__file__).with_name("label_methods.py")), method, *paths]
