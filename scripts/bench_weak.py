@@ -141,8 +141,8 @@ def stages_of(folder: Path, gold: Path | None) -> dict[str, Any]:
         "train_classifier": {"positive": reference, "negative": web},
         "quality": {},
         "dsir": {"target": reference, "raw": web},
-        "weak": {"functions": {name: {**own, **web} for name, own in functions.items()}, **said},
-        "distill": {"target": "weak_quality", **web},
+        "weak": {"functions": functions, **web, **said},
+        "distill": {"target": "weak_quality", "documents": web},
         "student": {"stage": "quality", "classifier": "distill"},
     }
 
