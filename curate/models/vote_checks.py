@@ -109,6 +109,8 @@ def code_problems(matrix: NDArray[Any], names: Sequence[str], ordered: Sequence[
     """Codes that are none of a function's, a line for each function that has some."""
     if not len(matrix):
         return []
+    if matrix.min() >= -2 and matrix.max() < min(o or n_classes for o in ordered):  # ten times as fast as by columns
+        return []
     low, high = matrix.min(axis=0).tolist(), matrix.max(axis=0).tolist()
     return [
         f"function {name!r} has codes from {a} to {b}: they must be -2 (not asked), -1 (abstain) or 0 to {last}"

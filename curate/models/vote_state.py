@@ -17,7 +17,7 @@ from curate.models import bit_columns
 from curate.models.vote_rows import GoldRows, SampleRows
 
 NOT_ASKED, ABSTAIN = -2, -1
-SAMPLE = 1 << 17  # rows: the error of a mean posterior over them is below 0.0014
+SAMPLE = 1 << 16  # rows: the standard error of a mean posterior over them is below 0.002
 SCHEMA = 1
 
 Counts = NDArray[np.int64]
