@@ -147,9 +147,9 @@ class Weak(Stage):
         description="sources whose documents are judged; others have no quality, and the keep rate is not theirs",
     )
     outside: Literal["abstain", "not_asked"] = Field(
-        default="abstain",
-        description="what a function says outside of its `sources`, `where` and language: that it abstains, which the "
-        "model takes as an answer, or nothing at all",
+        default="not_asked",
+        description="what a function says outside of its `sources`, `where` and language: nothing at all, or that it "
+        "abstains, which the model takes as an answer",
     )
     slices: str | None = Field(
         default=SOURCE, min_length=1, description="column by which the report counts votes apart; null for none"

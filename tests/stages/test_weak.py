@@ -90,7 +90,7 @@ def test_votes_of_the_stage(made: tuple[Pipeline, dict[str, bool]]) -> None:
     assert (found["vote_short"] == 0).to_list() == (found["gopher_words"] < 45).to_list()
     assert (
         found["vote_click"].to_list()
-        == pl.select(pl.when(pl.Series(web) & text.str.contains("Click here")).then(0).otherwise(-1))
+        == pl.select(pl.when(~web).then(-2).when(text.str.contains("Click here")).then(0).otherwise(-1))
         .to_series()
         .to_list()
     )
@@ -105,11 +105,12 @@ def test_votes_of_the_stage(made: tuple[Pipeline, dict[str, bool]]) -> None:
 def test_faults_are_counted_where_the_function_was_asked(made: tuple[Pipeline, dict[str, bool]]) -> None:
     pipeline, _ = made
     weak = pipeline.nodes["weak"].artifact.manifest["weak"]
-    short = (frame(pipeline, "heuristics")["gopher_words"] < 45).sum()
+    found = frame(pipeline, "heuristics", "weak")
+    short = found["gopher_words"] < 45
     faults = {function["name"]: function["faults"] for function in weak["functions"]}
-    assert faults.pop("broken") == {"KeyError: 'nothing here'": short}
+    assert faults.pop("broken") == {"KeyError: 'nothing here'": short.sum()}
     assert not any(faults.values())
-    assert (frame(pipeline, "weak")["vote_broken"] == -1).all()
+    assert found["vote_broken"].to_list() == [-1 if asked else -2 for asked in short]
 
 
 def test_the_manifest_counts_by_source(made: tuple[Pipeline, dict[str, bool]]) -> None:
@@ -224,7 +225,7 @@ def test_a_judge_that_was_not_asked_is_no_abstention(table: Table, tmp_path: Pat
 @pytest.mark.parametrize("given", ["each", "all"])
 def test_documents_that_nobody_was_asked_about_have_no_quality(table: Table, tmp_path: Path, given: str) -> None:
     own = {name: function.model_copy(update={"sources": ("web",)}) for name, function in signals().functions.items()}
-    stage = Weak(functions=own, keep_rate=0.5, outside="not_asked")
+    stage = Weak(functions=own, keep_rate=0.5)
     stage = stage if given == "each" else signals(keep_rate=0.5, sources=("web",))
     artifact = run_stage(stage, table, tmp_path)
     found = rows_of(artifact, table)
