@@ -411,7 +411,8 @@ def _all_went_in(name: str, flow: Mapping[str, Any], table: Table) -> None:
     """Raise ``RunError`` unless a stage took in every document of its table."""
     rows: dict[str, int] = {}
     for shard in table.shards:
-        rows[shard.source] = rows.get(shard.source, 0) + shard.rows
+        if shard.rows:
+            rows[shard.source] = rows.get(shard.source, 0) + shard.rows
     taken = {source: counts["in"] for source, counts in flow.items() if counts["in"]}
     if taken != rows:
         raise RunError(f"{name} did not take in every document: {taken} of {rows}")
@@ -466,11 +467,14 @@ def _promising(column: str) -> list[str]:
 
 
 def _missing_files(stage: Stage) -> list[Problem]:
-    return [
-        Problem(("stages", stage.name, field), f"there is no file {path!r}", stage.where_to_get(field))
-        for field, path in stage.files().items()
-        if not storage.exists(path)
-    ]
+    found = []
+    for field, path in stage.files().items():
+        wrong = "" if storage.exists(path) else "there is no file"
+        if os.path.isdir(path):
+            wrong = "is a folder, where a file is needed:"
+        if wrong:
+            found.append(Problem(("stages", stage.name, field), f"{wrong} {path!r}", stage.where_to_get(field)))
+    return found
 
 
 def _versions() -> dict[str, str]:

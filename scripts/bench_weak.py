@@ -25,13 +25,16 @@ from damage import DAMAGE
 from numpy.typing import NDArray
 
 from curate import Pipeline
+from curate.models.budget import id_bytes
 from curate.report.build import build
 from curate.separation import separation
+from curate.text.hashing import hash64
 
 CORPORA = ("wikipedia_en", "bbc_news", "movie_reviews", "plos_articles", "us_speeches", "product_reviews", "dc_code")
 LEAST, MOST = 400, 20_000  # characters of a document
 REFERENCE = 4000  # Wikipedia articles to learn from
 SHOWN = 20
+SEED = 7  # of the run
 UNJUDGED = ("weak_", "vote_", "student_")
 
 
@@ -88,7 +91,8 @@ def by_kind(values: NDArray[np.float64], kinds: NDArray[Any]) -> list[str]:
     return [f"{auc(values[rows], kinds[rows] == ''):.3f}" for rows in ((kinds == "") | (kinds == k) for k in DAMAGE)]
 
 
-def report(columns: Mapping[str, NDArray[np.float64]], kinds: NDArray[Any]) -> None:
+def report(columns: Mapping[str, NDArray[np.float64]], kinds: NDArray[Any], unseen: NDArray[np.bool_]) -> None:
+    """Tables; the student is judged on documents that it has not learned from (`unseen`)."""
     good = kinds == ""
     signals = {}
     for name, values in columns.items():
@@ -97,8 +101,14 @@ def report(columns: Mapping[str, NDArray[np.float64]], kinds: NDArray[Any]) -> N
             signals[name] = max((found, values), (1 - found, -values), key=lambda pair: pair[0])
     best = sorted(signals, key=lambda name: -signals[name][0])
     rows = [[name, f"{signals[name][0]:.4f}", *by_kind(signals[name][1], kinds)] for name in best[:SHOWN]]
-    together = {name: columns[name] for name in ("weak_majority", "weak_quality", "student_score")}
-    rows += [[f"**{name}**", f"{auc(own, good):.4f}", *by_kind(own, kinds)] for name, own in together.items()]
+    together = {name: (columns[name], kinds) for name in ("weak_majority", "weak_quality")}
+    for name in ("weak_quality", "student_score"):
+        together[f"{name}, {int(unseen.sum()):,} documents that the student has not seen"] = (
+            columns[name][unseen],
+            kinds[unseen],
+        )
+    for name, (own, kind) in together.items():
+        rows.append([f"**{name}**", f"{auc(own, kind == ''):.4f}", *by_kind(own, kind)])
     table(["column", "AUC", *DAMAGE], rows)
     print(
         f"\n{len(good):,} documents, {int(good.sum()):,} of them whole; {len(signals)} signals, the best {SHOWN} shown"
@@ -148,7 +158,7 @@ def stages_of(folder: Path, gold: Path | None) -> dict[str, Any]:
 
 
 def run(folder: Path, gold: Path | None) -> Pipeline:
-    config = {"run": {"root": str(folder / "run"), "seed": 7}, "engine": {"workers": 2}}
+    config = {"run": {"root": str(folder / "run"), "seed": SEED}, "engine": {"workers": 2}}
     pipeline = Pipeline.from_mapping(config | {"stages": stages_of(folder, gold)})
     pipeline.run()
     build(str(folder / "run"))
@@ -195,14 +205,23 @@ def main() -> None:
         names = documents_of(pipeline)
         truth = np.array([kinds[name] for name in names], object)
         print("\n## Without a label")
-        report(dict(columns_of(pipeline, "web")), truth)
+        held_out = unseen_by_the_student(pipeline)
+        report(dict(columns_of(pipeline, "web")), truth, held_out)
         write_gold(pipeline, kinds, folder / "gold.jsonl", given.gold, given.seed)
         told = set(gold_names(folder / "gold.jsonl"))
         pipeline = run(folder, folder / "gold.jsonl")
-        unseen = np.array([name not in told for name in names])
+        others = np.array([name not in told for name in names])
         print(f"\n## With {given.gold} documents judged, on the others")
-        columns = {name: values[unseen] for name, values in columns_of(pipeline, "web")}
-        report(columns, truth[unseen])
+        columns = {name: values[others] for name, values in columns_of(pipeline, "web")}
+        report(columns, truth[others], held_out[others])
+
+
+def unseen_by_the_student(pipeline: Pipeline) -> NDArray[np.bool_]:
+    """The documents that `distill` keeps back, by a hash of the id."""
+    read, stage = pipeline.nodes["read"].artifact, pipeline.nodes["distill"].stage
+    parts = [pq.read_table(read.part(s.name), columns=["id"]) for s in read.shards() if s.source == "web"]
+    ids = id_bytes(pa.concat_tables(parts).column("id"))
+    return hash64(SEED, "classifier/held_out", ids) / 2.0**64 < stage.held_out  # type: ignore[attr-defined]
 
 
 def documents_of(pipeline: Pipeline) -> list[str]:

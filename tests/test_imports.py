@@ -30,5 +30,6 @@ def test_nothing_heavy_is_imported(entry: str):
 
 def test_curate_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "curate", "--help"], capture_output=True, text=True, check=True)
-    for verb in ("run", "dedup", "label", "thresholds", "plan", "status", "report", "explain", "schema", "demo", "models"):
+    verbs = ("run", "dedup", "label", "thresholds", "plan", "status", "report", "explain", "schema", "demo", "models")
+    for verb in verbs:
         assert verb in done.stdout

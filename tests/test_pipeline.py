@@ -237,3 +237,20 @@ def test_another_version_of_a_package_is_another_fingerprint(kind: str, monkeypa
     assert all(stage.identity()["packages"].values())
     monkeypatch.setattr("curate.artifact.metadata.version", lambda name: "0")
     assert fingerprint(stage.payload(0, {})) != before
+
+
+def test_a_source_that_a_stage_leaves_empty_goes_on_empty(tmp_path: Path) -> None:
+    lines = {"a": [f"Line {n} of the first source." for n in range(30)], "b": ["The same line."] * 30}
+    for name, own in lines.items():
+        rows = "".join(json.dumps({"text": line}) + "\n" for line in own)
+        (tmp_path / f"{name}.jsonl").write_text(rows)
+    stages = {
+        "read": {"sources": {name: {"path": str(tmp_path / f"{name}.jsonl")} for name in lines}},
+        "paragraphs": {"unit": "line", "keep": "none"},
+        "heuristics": {},
+    }
+    config = {"run": {"root": str(tmp_path / "run")}, "engine": {"workers": 0}, "stages": stages}
+    pipeline = Pipeline.from_mapping(config)
+    pipeline.run()
+    assert pipeline.nodes["paragraphs"].artifact.manifest["flow"]["b"]["kept"] == 0
+    assert pipeline.nodes["heuristics"].artifact.manifest["flow"]["a"]["kept"] == 30

@@ -64,8 +64,11 @@ class Cache:
     def get(self, key: bytes) -> Answer | None:
         """The answer that is kept under `key`."""
         query = "SELECT content, finish, refusal, prompt_tokens, completion_tokens FROM answers WHERE key = ?"
-        with self._lock:
-            row = self._db.execute(query, (key,)).fetchone()
+        try:
+            with self._lock:
+                row = self._db.execute(query, (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise RunError(f"the cache of answers {self._path!r} cannot be read: {error}") from None
         return row and Answer(*row)
 
     def put(self, key: bytes, model: str, answer: Answer) -> Answer:

@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.artifact import Shard
 from curate.labeling.config import Voter
-from curate.labeling.votes import frame_of, members, scores
+from curate.labeling.votes import frame_of, members, rows_by_group, scores
 from curate.models.quantiles import add, count, locate, ordered_bits, values_of
 from curate.table import Table
 
@@ -43,7 +43,9 @@ def quantile_cuts(
     for name, groups in upper.items():
         for group, counts in groups.items():
             whole = sum(counts.values())
-            places[name, group] = locate(counts, [int(q * whole + 1e-9) for q in shares[name]])
+            if whole <= len(shares[name]):  # fewer documents than buckets tell nothing of where one of them stands
+                continue
+            places[name, group] = locate(counts, [min(int(q * whole + 1e-9), whole - 1) for q in shares[name]])
     bins: dict[str, dict[str, list[int]]] = {}
     for (name, group), found in places.items():
         bins.setdefault(name, {})[group] = sorted({key for key, _ in found})
@@ -81,10 +83,10 @@ def count_scores(
     found: Counts = {}
     for voter in voters:
         values, groups = scores(voter, frame)
-        inside = members(voter, frame, shard.source) & ~np.isnan(values)
-        for group in sorted(set(groups[inside].tolist())):
+        values = np.where(members(voter, frame, shard.source)[0], values, np.float32(np.nan))
+        for group, rows in rows_by_group(values, groups).items():
             own = bins.get(voter.name, {}).get(group, ()) if bins else None
-            found.setdefault(voter.name, {})[group] = counted(values[inside & (groups == group)], own)
+            found.setdefault(voter.name, {})[group] = counted(values[rows], own)
     return {"counts": found}
 
 

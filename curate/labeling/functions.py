@@ -112,7 +112,7 @@ def ask(
         votes, fault = _codes(function.function(batch, **arguments), batch.num_rows)
     except MemoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a function that calls sys.exit is no reason to stop
         votes, fault = None, f"{type(error).__name__}: {error}".strip().splitlines()[0]
     if votes is None:
         return np.full(batch.num_rows, ABSTAIN, np.int8), _ADDRESS.sub("0x...", fault)[:FAULT]

@@ -82,11 +82,19 @@ def evaluate(
     votes = np.full((columns.num_rows, len(voters)), outside, np.int8, order="F")
     faults: list[Mapping[str, int]] = []
     for position, voter in enumerate(voters):
-        inside = members(voter, frame, source)
+        inside, fault = members(voter, frame, source)
+        if fault:
+            votes[:, position] = ABSTAIN
+            faults.append({fault: frame.height})
+            continue
         codes, wrong = _codes(voter, frame, columns, cuts, prefix)
         votes[inside, position] = codes[inside]
         faults.append({} if wrong is None else _counted(wrong.filter(pa.array(inside))))
     return Ballot(np.ascontiguousarray(votes), faults)
+
+
+def _fault(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:FAULT]
 
 
 def _counted(wrong: pa.Array) -> dict[str, int]:
@@ -102,13 +110,21 @@ def frame_of(columns: pa.Table) -> "pl.DataFrame":
     return pl.DataFrame(columns).with_columns(pl.selectors.float().fill_nan(None))
 
 
-def members(voter: Voter, frame: "pl.DataFrame", source: str) -> NDArray[np.bool_]:
-    """Which documents are of the voter's sources, ``where`` and language, shape (documents,)."""
+def members(voter: Voter, frame: "pl.DataFrame", source: str) -> tuple[NDArray[np.bool_], str]:
+    """Which documents are of the voter's sources, ``where`` and language, shape (documents,).
+
+    Also what went wrong, such as a cast that fails, empty if nothing did: nobody can tell the documents then.
+    """
+    import polars as pl
+
     own = voter.function
     inside = np.full(frame.height, own.sources is None or source in own.sources)
-    for sql in voter.where if inside.any() else ():
-        inside &= _true(sql, frame)[0]
-    return inside
+    try:
+        for sql in voter.where if inside.any() else ():
+            inside &= _true(sql, frame)[0]
+    except pl.exceptions.PolarsError as error:
+        return np.zeros(frame.height, bool), _fault(error)
+    return inside, ""
 
 
 def scores(voter: Voter, frame: "pl.DataFrame") -> tuple[NDArray[np.float32], NDArray[np.object_]]:
@@ -116,12 +132,29 @@ def scores(voter: Voter, frame: "pl.DataFrame") -> tuple[NDArray[np.float32], ND
     import polars as pl
 
     own = voter.function
-    values = frame[own.score or ""].cast(pl.Float64).fill_null(np.nan).to_numpy().astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond single precision is the end of the scale
+        values = frame[own.score or ""].cast(pl.Float64).fill_null(np.nan).to_numpy().astype(np.float32)
     if own.by is None:
         return values, np.full(frame.height, ALL, object)
     groups = frame[own.by].cast(pl.String)
     values[groups.is_null().to_numpy()] = np.nan
     return values, np.array(groups.to_list(), object)
+
+
+def rows_by_group(values: NDArray[np.float32], groups: NDArray[np.object_]) -> dict[str, NDArray[np.int64]]:
+    """Rows that have a value, by their group, in one sort however many groups there are.
+
+    Examples
+    --------
+    >>> found = rows_by_group(np.array([1, 2, np.nan, 3], np.float32), np.array(["b", "a", "a", "b"], object))
+    >>> {group: rows.tolist() for group, rows in found.items()}
+    {'a': [1], 'b': [0, 3]}
+    """
+    known = np.flatnonzero(~np.isnan(values))
+    names, place = np.unique(groups[known].astype(str), return_inverse=True)
+    ends = np.cumsum(np.bincount(place, minlength=len(names)))
+    parts = np.split(known[np.argsort(place, kind="stable")], ends[:-1])
+    return dict(zip(names.tolist(), parts, strict=False))
 
 
 def _true(sql: str, frame: "pl.DataFrame") -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -162,7 +195,7 @@ def _ruled(voter: Voter, frame: "pl.DataFrame") -> Codes:
     try:
         return _either(voter, *_true(voter.when, frame)), None
     except pl.exceptions.PolarsError as error:  # a cast that fails, say: that is seen only where the values are
-        why = f"{type(error).__name__}: {error}".splitlines()[0][:FAULT]
+        why = _fault(error)
         return np.full(frame.height, ABSTAIN, np.int8), pa.array([why] * frame.height, pa.string())
 
 
@@ -170,9 +203,14 @@ def _buckets(voter: Voter, frame: "pl.DataFrame", cuts: Mapping[str, Sequence[fl
     """Buckets of a score; a higher code speaks for keep."""
     values, groups = scores(voter, frame)
     codes = np.full(frame.height, ABSTAIN, np.int8)
-    for group, own in cuts.items():
-        rows = ~np.isnan(values) & (groups == group)
-        place = np.searchsorted(np.array(own, np.float32), values[rows], side="right")
+    for group, rows in rows_by_group(values, groups).items():
+        own = cuts.get(group)
+        if own is None:
+            continue
+        below, upto = (
+            np.searchsorted(np.array(own, np.float32), values[rows], side=side) for side in ("left", "right")
+        )
+        place = (below + upto + 1) // 2  # of a value that is several cuts, the middle, so that others are told from it
         codes[rows] = len(own) - place if voter.function.higher == "drop" else place
     return codes
 

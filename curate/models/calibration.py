@@ -159,8 +159,12 @@ def measures(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def reliability(scores: Values, target: Values | NDArray[np.bool_]) -> tuple[float | None, list[dict[str, Any]]]:
+def reliability(
+    scores: Values, target: Values | NDArray[np.bool_], weights: Values | None = None
+) -> tuple[float | None, list[dict[str, Any]]]:
     """Calibration error and the bins of the reliability diagram; see `measures`. The target may be a probability.
+
+    `weights` say how many documents each stands for, one unless given; ``documents`` counts them as they are.
 
     Examples
     --------
@@ -169,8 +173,11 @@ def reliability(scores: Values, target: Values | NDArray[np.bool_]) -> tuple[flo
     """
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     count = np.bincount(bins, minlength=BINS)
-    mean, share = (np.bincount(bins, weights=w, minlength=BINS) / np.maximum(count, 1) for w in (scores, target))
-    error = float((np.abs(mean - share) * count).sum() / len(scores)) if len(scores) else None
+    each = np.ones(len(scores)) if weights is None else weights
+    total = np.bincount(bins, weights=each, minlength=BINS)
+    sums = (np.bincount(bins, weights=each * values, minlength=BINS) for values in (scores, target))
+    mean, share = (own / np.where(total > 0, total, 1) for own in sums)
+    error = float((np.abs(mean - share) * total).sum() / total.sum()) if len(scores) else None
     return error, [
         {"from": b / BINS, "documents": int(count[b]), "mean": float(mean[b]), "positive": float(share[b])}
         for b in range(BINS)

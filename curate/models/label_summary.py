@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.models import gold_correction, label_fit
-from curate.models.calibration import measures
+from curate.models.calibration import reliability
 from curate.models.posterior import Posterior
 from curate.models.vote_state import SliceCounts, VoteState
 
@@ -231,7 +231,7 @@ def _gold(
         "labels": np.bincount(gold.labels, minlength=state.layout.n_classes).tolist(),
         "majority": gold_correction.measured(fitted.majority.probabilities(gold.votes), gold.labels, gold.weights),
         "before": gold_correction.measured(before, gold.labels, gold.weights),
-        "reliability_before": measures(before[:, 1], gold.labels == 1)["reliability"] if two else None,
+        "reliability_before": reliability(before[:, 1], gold.labels == 1, gold.weights)[1] if two else None,
         "correction": None,
     }
     if correction is None:
@@ -246,7 +246,7 @@ def _gold(
             "log_loss_left_out": correction.losses,
         },
         "left_out": gold_correction.measured(q, gold.labels, gold.weights),
-        "reliability_left_out": measures(q[:, 1], gold.labels == 1)["reliability"] if two else None,
+        "reliability_left_out": reliability(q[:, 1], gold.labels == 1, gold.weights)[1] if two else None,
     }
 
 

@@ -284,6 +284,8 @@ class Explanation:
         for found in self.weighed:
             quality, majority = _shown(found.quality), _shown(found.majority)
             verdict = "no keep rate says which are kept"
+            if found.quality is None:
+                verdict = "no function was asked about it"
             if found.keep is not None:
                 verdict = f"{'kept' if found.keep else 'not kept'}, as the cut is at {_shown(found.cut)}"
             lines.append(f"{found.stage}: quality {quality}, {verdict}; share of keep among the votes {majority}")

@@ -76,7 +76,9 @@ class Density(Stage):
             entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
             entry["in"] += shard.rows
             entry["kept"] += shard.rows
-            sums[shard.source] = np.array(found["counts"], np.int64) + sums.get(shard.source, 0)
+            own = sums.setdefault(shard.source, np.zeros((len(found["pairs"]), self.bins**2), np.int64))
+            for total, pair in zip(own, found["pairs"], strict=True):
+                total[pair["cells"]] += np.array(pair["counts"], np.int64)
         pairs = [
             {"x": x, "y": y, "sources": {source: _sparse(sums[source][pair], flow[source]["in"]) for source in sums}}
             for pair, (x, y) in enumerate(combinations(self.of, 2))
@@ -117,15 +119,15 @@ def _range(stage: Density, table: Table, shard: Shard) -> dict[str, Any]:
 
 
 def _count(stage: Density, table: Table, axes: Mapping[str, Mapping[str, Any]], shard: Shard) -> dict[str, Any]:
-    """Counts of each pair's cells, row by row of y."""
+    """Counts of each pair's cells, row by row of y, without the empty ones."""
     measured = _measured(table, shard, stage.of)
     places = {name: _bins(values, axes[name], stage.bins) for name, values in measured.items()}
-    counts = []
+    pairs = []
     for x, y in combinations(stage.of, 2):
         both = (places[x] >= 0) & (places[y] >= 0)
         cells = places[y][both] * stage.bins + places[x][both]
-        counts.append(np.bincount(cells, minlength=stage.bins**2).tolist())
-    return {"counts": counts}
+        pairs.append(_sparse(np.bincount(cells, minlength=stage.bins**2), shard.rows))
+    return {"pairs": pairs}
 
 
 def _bins(values: NDArray[np.float32], scale: Mapping[str, Any], bins: int) -> NDArray[np.int64]:

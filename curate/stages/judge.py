@@ -77,7 +77,9 @@ class Judge(Stage):
         default=None, description="name of the environment variable that holds the key; never the key itself"
     )
     documents: int | float = Field(
-        default=5000, description="documents asked about, by hash of the id: a number, or a share (0.01; 1.0 for all)"
+        default=5000,
+        description="documents drawn by hash of the id: a number, or a share (0.01; 1.0 for all); blank ones that are "
+        "drawn are not asked about",
     )
     prompts: tuple[Shipped, ...] = Field(
         default=("open", "yesno", "rubric", "defects", "cloze"), description="shipped prompts, each a labeling function"

@@ -127,7 +127,8 @@ class TrainLm(Stage):
                 sizes[group] = sizes.get(group, 0) + size
         groups = sorted(group for group, size in sizes.items() if size >= max(self.min_bytes, 1))
         if not groups:
-            raise RunError(f"{ctx.artifact.name}: no text to train on: {dict(sorted(sizes.items()))} bytes by model")
+            found = f"{dict(sorted(sizes.items()))} bytes by model" if sizes else "no document is chosen"
+            raise RunError(f"{ctx.artifact.name}: no text to train on: {found}")
         rates = {group: min((self.max_bytes or sizes[group]) / sizes[group], 1.0) for group in groups}
         tokenizers = self._tokenizers(ctx, shards, sizes, groups)
         folder = f"{ctx.path}/{COLLECTED}"

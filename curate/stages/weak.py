@@ -4,6 +4,7 @@ Data programming (Ratner et al. 2016, arXiv 1605.07723): functions vote keep, dr
 their agreements and conflicts alone how far each is to be trusted. See ``docs/labeling.md``.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from curate.models.label_model import LabelModel
     from curate.text.batch import TextBatch
 
+log = logging.getLogger("curate")
+
 SLICES = 64
 OTHERS, NONE = "others", "none"  # slices of rare values, and of documents without a value
 SOURCE = "source"
@@ -66,6 +69,10 @@ class Labels(Annotator):
     def identity(self) -> dict[str, Any]:
         """Functions by what they say, files by their content."""
         return super().identity() | {"functions": {key: own.identity(key) for key, own in self.functions.items()}}
+
+    def packages(self) -> tuple[str, ...]:
+        """What looks for patterns; a Python function answers for what it imports itself."""
+        return ("polars",)
 
     def requires(self) -> tuple[str, ...]:
         """The text, and what Python functions ask for."""
@@ -138,7 +145,8 @@ class Weak(Stage):
     )
     decide: Literal["threshold", "rate"] = Field(
         default="threshold",
-        description="whether `weak_keep` is true from a quality on, or of the best documents, as many as the keep rate",
+        description="whether `weak_keep` is true from a quality on, or of the best documents, as many as the keep rate "
+        "and more where qualities at the cut are equal",
     )
     threshold: float = Field(default=0.5, ge=0, le=1, description="the quality from which a document is kept")
     sources: tuple[str, ...] | None = Field(
@@ -250,6 +258,17 @@ class Weak(Stage):
         slices = self._slice_names(ctx)
         gold = read_gold(self.gold) if self.gold is not None else None
         voted = ctx.map_shards(partial(_vote, self, ctx.table, ctx.path, cuts, slices, gold), phase="vote")
+        if not any(result["asked"] for result in voted):
+            raise RunError(
+                f"{ctx.artifact.name}: no function was asked about any document: look at their `sources`, `where` and "
+                "columns of answers"
+            )
+        if gold is not None and self.keep_rate is None and not any(result["gold"] for result in voted):
+            raise RunError(
+                f"{ctx.artifact.name}: none of the {len(gold.labels)} answers in {self.gold!r} is about a document "
+                "that is judged here, so that nothing says what share to keep: state `keep_rate`"
+            )
+        _warn_of_faults(ctx.artifact.name, voted)
         states = merged(ctx, [f"{ctx.path}/{STATES}/{shard.name}.npz" for shard in ctx.table.shards])
         (fitted,) = ctx.map(partial(_fit, self, ctx.path), [states], phase="fit", keys=["fit"])
         cut = self._cut(ctx, fitted)
@@ -389,7 +408,17 @@ def _vote(
         arrays = [pa.array(np.ascontiguousarray(ballot.votes[:, position])) for position in range(len(names))]
         writer.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
     faults = {name: dict(counts) for name, counts in zip(names, ballot.faults, strict=True) if counts}
-    return {"faults": faults, "gold": 0 if labels is None else int((labels >= 0).sum())}
+    known = 0 if labels is None else int((labels[told] >= 0).sum())
+    return {"faults": faults, "gold": known, "asked": int(told.sum())}
+
+
+def _warn_of_faults(name: str, voted: Sequence[Mapping[str, Any]]) -> None:
+    """Name functions that failed on documents; the report says how."""
+    total: dict[str, int] = {}
+    for result in voted:
+        add(total, {function: sum(counts.values()) for function, counts in result["faults"].items()})
+    for function, documents in total.items():
+        log.warning("%s: the function %r failed on %d documents, and abstains there", name, function, documents)
 
 
 def _masks(stage: Weak, columns: pa.Table, shard: Shard, slices: Sequence[str]) -> dict[str, NDArray[np.bool_]]:

@@ -184,3 +184,11 @@ def test_files_that_are_no_good(tmp_path: Path, source: str, said: str) -> None:
     path.write_text(source)
     (found,) = problems(path)
     assert said in found
+
+
+def test_a_function_that_exits_is_a_fault() -> None:
+    def leaves(batch: pa.RecordBatch) -> None:
+        raise SystemExit(3)
+
+    votes, fault = ask(LabelingFunction("leaves", ("words",), {}, leaves), pa.record_batch({"words": [1, 2]}), {})
+    assert (votes.tolist(), fault) == ([-1, -1], "SystemExit: 3")

@@ -178,3 +178,26 @@ def test_the_columns_that_a_voter_needs_and_where_they_are_named() -> None:
     voter = Voter("v", "v", Function(score="q", by="lang", where="words > 3"))
     assert voter.columns() == ("q", "lang", "words")
     assert [voter.place(column)[-1] for column in voter.columns()] == ["score", "by", "where"]
+
+
+def test_a_slice_that_cannot_be_told_is_a_fault() -> None:
+    functions = {"s": Function(when="words > 3", where="CAST(url AS INTEGER) > 1", vote="drop")}
+    columns = pa.table({"words": [1, 99], "url": ["3", "abc"]})
+    ballot = evaluate(voters(functions), columns, "a", {}, "weak")
+    assert ballot.votes.tolist() == [[-1], [-1]]
+    (fault,) = ballot.faults
+    assert sum(fault.values()) == 2
+    assert next(iter(fault)).startswith("InvalidOperationError")
+
+
+def test_values_beside_a_tie_of_several_cuts_are_told_from_it() -> None:
+    columns = pa.table({"q": [0.0] * 9 + [1.0]})
+    cuts = {"q": {"all": [0.0, 0.0, 0.0]}}
+    votes = evaluate(voters({"q": Function(score="q", buckets=4)}), columns, "a", cuts, "weak").votes[:, 0]
+    assert votes.tolist() == [2] * 9 + [3]
+
+
+def test_a_group_without_cuts_abstains() -> None:
+    columns = pa.table({"q": [0.5, 0.1], "lang": ["en", "yo"]})
+    functions = voters({"q": Function(score="q", buckets=2, by="lang")})
+    assert evaluate(functions, columns, "a", {"q": {"en": [0.2]}}, "weak").votes[:, 0].tolist() == [1, -1]

@@ -261,6 +261,12 @@ def test_no_documents_at_all(tmp_path: Path) -> None:
         run_stage(signals(keep_rate=0.5), Table(measured_nothing(tmp_path)), tmp_path)
 
 
+def test_no_document_that_a_function_is_asked_about(table: Table, tmp_path: Path) -> None:
+    own = {name: function.model_copy(update={"where": "1 = 2"}) for name, function in signals().functions.items()}
+    with pytest.raises(RunError, match="no function was asked about any document"):
+        run_stage(Weak(functions=own, keep_rate=0.5), table, tmp_path)
+
+
 def measured_nothing(path: Path) -> Artifact:
     artifact = Artifact("read", str(path / "read"), "0" * 32)
     artifact.commit({}, {"columns": [], "shards": []})
