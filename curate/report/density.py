@@ -53,7 +53,7 @@ def density(part: Sequence[Facts], _: Facts) -> Section:
         "(0.2 % on either side) count at its ends."
     )
     left = len([pair for pair in part if _sources(pair)]) - len(drawn)
-    lead += f" {plural(left, 'more pair')} of measurements are in the tables." if left else ""
+    lead += f" The tables have {plural(left, 'more pair')} of measurements." if left else ""
     return Section("density", "Joint density", finding, lead, charts=charts, tables=tables)
 
 
