@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import storage
-from curate.dedup.quality import interval
 from curate.errors import ConfigError, Problem, RunError
 from curate.gold.file import LABELS, Answer, weighted
 from curate.gold.journal import Journal
 from curate.gold.sample import Sample, Strata, draw, problems
 from curate.gold.session import Questions
+from curate.models.intervals import wilson_interval
 from curate.report.page import number, percent, plural
 from curate.report.record import RunRecord, StageRecord
 from curate.table import Table
@@ -178,5 +178,5 @@ def keep_rate(answers: Sequence[Answer]) -> tuple[float, float, float] | None:
         return None
     share = round(float(gold.weights @ gold.labels) / total, 12)  # all is 1, however sums are rounded
     effective = total**2 / float(np.square(gold.weights).sum())
-    low, high = interval(share * effective, effective)
+    low, high = wilson_interval(share * effective, effective)
     return share, round(low, 12), round(high, 12)

@@ -26,7 +26,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dedup.quality import interval
+from curate.models.intervals import wilson_interval
 from curate.text.batch import TextBatch
 from curate.text.minhash import collision_probability, exact_jaccard, signatures
 
@@ -207,7 +207,7 @@ def recall(made: Path, out: Path, kept: set[str]) -> None:
             for _, a, b in (pairs[number] for number in chosen)
         ]
         chance = collision_probability(jaccard, BANDS, ROWS)
-        low, high = interval(sum(met), len(met))
+        low, high = wilson_interval(sum(met), len(met))
         reached = float((chance * (jaccard >= threshold)).mean())
         figures = [f"{jaccard.mean():.3f}", f"{np.mean(met):.3f}", f"{low:.3f} to {high:.3f}", f"{chance.mean():.3f}"]
         rows.append([kind, str(len(chosen)), *figures, f"{reached:.3f}"])
@@ -223,7 +223,7 @@ def recall(made: Path, out: Path, kept: set[str]) -> None:
     numbered = np.array([[names[a], names[b]] for a, b in dropped.select("source_id", "keeper_source_id").iter_rows()])
     exact = similarities([texts[name] for name in names], numbered)
     reached = int((exact >= threshold - 1e-6).sum())
-    low, high = interval(reached, len(exact))
+    low, high = wilson_interval(reached, len(exact))
     kept_keepers = set(dropped["keeper_source_id"]) <= kept
     print(
         f"Of {len(exact)} dropped documents, {reached} have a similarity of {threshold:.3f} or more to the one kept in "

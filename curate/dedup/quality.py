@@ -17,6 +17,7 @@ from curate.artifact import Shard
 from curate.dedup.clusters import Clustering, Shingling
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import read_partition, write_partitions
+from curate.models.intervals import wilson_interval
 from curate.table import Table
 
 if TYPE_CHECKING:
@@ -108,24 +109,6 @@ def edited(tokens: NDArray[np.uint64], rate: float, draw: int) -> NDArray[np.uin
     return copy
 
 
-def interval(found: float, of: float) -> tuple[float, float]:
-    """Wilson's score interval of a share, at 95 %.
-
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
-
-    Examples
-    --------
-    >>> [round(bound, 3) for bound in interval(199, 200)]
-    [0.972, 0.999]
-    """
-    if of == 0:
-        return 0.0, 1.0
-    z, share = 1.959964, found / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * np.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
-
-
 def _uniform(count: int, stream: int) -> NDArray[np.float64]:
     """Numbers in [0, 1) that are the same on every platform and in every version."""
     from curate.text.words import mix64
@@ -202,7 +185,7 @@ def _measure(clustering: Clustering, seed: int, pairs: Sequence[Pair], paths: Se
             clustering, [tokens[position[p.dropped]] for p in both], [tokens[position[p.keeper]] for p in both]
         )
         reached = int((similar >= clustering.threshold).sum())
-        low, high = interval(reached, len(both))
+        low, high = wilson_interval(reached, len(both))
         audited = {"pairs": len(both), "reached": reached, "low": round(low, 4), "high": round(high, 4)}
         audited |= {"mean_jaccard": round(float(similar.mean()), 4), "least_jaccard": round(float(similar.min()), 4)}
     return {
@@ -231,7 +214,7 @@ def _planted(
     judged = estimate_jaccard(*minima) if clustering.verify == "signature" else similar
     reached = similar >= clustering.threshold
     found = int((met & (judged >= clustering.threshold)).sum())
-    low, high = interval(found, len(copies))
+    low, high = wilson_interval(found, len(copies))
     return {
         "rate": rate,
         "documents": len(copies),

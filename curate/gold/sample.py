@@ -12,7 +12,7 @@ Columns are read shard by shard, three times: quantiles take two passes (`curate
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from curate.artifact import Shard
 from curate.errors import ConfigError, Problem, nearest
-from curate.models import quantiles
 from curate.models.budget import id_bytes, keys
+from curate.models.quantiles import add, counted, exact_quantiles
 from curate.table import Table
 from curate.text.words import mix64
 
 LEAST = 3  # documents of a stratum that come before any stratum gets more
+NO_EDGES = np.empty(0, np.float32)  # of a value without scores, which is one group
 SALT = "gold"  # of the hash that orders documents: no other sample of the same seed is like this one
 
 
@@ -204,7 +205,7 @@ def _named(
     groups = np.zeros(len(codes), np.int64)
     for code, value in enumerate(values):
         rows = codes == code
-        groups[rows] = np.searchsorted(edges[value], scores[rows], side="right")
+        groups[rows] = np.searchsorted(edges.get(value, NO_EDGES), scores[rows], side="right")
     groups[np.isnan(scores)] = strata.groups
     names = [
         f"{value}, {strata.score} {'null' if group == strata.groups else f'{group + 1}/{strata.groups}'}"
@@ -216,30 +217,23 @@ def _named(
 
 def _edges(table: Table, strata: Strata, n: int) -> dict[str, NDArray[np.float32]]:
     """The least score of each group but the first, by value of the dividing column."""
-    tops: dict[str, dict[str, int]] = {}
-    for value, bits in _bits(table, strata, n):
-        quantiles.add(tops.setdefault(value, {}), quantiles.count(bits >> np.uint32(16)))
-        if len(tops) > n:
-            raise _too_many(strata, len(tops), n)
-    wanted: dict[str, list[tuple[int, int]]] = {}
-    for value, counts in tops.items():
-        scored = sum(counts.values())
-        ranks = [group * scored // strata.groups for group in range(1, strata.groups)] if scored else []
-        wanted[value] = quantiles.locate(counts, ranks)
-    lows: dict[tuple[str, int], dict[str, int]] = {}
-    for value, bits in _bits(table, strata, n):
-        for top in {top for top, _ in wanted[value]}:
-            within = bits[bits >> np.uint32(16) == top] & np.uint32(0xFFFF)
-            quantiles.add(lows.setdefault((value, top), {}), quantiles.count(within))
-    found: dict[str, NDArray[np.float32]] = {}
-    for value, places in wanted.items():
-        bits = [top << 16 | quantiles.locate(lows[value, top], [rank])[0][0] for top, rank in places]
-        found[value] = quantiles.values_of(np.array(bits, np.uint32))
-    return found
+
+    def counting(bins: Mapping[str, Sequence[int]] | None) -> dict[str, dict[str, int]]:
+        total: dict[str, dict[str, int]] = {}
+        for value, scores in _scores_by_value(table, strata, n):
+            add(total.setdefault(value, {}), counted(scores, None if bins is None else bins.get(value, ())))
+            if len(total) > n:
+                raise _too_many(strata, len(total), n)
+        return total
+
+    def ranks(_: str, scored: int) -> list[int]:
+        return [group * scored // strata.groups for group in range(1, strata.groups)] if scored else []
+
+    return exact_quantiles(counting, ranks)
 
 
-def _bits(table: Table, strata: Strata, n: int) -> Iterator[tuple[str, NDArray[np.uint32]]]:
-    """Scores that are there, by value of the dividing column, as numbers that order alike."""
+def _scores_by_value(table: Table, strata: Strata, n: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Scores, NaN for none, by value of the dividing column."""
     assert strata.score is not None
     for shard in table.shards:
         columns = table.read(shard, strata.columns())
@@ -248,8 +242,7 @@ def _bits(table: Table, strata: Strata, n: int) -> Iterator[tuple[str, NDArray[n
             raise _too_many(strata, len(values), n)
         scores = _scores(columns.column(strata.score))
         for code, value in enumerate(values):
-            own = scores[codes == code]
-            yield value, quantiles.ordered_bits(own[~np.isnan(own)])
+            yield value, scores[codes == code]
 
 
 def _too_many(strata: Strata, count: int, n: int) -> ConfigError:

@@ -8,8 +8,8 @@ import numpy as np
 
 from curate.artifact import Shard
 from curate.labeling.config import Voter
-from curate.labeling.votes import frame_of, members, rows_by_group, scores
-from curate.models.quantiles import add, count, locate, ordered_bits, values_of
+from curate.labeling.votes import frame_of, members, scores
+from curate.models.quantiles import add, counted, exact_quantiles, rows_by_group
 from curate.table import Table
 
 if TYPE_CHECKING:
@@ -38,32 +38,24 @@ def quantile_cuts(
     dict
         Cuts by name and group; equal values make equal cuts.
     """
-    upper = _total(counting({}))
-    places = {}
-    for name, groups in upper.items():
-        for group, counts in groups.items():
-            whole = sum(counts.values())
-            if whole <= len(shares[name]):  # fewer documents than buckets tell nothing of where one of them stands
-                continue
-            places[name, group] = locate(counts, [min(int(q * whole + 1e-9), whole - 1) for q in shares[name]])
-    bins: dict[str, dict[str, list[int]]] = {}
-    for (name, group), found in places.items():
-        bins.setdefault(name, {})[group] = sorted({key for key, _ in found})
-    lower = _total(counting(bins)) if bins else {}
+
+    def ranks(key: tuple[str, str], n: int) -> list[int]:
+        wanted = shares[key[0]]
+        if n <= len(wanted):  # fewer documents than buckets tell nothing of where one of them stands
+            return []
+        return [min(int(q * n + 1e-9), n - 1) for q in wanted]
+
+    def counted_flat(bins: Mapping[tuple[str, str], Sequence[int]] | None) -> dict[tuple[str, str], dict[str, int]]:
+        nested: dict[str, dict[str, Sequence[int]]] = {}
+        for (name, group), keys in (bins or {}).items():
+            nested.setdefault(name, {})[group] = keys
+        total = _total(counting(nested))
+        return {(name, group): counts for name, groups in total.items() for group, counts in groups.items()}
+
     cuts: dict[str, dict[str, list[float]]] = {}
-    for (name, group), found in sorted(places.items()):
-        keys = []
-        for key, rank in found:
-            inside = {k: n for k, n in lower[name][group].items() if int(k) >> 16 == key}
-            keys.append(locate(inside, [rank])[0][0])
-        cuts.setdefault(name, {})[group] = values_of(np.array(keys, np.uint32)).tolist()
+    for (name, group), found in sorted(exact_quantiles(counted_flat, ranks).items()):
+        cuts.setdefault(name, {})[group] = found.tolist()
     return cuts
-
-
-def counted(values: Any, bins: Sequence[int] | None) -> dict[str, int]:
-    """Upper halves of float32 values, or the values whose upper half is in `bins`; NaN is none."""
-    keys = ordered_bits(values[~np.isnan(values)])
-    return count(keys >> np.uint32(16)) if bins is None else count(keys[np.isin(keys >> 16, bins)])
 
 
 def _total(results: Sequence[Counts]) -> Counts:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.labeling.config import CODES, Voter
 from curate.labeling.functions import ABSTAIN, FAULT, NOT_ASKED, ask
 from curate.labeling.text import found_names, python_arguments
+from curate.models.quantiles import rows_by_group
 from curate.rules import expression
 from curate.table import as_batch
 
@@ -139,22 +140,6 @@ def scores(voter: Voter, frame: "pl.DataFrame") -> tuple[NDArray[np.float32], ND
     groups = frame[own.by].cast(pl.String)
     values[groups.is_null().to_numpy()] = np.nan
     return values, np.array(groups.to_list(), object)
-
-
-def rows_by_group(values: NDArray[np.float32], groups: NDArray[np.object_]) -> dict[str, NDArray[np.int64]]:
-    """Rows that have a value, by their group, in one sort however many groups there are.
-
-    Examples
-    --------
-    >>> found = rows_by_group(np.array([1, 2, np.nan, 3], np.float32), np.array(["b", "a", "a", "b"], object))
-    >>> {group: rows.tolist() for group, rows in found.items()}
-    {'a': [1], 'b': [0, 3]}
-    """
-    known = np.flatnonzero(~np.isnan(values))
-    names, place = np.unique(groups[known].astype(str), return_inverse=True)
-    ends = np.cumsum(np.bincount(place, minlength=len(names)))
-    parts = np.split(known[np.argsort(place, kind="stable")], ends[:-1])
-    return dict(zip(names.tolist(), parts, strict=False))
 
 
 def _true(sql: str, frame: "pl.DataFrame") -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from curate.models import gold_correction, label_fit
 from curate.models.calibration import reliability
+from curate.models.intervals import wilson_interval
 from curate.models.posterior import Posterior
 from curate.models.vote_state import SliceCounts, VoteState
 
@@ -45,20 +46,6 @@ def summarize(
         "gold": _gold(state, fit, correction, fitted),
         "warnings": [*fit.warnings, *_concerns(state, fit, correction, fitted)],
     }
-
-
-def wilson(right: float, total: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The 95 % confidence interval of a share (Wilson 1927).
-
-    Examples
-    --------
-    >>> [round(end, 3) for end in wilson(8, 10)]
-    [0.49, 0.943]
-    """
-    share, square = right / total, z * z
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = z * math.sqrt(share * (1 - share) / total + square / (4 * total * total)) / (1 + square / total)
-    return middle - half, middle + half
 
 
 def _share(part: int | float, whole: int | float) -> float | None:
@@ -104,7 +91,7 @@ def _empirical(j: int, state: VoteState) -> dict[str, Any] | None:
     weights, right = gold.weights[cast], gold.votes[cast, j] == gold.labels[cast]
     accuracy = float(np.average(right, weights=weights))
     total = float(weights.sum() ** 2 / (weights**2).sum())  # as many documents of equal weight say as much
-    low, high = wilson(accuracy * total, total)
+    low, high = wilson_interval(accuracy * total, total)
     return {"documents": int(cast.sum()), "accuracy": accuracy, "low": low, "high": high}
 
 
@@ -282,4 +269,4 @@ def _gold_balance(state: VoteState) -> list[tuple[float, float]]:
     gold = state.gold
     effective = float(gold.weights.sum() ** 2 / (gold.weights**2).sum())
     shares = np.bincount(gold.labels, weights=gold.weights, minlength=state.layout.n_classes) / gold.weights.sum()
-    return [wilson(float(share) * effective, effective) for share in shares]
+    return [wilson_interval(float(share) * effective, effective) for share in shares]

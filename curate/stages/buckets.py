@@ -1,6 +1,6 @@
 """Cut the documents of each group into buckets by a measurement, as CCNet's head, middle and tail by perplexity."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from curate.artifact import Artifact, Shard
 from curate.errors import Problem
-from curate.models.quantiles import add, count, locate, ordered_bits, values_of
+from curate.models.quantiles import add, counted, exact_quantiles, rows_by_group
 from curate.rules import columns_of, complaint, holds
 from curate.stage import Known, Stage
 from curate.table import ParquetWriter, Table
@@ -127,19 +127,13 @@ class Buckets(Stage):
             return {group: list(cuts) for group, cuts in self.cuts.items()}
         if self.cuts is not None:
             return {ALL: list(self.cuts)}
-        upper = _total(ctx.map_shards(partial(_count, self, ctx.table, {}), phase="upper"))
-        ranks = {g: [int(q * sum(counts.values()) + 1e-9) for q in self.shares] for g, counts in upper.items()}
-        places = {group: locate(upper[group], ranks[group]) for group in upper}
-        bins = {group: sorted({key for key, _ in found}) for group, found in places.items()}
-        lower = _total(ctx.map_shards(partial(_count, self, ctx.table, bins), phase="lower"))
-        cuts: dict[str, list[float]] = {}
-        for group, found in sorted(places.items()):
-            keys = []
-            for key, rank in found:
-                inside = {k: n for k, n in lower[group].items() if int(k) >> 16 == key}
-                keys.append(locate(inside, [rank])[0][0])
-            cuts[group] = values_of(np.array(keys, np.uint32)).tolist()
-        return cuts
+
+        def counting(bins: Mapping[str, Sequence[int]] | None) -> dict[str, dict[str, int]]:
+            phase = "upper" if bins is None else "lower"
+            return _total(ctx.map_shards(partial(_count, self, ctx.table, bins), phase=phase))
+
+        found = exact_quantiles(counting, lambda _, n: [int(q * n + 1e-9) for q in self.shares])
+        return {group: cuts.tolist() for group, cuts in sorted(found.items())}
 
 
 def _values(stage: Buckets, columns: pa.Table) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -149,7 +143,7 @@ def _values(stage: Buckets, columns: pa.Table) -> tuple[NDArray[np.float32], NDA
     return values, np.array(columns.column(stage.by).to_pylist(), object) if groups is None else groups
 
 
-def _count(stage: Buckets, table: Table, bins: Mapping[str, list[int]], shard: Shard) -> dict[str, Any]:
+def _count(stage: Buckets, table: Table, bins: Mapping[str, Sequence[int]] | None, shard: Shard) -> dict[str, Any]:
     """By group, upper halves of the values, or the values whose upper half is in `bins`."""
     import polars as pl
 
@@ -158,13 +152,9 @@ def _count(stage: Buckets, table: Table, bins: Mapping[str, list[int]], shard: S
     known = ~np.isnan(values)
     if stage.where is not None:
         known &= holds(stage.where, pl.DataFrame(columns))
-    counts = {}
-    for group in sorted({group for group in groups.tolist() if group is not None}):
-        keys = ordered_bits(values[known & (groups == group)])
-        if bins:
-            keys = keys[np.isin(keys >> 16, bins.get(group, []))]
-        counts[group] = count(keys if bins else keys >> np.uint32(16))
-    return {"counts": {group: found for group, found in counts.items() if found}}
+    values = np.where(known, values, np.float32(np.nan))
+    rows = rows_by_group(values, groups)
+    return {"counts": {g: counted(values[own], None if bins is None else bins.get(g, ())) for g, own in rows.items()}}
 
 
 def _total(results: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
@@ -181,12 +171,11 @@ def _write(
     values, groups = _values(stage, table.read(shard, stage.requires()))
     sizes: dict[str, int] = {}
     place = np.full(len(values), -1, np.int32)
-    for group in sorted({group for group in groups.tolist() if group is not None}):
+    for group, rows in rows_by_group(values, groups).items():
         own = cuts.get(group, cuts.get(ALL))
         if own is not None:
-            rows = (groups == group) & ~np.isnan(values)
             place[rows] = np.searchsorted(np.array(own, np.float32), values[rows], side="right")
-            sizes[group] = int(rows.sum())
+            sizes[group] = len(rows)
     indices = pa.array(place, mask=place < 0)
     column = pa.DictionaryArray.from_arrays(indices, pa.array(stage.names))
     with ParquetWriter(artifact.part(shard.name), stage.columns()) as writer:

@@ -21,13 +21,13 @@ from curate.gold.file import Gold, read_gold
 from curate.labeling.checks import column_problems, file_problems, is_text
 from curate.labeling.config import Function, Voter, voters
 from curate.labeling.contributions import CONTRIBUTION, top_contributions
-from curate.labeling.cuts import Counts, counted, quantile_cuts, score_cuts
+from curate.labeling.cuts import Counts, quantile_cuts, score_cuts
 from curate.labeling.functions import ABSTAIN, KEEP, NOT_ASKED
 from curate.labeling.states import load_model, load_state, merged, save_model, save_state
 from curate.labeling.text import finders, found_columns, searched
 from curate.labeling.votes import Ballot, evaluate
 from curate.models.budget import id_bytes
-from curate.models.quantiles import add
+from curate.models.quantiles import add, counted
 from curate.stage import Annotate, Annotator, Known, Stage
 from curate.table import ParquetWriter, Table, read_part
 from curate.text.hashing import hash64
