@@ -6,7 +6,9 @@ have no receipt".
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import platform
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -63,6 +65,14 @@ def package_versions(packages: Iterable[str]) -> dict[str, str]:
     return versions
 
 
+def all_versions() -> dict[str, str]:
+    """Versions of everything that can change what a run writes: the dependencies, those of extras too."""
+    needed = [line for line in metadata.requires("curate") or () if "'dev'" not in line]
+    names = sorted({re.split(r"[^\w.-]", line)[0] for line in needed} - {"curate"})
+    installed = {name: version for name, version in package_versions(["curate", *names]).items() if version}
+    return {"python": platform.python_version(), **installed}
+
+
 @dataclass(frozen=True)
 class Shard:
     """One file of documents: the unit of work, of resumption and of memory.
@@ -87,6 +97,22 @@ class Shard:
     source: str
     first_row: int
     id_checksum: str
+
+
+def all_kept(shards: Sequence["Shard"]) -> dict[str, Any]:
+    """The ``flow`` of a stage that drops nothing, by source.
+
+    Examples
+    --------
+    >>> all_kept([Shard("a", 3, 90, "web", 0, "6b"), Shard("b", 4, 80, "web", 3, "1f")])
+    {'web': {'in': 7, 'kept': 7, 'dropped': {}, 'quarantined': {}}}
+    """
+    flow: dict[str, Any] = {}
+    for shard in shards:
+        entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
+        entry["in"] += shard.rows
+        entry["kept"] += shard.rows
+    return flow
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,19 @@ import logging
 import multiprocessing
 import os
 import platform
-import re
 import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from curate import storage
-from curate.artifact import Artifact, fingerprint
+from curate.artifact import Artifact, all_versions, fingerprint
 from curate.config import Config, from_mapping, load
 from curate.engine.base import Engine
 from curate.engine.context import Context
@@ -367,7 +365,7 @@ class Pipeline:
             "run": self.config.run.model_dump(mode="json"),
             "seed": self.config.run.seed,
             "config_hash": fingerprint({name: node.payload for name, node in self.nodes.items()}),
-            "versions": _versions(),
+            "versions": all_versions(),
             "host": {"name": socket.gethostname(), "platform": platform.platform(), "cores": os.cpu_count()},
             "argv": sys.argv,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -474,19 +472,6 @@ def _missing_files(stage: Stage) -> list[Problem]:
             wrong = "is a folder, where a file is needed:"
         if wrong:
             found.append(Problem(("stages", stage.name, field), f"{wrong} {path!r}", stage.where_to_get(field)))
-    return found
-
-
-def _versions() -> dict[str, str]:
-    """Versions of everything that can change what a run writes: the dependencies, those of extras too."""
-    needed = [line for line in metadata.requires("curate") or () if "'dev'" not in line]
-    names = {re.split(r"[^\w.-]", line)[0] for line in needed}
-    found = {"python": platform.python_version()}
-    for name in ("curate", *sorted(names - {"curate"})):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import pyarrow as pa
 from pydantic import AfterValidator, Field
 
-from curate.artifact import Shard, Totals
+from curate.artifact import Shard, Totals, all_kept
 from curate.dedup.scope import field_values
 from curate.engine.context import EXCHANGE, Context
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
@@ -237,14 +237,10 @@ def tally(table: Table, shard: Shard, verdict: pa.Table) -> dict[str, int]:
 
 def account(shards: Sequence[Shard], tallies: Sequence[Mapping[str, int]]) -> dict[str, Any]:
     """The manifest's ``flow`` (an annotation drops nothing) and ``duplicates``, per source, from `tally` per shard."""
-    flow: dict[str, Any] = {}
     duplicates = Totals()
     for shard, counts in zip(shards, tallies, strict=True):
-        entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
-        entry["in"] += shard.rows
-        entry["kept"] += shard.rows
         duplicates.add({shard.source: counts})
-    return {"flow": flow, "duplicates": duplicates.counts}
+    return {"flow": all_kept(shards), "duplicates": duplicates.counts}
 
 
 def _send_best(

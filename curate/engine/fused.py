@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.artifact import Artifact, Shard, receipts_folder, write_receipt
+from curate.artifact import Artifact, Shard, all_kept, receipts_folder, write_receipt
 from curate.engine.base import Engine, Failed
 from curate.engine.context import Clock, Context, finished, task_error
 from curate.errors import RunError
@@ -67,17 +67,8 @@ def annotate(
     for outcome in track(outcomes, len(table.shards), label, done=len(table.shards) - len(items)):
         if isinstance(outcome, Failed):
             raise task_error(label, items[outcome.index][0].name, outcome)
-    flow = _flow(table.shards)
+    flow = all_kept(table.shards)
     return [{"flow": flow, **stage.conclude(context)} for (stage, _), context in zip(members, contexts, strict=True)]
-
-
-def _flow(shards: Sequence[Shard]) -> dict[str, Any]:
-    flow: dict[str, Any] = {}
-    for shard in shards:
-        entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
-        entry["in"] += shard.rows
-        entry["kept"] += shard.rows
-    return flow
 
 
 def _loaded(stage: Annotator, artifact: Artifact) -> Annotate:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from curate import storage
-from curate.artifact import Shard, file_hash
+from curate.artifact import file_hash
 from curate.errors import Problem
 from curate.models.autotune import Autotune
 
@@ -226,12 +226,3 @@ def _speed(training: Training, path: str, gathered: str) -> dict[str, Any]:
 
 BATCH = 1024  # documents scored at a time, as in a pass over a table
 CLOCKED, PASSES = 0.2, 100  # processor seconds that are enough to tell a speed, and passes that are not exceeded
-
-
-def account(shards: Sequence[Shard]) -> dict[str, Any]:
-    """The flow of a stage that drops nothing."""
-    flow: dict[str, Any] = {}
-    for shard in shards:
-        entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
-        entry["in"], entry["kept"] = entry["in"] + shard.rows, entry["kept"] + shard.rows
-    return flow

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curate.artifact import Artifact, Shard
+from curate.artifact import Artifact, Shard, all_kept
 from curate.errors import Problem
 from curate.models.quantiles import add, counted, exact_quantiles, rows_by_group
 from curate.rules import columns_of, complaint, holds
@@ -110,16 +110,12 @@ class Buckets(Stage):
         """Find the cuts in two passes over the column, then name buckets."""
         cuts = self._cuts(ctx)
         results = ctx.map_shards(partial(_write, self, ctx.table, ctx.artifact, cuts))
-        flow: dict[str, Any] = {}
         sizes: dict[str, dict[str, int]] = {}
         groups: dict[str, int] = {}
         for shard, result in zip(ctx.table.shards, results, strict=True):
-            entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
-            entry["in"] += shard.rows
-            entry["kept"] += shard.rows
             add(sizes.setdefault(shard.source, {}), result["buckets"])
             add(groups, result["groups"])
-        return {"flow": flow, "cuts": cuts, "groups": groups, "buckets": sizes}
+        return {"flow": all_kept(ctx.table.shards), "cuts": cuts, "groups": groups, "buckets": sizes}
 
     def _cuts(self, ctx: "Context") -> dict[str, list[float]]:
         """Cuts by group; those of `ALL` hold for every group that has none."""

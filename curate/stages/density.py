@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.artifact import Shard
+from curate.artifact import Shard, all_kept
 from curate.errors import Problem
 from curate.models.quantiles import add, coarse, coarse_quantile
 from curate.stage import Known, Stage
@@ -69,16 +69,13 @@ class Density(Stage):
             for column, counts in found.items():
                 add(ranges[column], counts)
         axes = {column: axis(counts, self.bins) for column, counts in ranges.items()}
-        flow: dict[str, Any] = {}
         sums: dict[str, NDArray[np.int64]] = {}
         counted = ctx.map_shards(partial(_count, self, ctx.table, axes), phase="count")
         for shard, found in zip(ctx.table.shards, counted, strict=True):
-            entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
-            entry["in"] += shard.rows
-            entry["kept"] += shard.rows
             own = sums.setdefault(shard.source, np.zeros((len(found["pairs"]), self.bins**2), np.int64))
             for total, pair in zip(own, found["pairs"], strict=True):
                 total[pair["cells"]] += np.array(pair["counts"], np.int64)
+        flow = all_kept(ctx.table.shards)
         pairs = [
             {"x": x, "y": y, "sources": {source: _sparse(sums[source][pair], flow[source]["in"]) for source in sums}}
             for pair, (x, y) in enumerate(combinations(self.of, 2))

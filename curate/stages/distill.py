@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.artifact import Shard, Totals
+from curate.artifact import Shard, Totals, all_kept
 from curate.errors import Problem, RunError
 from curate.models.classifier_training import Training
 from curate.models.groups import Group
@@ -85,7 +85,7 @@ class Distill(Training, Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Look at the targets, draw a sample, train on it."""
-        from curate.models.classifier_training import account, train
+        from curate.models.classifier_training import train
         from curate.models.fidelity import fidelity
 
         total = Totals({"learned_from": 0, "null": 0, "not_chosen": 0})
@@ -108,7 +108,7 @@ class Distill(Training, Stage):
         sample = partial(_sample_shard, self, ctx.table, ctx.seed, rate)
         made = train(ctx, self, sample, partial(fidelity, keep_rate=self.keep_rate), each_class=False)
         teacher = {"column": self.target, "keep_rate": self.keep_rate, **total.counts, "mean": mean / targets}
-        return {"flow": account(ctx.table.shards), "targets": teacher, "student": made}
+        return {"flow": all_kept(ctx.table.shards), "targets": teacher, "student": made}
 
 
 def _hint(known: Known) -> str:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from pydantic import Field, JsonValue, field_validator
 
 from curate import storage
-from curate.artifact import Artifact, Shard, receipts_folder, write_receipt
+from curate.artifact import Artifact, Shard, all_kept, receipts_folder, write_receipt
 from curate.errors import Problem, RunError
 from curate.judge.prompts import VOTES, Prompt, Shipped, chosen
 from curate.stage import Known, Stage
@@ -225,11 +225,7 @@ class Judge(Stage):
         ctx.map_shards(partial(_write_shard, self, ctx.artifact))
         for folder in (SAMPLE, ANSWERS):
             storage.remove_tree(f"{ctx.path}/{folder}")
-        flow: dict[str, Any] = {}
-        for shard in ctx.table.shards:
-            entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
-            entry["in"], entry["kept"] = entry["in"] + shard.rows, entry["kept"] + shard.rows
-        return {"flow": flow, "judge": body}
+        return {"flow": all_kept(ctx.table.shards), "judge": body}
 
     def _ask(self, ctx: "Context") -> dict[str, Any]:
         """Put all questions, write the answers per shard, and what came of it into a receipt."""

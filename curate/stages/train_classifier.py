@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from curate.artifact import Shard, Totals
+from curate.artifact import Shard, Totals, all_kept
 from curate.errors import Problem, RunError
 from curate.models.classifier_training import Training
 from curate.models.groups import Group
@@ -63,7 +63,7 @@ class TrainClassifier(Training, Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Count the classes, draw a sample, train on it."""
-        from curate.models.classifier_training import account, train
+        from curate.models.classifier_training import train
 
         total = Totals({"positive": 0, "negative": 0, "both": 0})
         for counts in ctx.map_shards(partial(_count_shard, self, ctx.table), phase="count"):
@@ -75,7 +75,7 @@ class TrainClassifier(Training, Stage):
         wanted = self.max_documents + 6 * self.max_documents**0.5
         rates = [min(1.0, wanted / total.counts[kind]) for kind in ("negative", "positive")]
         made = train(ctx, self, partial(_sample_shard, self, ctx.table, ctx.seed, rates), _measures)
-        return {"flow": account(ctx.table.shards), "classes": total.counts, "classifier": made}
+        return {"flow": all_kept(ctx.table.shards), "classes": total.counts, "classifier": made}
 
 
 def _groups(stage: TrainClassifier, source: str, columns: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from curate import storage
-from curate.artifact import Shard, file_hash
+from curate.artifact import Shard, all_kept, file_hash
 from curate.errors import Problem, RunError
 from curate.models.groups import Group
 from curate.models.lm_text import ALL, TextForm, file_name
@@ -139,11 +139,6 @@ class TrainLm(Stage):
         storage.remove_tree(folder)
         used: dict[str, int] = {}
         seen: dict[str, int] = {}
-        flow: dict[str, Any] = {}
-        for shard in ctx.table.shards:
-            entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
-            entry["in"] += shard.rows
-            entry["kept"] += shard.rows
         for shard, result in zip(shards, chosen, strict=True):
             used[shard.source] = used.get(shard.source, 0) + sum(result["documents"].values())
             for group, documents in result["documents"].items():
@@ -159,6 +154,7 @@ class TrainLm(Stage):
             for group, result in zip(groups, models, strict=True)
         }
         left = {group: size for group, size in sizes.items() if group not in groups}
+        flow = all_kept(ctx.table.shards)
         return {"flow": flow, "by": self.by, "models": facts, "documents": used, "too_little_text": left}
 
     def _tokenizers(

@@ -151,6 +151,23 @@ def _add(weights, row, total):
 
 
 @numba.njit(cache=True, nogil=True)
+def _remember(recent, state):
+    """Put the hash of a word before those of the words that it follows."""
+    for place in range(len(recent) - 1, 0, -1):
+        recent[place] = recent[place - 1]
+    recent[0] = np.uint64(np.int64(np.int32(state)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _mixed(recent, size):
+    """Hash of the n-gram of the last `size` words, mixed from its first word on."""
+    mixed = recent[size - 1]
+    for place in range(size - 2, -1, -1):
+        mixed = mixed * _NGRAM + recent[place]
+    return mixed
+
+
+@numba.njit(cache=True, nogil=True)
 def _score(  # noqa: C901 - one pass over the line
     data, bounds, weights, slots, text, offsets, prefix, end_mark, ngrams, buckets, bias, root, out
 ):
@@ -185,16 +202,11 @@ def _score(  # noqa: C901 - one pass over the line
             if word >= 0:
                 _add(weights, word, total)
                 features += 1
-            for place in range(ngrams - 1, 0, -1):
-                recent[place] = recent[place - 1]
-            recent[0] = np.uint64(np.int64(np.int32(state)))
+            _remember(recent, state)
             tokens += 1
-            # All n-grams that end here, from the shortest: each is mixed from its first word on.
+            # All n-grams that end here, from the shortest.
             for size in range(2, min(ngrams, tokens) + 1):
-                mixed = recent[size - 1]
-                for place in range(size - 2, -1, -1):
-                    mixed = mixed * _NGRAM + recent[place]
-                _add(weights, words + mixed % buckets, total)
+                _add(weights, words + _mixed(recent, size) % buckets, total)
                 features += 1
         if features:
             share = np.sqrt(features) if root else np.float64(features)
@@ -224,14 +236,9 @@ def line_features(data, start, end, end_mark, slots, text, offsets, ngrams, buck
         if word >= 0:
             out[count] = word
             count += 1
-        for place in range(ngrams - 1, 0, -1):
-            recent[place] = recent[place - 1]
-        recent[0] = np.uint64(np.int64(np.int32(state)))
+        _remember(recent, state)
         tokens += 1
         for size in range(2, min(ngrams, tokens) + 1):
-            mixed = recent[size - 1]
-            for place in range(size - 2, -1, -1):
-                mixed = mixed * _NGRAM + recent[place]
-            out[count] = np.int64(words + mixed % buckets)
+            out[count] = np.int64(words + _mixed(recent, size) % buckets)
             count += 1
     return count
