@@ -21,13 +21,13 @@ from curate.gold.file import Gold, read_gold
 from curate.labeling.checks import column_problems, file_problems, is_text
 from curate.labeling.config import Function, Voter, voters
 from curate.labeling.contributions import CONTRIBUTION, top_contributions
-from curate.labeling.cuts import Counts, quantile_cuts, score_cuts
+from curate.labeling.cuts import score_cuts
 from curate.labeling.functions import ABSTAIN, KEEP, NOT_ASKED
 from curate.labeling.states import load_model, load_state, merged, save_model, save_state
 from curate.labeling.text import finders, found_columns, searched
 from curate.labeling.votes import Ballot, evaluate
 from curate.models.budget import id_bytes
-from curate.models.quantiles import add, counted
+from curate.models.quantiles import add, counted, exact_quantiles
 from curate.stage import Annotate, Annotator, Known, Stage
 from curate.table import ParquetWriter, Table, read_part
 from curate.text.hashing import hash64
@@ -296,13 +296,16 @@ class Weak(Stage):
         if self.decide == "threshold":
             return self.threshold
 
-        def counting(bins: Mapping[str, Mapping[str, Sequence[int]]]) -> list[Counts]:
-            task = partial(_count_quality, ctx.path, bins)
-            found = ctx.map_shards(task, phase="quality_lower" if bins else "quality_upper")
-            return [result["counts"] for result in found]
+        keep_rate = fitted["keep_rate"]
 
-        cuts = quantile_cuts(counting, {QUALITY: [1 - fitted["keep_rate"]]})
-        return cuts[QUALITY][QUALITY][0] if cuts else self.threshold
+        def counting(bins: Mapping[str, Sequence[int]] | None) -> dict[str, dict[str, int]]:
+            task, total = partial(_count_quality, ctx.path, None if bins is None else bins[QUALITY]), {}
+            for result in ctx.map_shards(task, phase="quality_upper" if bins is None else "quality_lower"):
+                add(total, result["counts"])
+            return {QUALITY: total}
+
+        found = exact_quantiles(counting, lambda _, n: [min(int((1 - keep_rate) * n + 1e-9), n - 1)] if n else [])
+        return float(found[QUALITY][0]) if found else self.threshold
 
     def _told(
         self,
@@ -467,9 +470,8 @@ def _quality(model: "LabelModel", votes: NDArray[np.int8]) -> NDArray[np.float32
     return np.where(_asked(votes), model.predict_proba(votes)[:, KEEP], np.nan).astype(np.float32)
 
 
-def _count_quality(path: str, bins: Mapping[str, Mapping[str, Sequence[int]]], shard: Shard) -> dict[str, Any]:
-    quality = _quality(load_model(f"{path}/{MODEL}"), _votes_of(path, shard))
-    return {"counts": {QUALITY: {QUALITY: counted(quality, bins[QUALITY][QUALITY] if bins else None)}}}
+def _count_quality(path: str, bins: Sequence[int] | None, shard: Shard) -> dict[str, Any]:
+    return {"counts": counted(_quality(load_model(f"{path}/{MODEL}"), _votes_of(path, shard)), bins)}
 
 
 def _write(stage: Weak, artifact: Artifact, cut: float | None, shard: Shard) -> dict[str, Any]:
