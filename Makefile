@@ -39,7 +39,7 @@ docs: $(DEV) ## run the examples of the docstrings and of the documentation
 	$(BIN)/python -m pytest curate tests/test_docs.py $(ARGS)
 
 bench: $(DEV) ## run the benchmarks of scripts/
-	@for bench in scripts/bench_*.py; do echo "$$bench"; $(BIN)/python "$$bench" || exit 1; done
+	@for bench in scripts/bench/*.py; do echo "$$bench"; $(BIN)/python "$$bench" || exit 1; done
 
 schema: $(DEV) ## write the JSON schema that editors check recipes with
 	$(BIN)/curate schema > $(SCHEMA).tmp

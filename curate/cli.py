@@ -86,7 +86,7 @@ def dedup(
     seed: Annotated[int, typer.Option(min=0, help="Chooses the hash functions.")] = 0,
 ) -> None:
     """Remove near-duplicates from any files, and account for each: no configuration needed."""
-    from curate.deduplicate import Request, hand_over, is_done, pipeline_of
+    from curate.commands.dedup import Request, hand_over, is_done, pipeline_of
 
     minhash = {
         "bands": bands,
@@ -130,7 +130,7 @@ def thresholds(
     """Compare the signals of a good and a bad corpus, and propose rules for `select`."""
     from tempfile import TemporaryDirectory
 
-    from curate.thresholds import compare, lines, request_of, write
+    from curate.commands.thresholds import compare, lines, request_of, write
 
     with TemporaryDirectory(prefix="curate-thresholds-") as temporary:
         request = request_of(good, bad, out.rstrip("/") if out else temporary, text, workers)
@@ -163,10 +163,10 @@ def label(
     show_scores: Annotated[bool, typer.Option("--show-scores", help="Show the score, which may lead you.")] = False,
 ) -> None:
     """Ask people about a random sample of a run's documents, and write a gold file for `weak`."""
-    from curate.gold.ask import ask
-    from curate.gold.journal import Journal
-    from curate.gold.web import serve
-    from curate.label import conclusion, introduction, subject_of
+    from curate.commands.label import conclusion, introduction, subject_of
+    from curate.weak.gold.ask import ask
+    from curate.weak.gold.journal import Journal
+    from curate.weak.gold.web import serve
 
     root = _run_in(run)
     subject = subject_of(root, n, by=by, score=score, groups=groups, seed=seed, show_scores=show_scores)
@@ -196,9 +196,9 @@ def plan(
     no_sample: Annotated[bool, typer.Option("--no-sample", help="Do not try the rules on a few documents.")] = False,
 ) -> None:
     """Show the graph of stages: what is cached, what would run and why; tries the rules on a sample, runs nothing."""
+    from curate.commands.plan import plan as steps_of
+    from curate.config.units import format_bytes
     from curate.pipeline import Pipeline
-    from curate.plan import plan as steps_of
-    from curate.units import format_bytes
 
     pipeline = Pipeline.from_yaml(config, overrides or [])
     steps = steps_of(pipeline)
@@ -220,7 +220,7 @@ def plan(
 @app.command()
 def status(run: RunDirectory) -> None:
     """Show how far a run has come."""
-    from curate.plan import status as status_of
+    from curate.commands.plan import status as status_of
 
     rows = list(status_of(_run_in(run)))
     width = max(len(name) for name, _ in rows)
@@ -254,7 +254,7 @@ def schema() -> None:
     """Print the JSON schema of the configuration, for editors."""
     import orjson
 
-    from curate.config import json_schema
+    from curate.config.load import json_schema
 
     sys.stdout.write(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n")
 
@@ -265,7 +265,7 @@ def demo(
     overrides: Overrides = None,
 ) -> None:
     """Gather real text from this machine and run every stage over it."""
-    from curate.demo import CONFIG, gather
+    from curate.commands.demo import CONFIG, gather
 
     data, partial = out / "data", out / "data.partial"
     if not data.is_dir():
@@ -278,8 +278,8 @@ def demo(
 @models.command()
 def fetch(name: Annotated[str, typer.Argument(help="Which model: lid.")]) -> None:
     """Fetch a published model with a checked hash."""
-    from curate.models.pretrained import PRETRAINED
-    from curate.models.pretrained import fetch as fetch_model
+    from curate.io.pretrained import PRETRAINED
+    from curate.io.pretrained import fetch as fetch_model
 
     path = fetch_model(name)
     typer.echo(f"{path} (licence: {PRETRAINED[name].licence})")
@@ -336,7 +336,7 @@ def _run_in(folder: str) -> str:
 
 def _say_sample(pipeline: "Pipeline") -> None:
     """What the rules do to a sample, where that looks like a mistake."""
-    from curate.sample import try_rules
+    from curate.commands.try_rules import try_rules
 
     try:
         tried = try_rules(pipeline)

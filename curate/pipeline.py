@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from curate import storage
 from curate.artifact import Artifact, all_versions, fingerprint
-from curate.config import Config, from_mapping, load
+from curate.config.load import Config, from_mapping, load
 from curate.engine.base import Engine
 from curate.engine.context import Context
 from curate.engine.fused import annotate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import stage_types
+from curate.config.load import stage_types
 from curate.stage import STAGES
 
 ROOT = Path(__file__).parents[1]

@@ -15,10 +15,10 @@ import pytest
 from curate import Pipeline
 from curate.artifact import fingerprint
 from curate.cli import _say_what
-from curate.config import stage_types
+from curate.commands.plan import plan, status
+from curate.config.load import stage_types
 from curate.errors import ConfigError, RunError
 from curate.pipeline import balance
-from curate.plan import plan, status
 from tests.runs import configuration, curate, digests, write_config
 
 

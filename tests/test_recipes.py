@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.io.archives import http, packed, record
-from tests.labeling.corpus import texts
 from tests.runs import curate, document
+from tests.weak.functions.corpus import texts
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 GERMAN = "Das ist ein Text, der nicht auf Englisch ist, und darum bleibt er nicht im Korpus. " * 20

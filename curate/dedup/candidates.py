@@ -171,7 +171,7 @@ def labels_of(path: str, position: int) -> pa.Array:
 
 def scoped_keys(banding: Banding, part: Part, signatures: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """Band keys, shape (documents, bands), that differ between scopes."""
-    from curate.text.minhash import band_keys
+    from curate.dedup.minhash import band_keys
 
     return band_keys(signatures, banding.bands, banding.rows) ^ _scope(banding.within, part)[:, None]
 
@@ -199,7 +199,7 @@ class _Buckets(NamedTuple):
 
 def _buckets(keys: NDArray[np.uint64], rows: NDArray[np.uint64], sizes: NDArray[np.uint32]) -> _Buckets:
     """Join rows with equal keys to the smallest of them; row i stands for ``sizes[i]`` documents."""
-    from curate.text.unionfind import spanning_forest
+    from curate.dedup.unionfind import spanning_forest
 
     order = np.argsort(keys)
     keys, rows, sizes = keys[order], rows[order], sizes[order]
@@ -269,7 +269,7 @@ def _label_components(parts: Sequence[Part], edge_files: Sequence[str], limit: i
 
 def _labels(rows: int, edge_files: Sequence[str]) -> NDArray[np.int64]:
     """Smallest row of each row's component; edges are read in batches and drawn between components found before."""
-    from curate.text.unionfind import components
+    from curate.dedup.unionfind import components
 
     labels = np.arange(rows)
     for low, high in _edge_batches(edge_files, max(EDGES_PER_BATCH, rows // 8)):

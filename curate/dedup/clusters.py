@@ -2,7 +2,7 @@
 
 Components come whole to one task each, as signatures and not as text. There the documents are taken in the order of
 the policy: one that shares a band with a document kept before, and is similar to it, is dropped in favour of the first
-such; any other is kept (see `curate.text.leaders`). The outcome is that of one process that goes through the whole
+such; any other is kept (see `curate.dedup.leaders`). The outcome is that of one process that goes through the whole
 corpus in that order, and a function of the set of documents alone.
 """
 
@@ -25,9 +25,9 @@ from curate.engine.exchange import partition_count, partition_of, read_partition
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.dedup.minhash import Sets
     from curate.engine.context import Context
     from curate.text.batch import TextBatch
-    from curate.text.minhash import Sets
 
 COMPONENT_LIMIT = 1 << 19  # documents, at about 4 KB of a reducer's memory: 2 GB
 BYTES_PER_ROW = 16  # of the rows that `partition_count` counts
@@ -67,7 +67,7 @@ class Shingling:
 
     def tokens(self, text: "TextBatch") -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint64]]:
         """Hashes of the tokens, where each document's begin, and a hash for documents without tokens."""
-        from curate.text.characters import characters
+        from curate.dedup.characters import characters
         from curate.text.hashing import symbols_hash
 
         found = text.words if self.unit == "word" else characters(text.data, text.words)
@@ -257,8 +257,8 @@ def _identity(policy: Policy, first: Part, part: Part) -> "pl.DataFrame":
 
 def _sets(clustering: Clustering, part: Part, rows: NDArray[np.int64]) -> "Sets":
     """Shingle sets of some rows, read from their text; empty ones where they are not wanted or the text is not read."""
+    from curate.dedup.minhash import Sets, shingle_sets
     from curate.text.batch import TextBatch
-    from curate.text.minhash import Sets, shingle_sets
 
     if clustering.verify != "jaccard" or part.settled:
         return Sets(np.empty(0, np.uint32), np.zeros(len(rows) + 1, np.int64))
@@ -277,7 +277,7 @@ def _sets(clustering: Clustering, part: Part, rows: NDArray[np.int64]) -> "Sets"
 
 def _content(signatures: NDArray[np.uint32], sets: "Sets") -> NDArray[np.uint64]:
     """Hash of what is compared: documents with one hash are compared once."""
-    from curate.text.minhash import band_keys
+    from curate.dedup.minhash import band_keys
     from curate.text.words import mix64
 
     whole = band_keys(signatures, 1, signatures.shape[1])[:, 0]
@@ -364,8 +364,8 @@ def _leaders(
     clustering: Clustering, members: "pl.DataFrame", received: pa.Table
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
     """Leader of each member, similarity to it, and how many were crowded out."""
-    from curate.text.leaders import lead
-    from curate.text.minhash import Sets, band_keys
+    from curate.dedup.leaders import lead
+    from curate.dedup.minhash import Sets, band_keys
     from curate.text.words import mix64
 
     sent = pa.array(members["sent"].to_numpy())

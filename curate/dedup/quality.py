@@ -17,7 +17,7 @@ from curate.artifact import Shard
 from curate.dedup.clusters import Clustering, Shingling
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import read_partition, write_partitions
-from curate.models.intervals import wilson_interval
+from curate.stats.intervals import wilson_interval
 from curate.table import Table
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _tokens(shingling: Shingling, text: pa.Array, rows: NDArray[np.int64], first
 
 
 def _measure(clustering: Clustering, seed: int, pairs: Sequence[Pair], paths: Sequence[str], _: str) -> dict[str, Any]:
-    from curate.text.minhash import collision_probability
+    from curate.dedup.minhash import collision_probability
 
     similarities = np.arange(30, 101, 5) / 100
     curve = collision_probability(similarities, clustering.banding.bands, clustering.banding.rows).round(4)
@@ -199,7 +199,7 @@ def _planted(
     clustering: Clustering, seed: int, originals: Sequence[NDArray[np.uint64]], rate: float, number: int
 ) -> dict[str, Any]:
     """Plant a copy of each document; the copies found, beside those that the curve expects."""
-    from curate.text.minhash import band_keys, collision_probability, estimate_jaccard, signatures
+    from curate.dedup.minhash import band_keys, collision_probability, estimate_jaccard, signatures
 
     bands, rows = clustering.banding.bands, clustering.banding.rows
     copies = [edited(tokens, rate, number * PLANTED + i) for i, tokens in enumerate(originals)]
@@ -235,7 +235,7 @@ def _joined(documents: Sequence[NDArray[np.uint64]]) -> tuple[NDArray[np.uint64]
 def _jaccard(
     clustering: Clustering, left: Sequence[NDArray[np.uint64]], right: Sequence[NDArray[np.uint64]]
 ) -> NDArray[np.float64]:
-    from curate.text.minhash import exact_jaccard
+    from curate.dedup.minhash import exact_jaccard
 
     pairs = np.arange(2 * len(left)).reshape(2, -1).T.copy()
     hashes, offsets = _joined([*left, *right])

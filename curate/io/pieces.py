@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from curate.io import parquet
 from curate.io.files import InputFile
+from curate.io.formats import parquet
 from curate.io.streams import BrokenFileError
 
 MIN_SHARD_BYTES = 8_000_000

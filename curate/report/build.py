@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import storage
+from curate.config.units import format_bytes, format_count
 from curate.report import cleaned, repeats
 from curate.report.classifiers import classifiers, students
 from curate.report.contamination import contamination
@@ -18,7 +19,6 @@ from curate.report.page import Section, Tile, duration, number, percent, plural
 from curate.report.perplexity import perplexity
 from curate.report.record import RunRecord
 from curate.report.web import web
-from curate.units import format_bytes, format_count
 
 TEMPLATE = "template.html"
 SECTIONS: dict[str, Callable[[Any, Mapping[str, Any]], Section]] = {

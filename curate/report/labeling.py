@@ -6,6 +6,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from curate.config.units import format_count
 from curate.report.charts import (
     BLUE,
     ORANGE,
@@ -19,7 +20,6 @@ from curate.report.charts import (
     share_panel,
 )
 from curate.report.page import Section, Table, number, percent, plural, table
-from curate.units import format_count
 
 Facts = Mapping[str, Any]
 NAMED = 8  # functions that an alarm names

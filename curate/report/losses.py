@@ -9,6 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from curate.config.units import format_bytes, format_count
 from curate.report.charts import (
     BLUE,
     GREEN,
@@ -25,7 +26,6 @@ from curate.report.charts import (
     stacked,
 )
 from curate.report.page import Section, Table, number, percent, plural, table
-from curate.units import format_bytes, format_count
 
 Facts = Mapping[str, Any]
 ALL = "all sources"

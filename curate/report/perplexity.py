@@ -6,6 +6,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from curate.config.units import format_bytes, format_count
 from curate.report.charts import (
     BLUE,
     DASHES,
@@ -24,7 +25,6 @@ from curate.report.charts import (
     stacked,
 )
 from curate.report.page import Chart, Section, number, percent, plural, table
-from curate.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

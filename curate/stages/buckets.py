@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 
 from curate.artifact import Artifact, Shard, all_kept
 from curate.errors import Problem
-from curate.models.quantiles import add, counted, exact_quantiles, rows_by_group
-from curate.rules import columns_of, complaint, holds
+from curate.rules.sql import columns_of, complaint, holds
 from curate.stage import Known, Stage
+from curate.stats.quantiles import add, counted, exact_quantiles, rows_by_group
 from curate.table import ParquetWriter, Table
 
 if TYPE_CHECKING:

@@ -270,7 +270,7 @@ def _one_round(
 
 
 def _repaired(stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: Log, changed: Any) -> "TextBatch":
-    from curate.text.repair import repair
+    from curate.cleaning.repair import repair
 
     if not stage.mojibake and stage.entities == "off":
         return batch
@@ -289,7 +289,7 @@ def _repaired(stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: Lo
 
 
 def _normalized(stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: Log, changed: Any) -> "TextBatch":
-    from curate.text.whitespace import KINDS, Switches, normalize
+    from curate.cleaning.whitespace import KINDS, Switches, normalize
 
     switches = Switches(
         stage.control,
@@ -315,9 +315,9 @@ def _normalized(stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: 
 def _without_lines(
     stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: Log, changed: Any, *, first: bool
 ) -> "TextBatch":
-    from curate.text.boilerplate import Rules, bad_lines, citations, extents
+    from curate.cleaning.boilerplate import Rules, bad_lines, citations, extents
+    from curate.signals.heuristics import scan
     from curate.text.edits import merged
-    from curate.text.heuristics import scan
 
     wanted = stage.lines
     if wanted.citations:
@@ -348,7 +348,7 @@ def _without_lines(
 def _without_pii(stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: Log, changed: Any) -> "TextBatch":
     if not stage.pii:
         return batch
-    from curate.text.pii import KINDS, find
+    from curate.cleaning.pii import KINDS, find
 
     found = find(batch.data, batch.offsets, stage.pii, stage.phone_regions)
     if not len(found.starts):

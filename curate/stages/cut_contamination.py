@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate.artifact import Artifact, Shard
-from curate.dedup.cuts import Spans, account, write_without
+from curate.rewrite import Spans, account, write_without
 from curate.stage import Stage
 from curate.table import DOCUMENT, Table
 

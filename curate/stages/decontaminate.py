@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.artifact import Artifact, Shard, Totals
+from curate.contamination.benchmarks import Benchmark, FieldNames, file_problems, identity, items_of
+from curate.contamination.index import Lengths, open_index, words_of, write_index
 from curate.errors import Problem, RunError, nearest
-from curate.io.benchmarks import Benchmark, FieldNames, file_problems, identity, items_of
 from curate.io.files import Listing
-from curate.models.benchmark_index import Lengths, open_index, words_of, write_index
 from curate.stage import Annotate, Annotator, Known
 from curate.table import ParquetWriter, read_part
 
 if TYPE_CHECKING:
+    from curate.contamination.overlap import Overlap
     from curate.engine.context import Context
     from curate.text.batch import TextBatch
-    from curate.text.overlap import Overlap
     from curate.text.words import Words
 
 INDEX, MATCHES = "index", "matches"
@@ -161,8 +161,8 @@ class Decontaminate(Annotator):
 
     def load_prepared(self, path: str) -> Annotate:
         """Open the index."""
-        from curate.text.ngrams import find
-        from curate.text.overlap import overlap
+        from curate.contamination.ngrams import find
+        from curate.contamination.overlap import overlap
 
         schema = self.columns()
         index, items = open_index(f"{path}/{INDEX}")

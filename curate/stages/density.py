@@ -12,8 +12,8 @@ from pydantic import Field
 
 from curate.artifact import Shard, all_kept
 from curate.errors import Problem
-from curate.models.quantiles import add, coarse, coarse_quantile
 from curate.stage import Known, Stage
+from curate.stats.quantiles import add, coarse, coarse_quantile
 from curate.table import Table
 
 if TYPE_CHECKING:

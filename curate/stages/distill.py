@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.artifact import Shard, Totals, all_kept
+from curate.classifiers.groups import Group
+from curate.classifiers.training import Training
 from curate.errors import Problem, RunError
-from curate.models.classifier_training import Training
-from curate.models.groups import Group
 from curate.stage import Known, Stage
 from curate.table import Table
 
@@ -85,8 +85,8 @@ class Distill(Training, Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Look at the targets, draw a sample, train on it."""
-        from curate.models.classifier_training import train
-        from curate.models.fidelity import fidelity
+        from curate.classifiers.fidelity import fidelity
+        from curate.classifiers.training import train
 
         total = Totals({"learned_from": 0, "null": 0, "not_chosen": 0})
         mean = 0.0
@@ -148,7 +148,7 @@ def _look(stage: Distill, table: Table, shard: Shard) -> dict[str, Any]:
 
 def _sample_shard(stage: Distill, table: Table, seed: int, rate: float, folder: str, shard: Shard) -> dict[str, Any]:
     """Write the lines of the documents that are drawn and have a target."""
-    from curate.models.classifier_sample import by_target, write_sample
+    from curate.classifiers.sample import by_target, write_sample
 
     def choose(batch: pa.RecordBatch, place: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         chosen, target = _targets(stage, shard.source, pa.table(batch))

@@ -1,6 +1,6 @@
 """Importance weights of DSIR (Xie et al. 2023, arXiv 2302.03169): how much likelier a document is in a target corpus.
 
-The features, their hash and the formula are in `curate.text.dsir`.
+The features, their hash and the formula are in `curate.classifiers.dsir`.
 """
 
 import io
@@ -15,8 +15,8 @@ from pydantic import Field
 
 from curate import storage
 from curate.artifact import Shard
+from curate.classifiers.groups import Group
 from curate.errors import Problem
-from curate.models.groups import Group
 from curate.stage import Annotate, Annotator, Known
 from curate.table import Table
 
@@ -80,7 +80,7 @@ class Dsir(Annotator):
 
     def load_prepared(self, path: str) -> Annotate:
         """Read the ratios; weigh by them."""
-        from curate.text.dsir import log_weights
+        from curate.classifiers.dsir import log_weights
 
         ratio, schema = _load(f"{path}/{RATIO}"), self.columns()
 
@@ -114,8 +114,8 @@ def _load(path: str) -> NDArray[Any]:
 
 def _count_shard(stage: Dsir, table: Table, folder: str, shard: Shard) -> dict[str, Any]:
     """Counts of target and raw, as rows of one array."""
+    from curate.classifiers.dsir import add_counts
     from curate.text.batch import TextBatch
-    from curate.text.dsir import add_counts
 
     counts = np.zeros((2, stage.buckets), np.int64)
     for batch in table.batches(shard, list(stage.requires())):
@@ -132,7 +132,7 @@ def _count_shard(stage: Dsir, table: Table, folder: str, shard: Shard) -> dict[s
 
 def _write_ratio(buckets: int, path: str, parts: Sequence[str]) -> dict[str, Any]:
     """Log ratios of the buckets, NaN where either corpus is empty; the divergence of target from raw in nats."""
-    from curate.text.dsir import log_ratio
+    from curate.classifiers.dsir import log_ratio
 
     target, raw = sum((_load(part) for part in parts), np.zeros((2, buckets), np.int64))
     ratio = log_ratio(target, raw)

@@ -12,12 +12,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.artifact import Artifact, Shard, Totals
+from curate.cleaning.html import EXTRACTORS, is_html
+from curate.config.units import Bytes
 from curate.engine.guarded import CallError, Guarded, TimedOutError
 from curate.errors import Problem
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, ParquetWriter, Table, id_checksum
-from curate.text.html import EXTRACTORS, is_html
-from curate.units import Bytes
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -100,7 +100,7 @@ class Extract(Stage):
         return _account(ctx.table.shards, ctx.map_shards(partial(_extract, self, ctx.table, ctx.artifact)))
 
     def options(self) -> dict[str, Any]:
-        """Arguments of `curate.text.html.extract_text`."""
+        """Arguments of `curate.cleaning.html.extract_text`."""
         names = ("extractor", "main_content", "comments", "tables", "links", "favor")
         return {name: getattr(self, name) for name in names}
 
@@ -111,7 +111,7 @@ def _guarded(options: str, timeout: float) -> Guarded:
 
     That second is no page's: else the first one, and each after one that was ended, could time out for it.
     """
-    return Guarded("curate.text.html:extract_page", orjson.loads(options), timeout, warm_up=_WARM_UP)
+    return Guarded("curate.cleaning.html:extract_page", orjson.loads(options), timeout, warm_up=_WARM_UP)
 
 
 class _Dropped(Exception):  # noqa: N818

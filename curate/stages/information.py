@@ -56,7 +56,7 @@ class Information(Annotator):
 
     def load(self) -> Annotate:
         """Import the kernels."""
-        from curate.text.entropy import byte_entropy, compressed_sizes, word_entropy
+        from curate.signals.entropy import byte_entropy, compressed_sizes, word_entropy
 
         schema = self.columns()
 

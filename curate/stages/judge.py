@@ -23,14 +23,14 @@ from pydantic import Field, JsonValue, field_validator
 from curate import storage
 from curate.artifact import Artifact, Shard, all_kept, receipts_folder, write_receipt
 from curate.errors import Problem, RunError
-from curate.judge.prompts import VOTES, Prompt, Shipped, chosen
 from curate.stage import Known, Stage
 from curate.table import ParquetWriter, Table, read_part
+from curate.weak.judge.prompts import VOTES, Prompt, Shipped, chosen
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-    from curate.judge.asking import Asker, Outcome
-    from curate.judge.tally import Tally
+    from curate.weak.judge.asking import Asker, Outcome
+    from curate.weak.judge.tally import Tally
 
 log = logging.getLogger("curate")
 
@@ -230,7 +230,7 @@ class Judge(Stage):
     def _ask(self, ctx: "Context") -> dict[str, Any]:
         """Put all questions, write the answers per shard, and what came of it into a receipt."""
         from curate.engine.context import Clock
-        from curate.judge.tally import Tally
+        from curate.weak.judge.tally import Tally
 
         clock = Clock()
         limit, documents = _limit(ctx, self.documents)
@@ -245,10 +245,10 @@ class Judge(Stage):
 
     def _put_questions(self, ctx: "Context", limit: int | None, documents: int, tally: "Tally") -> dict[str, Any]:
         """Ask and write; returns how many requests were sent, and which of them failed."""
-        from curate.judge.asking import Asker, StoppedError, in_order
-        from curate.judge.cache import Cache
-        from curate.judge.endpoint import Endpoint
         from curate.progress import track
+        from curate.weak.judge.asking import Asker, StoppedError, in_order
+        from curate.weak.judge.cache import Cache
+        from curate.weak.judge.endpoint import Endpoint
 
         prompts, total = self.asked(), documents * len(self.asked())
         stop = threading.Event()
@@ -276,13 +276,13 @@ class Judge(Stage):
         return {"requests": endpoint.requests, "failed": dict(sorted(endpoint.failures.items()))}
 
     def _settings(self) -> Any:
-        from curate.judge.endpoint import Settings
+        from curate.weak.judge.endpoint import Settings
 
         fields = ("base_url", "concurrency", "requests_per_second", "timeout", "retries", "backoff")
         return Settings(key=self._key() or None, **{field: getattr(self, field) for field in fields})
 
     def _cache_path(self, artifact: str) -> str:
-        from curate.judge.cache import default_path
+        from curate.weak.judge.cache import default_path
 
         if self.cache is None and not storage.is_local(artifact):
             raise RunError(f"{self.name}: run.root is no local folder, so `cache` has to name a local file for answers")
@@ -300,9 +300,9 @@ def _sample_shard(
     stage: Judge, table: Table, artifact: Artifact, seed: int, rate: float, shard: Shard
 ) -> dict[str, Any]:
     """Write the excerpts of the documents whose hash is below the rate; those of white space alone are left out."""
-    from curate.judge.excerpt import View, excerpt
-    from curate.models.budget import id_bytes
+    from curate.mixture.budget import id_bytes
     from curate.text.hashing import hash64
+    from curate.weak.judge.excerpt import View, excerpt
 
     views: list[View] = sorted({prompt.view for prompt in stage.asked().values()})
     schema = pa.schema([("priority", pa.uint64()), ("row", pa.int64()), *((view, pa.large_string()) for view in views)])

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from curate import storage
 from curate.errors import Problem, RunError
-from curate.models import pretrained
+from curate.io import pretrained
 from curate.stage import Annotate, Annotator, Known
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class LangId(Annotator):
 
     def load(self) -> Annotate:
         """Open the model; excerpts go to it in one call per batch."""
-        from curate.text.paragraphs import units
+        from curate.dedup.paragraphs import units
         from curate.text.scripts import script_table, scripts
 
         model = pretrained.load_fasttext(self.model)

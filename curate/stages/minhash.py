@@ -94,7 +94,7 @@ class Signatures(Annotator):
 
     def load(self) -> Annotate:
         """Signatures of the words that the pass over the text has found, or of their characters."""
-        from curate.text.minhash import signatures
+        from curate.dedup.minhash import signatures
 
         schema, shingling = self.columns(), Shingling(self.ngram, self.unit)
         permutations, seed = self.permutations, self.seed

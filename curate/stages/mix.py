@@ -1,6 +1,6 @@
 """Cut sources to exact budgets in given proportions: nested rungs, whole and part epochs, held-out validation.
 
-The arithmetic is in `curate.models.budget`, the account of it in ``docs/mixing.md``. Only ids, sizes and decisions are
+The arithmetic is in `curate.mixture.budget`, the account of it in ``docs/mixing.md``. Only ids, sizes and decisions are
 read, never text.
 """
 
@@ -13,18 +13,18 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
+from curate.config.units import BYTE_FORMS, COUNT_FORMS, format_bytes, format_count, parse_bytes, parse_count
 from curate.errors import ConfigError, Problem, nearest
 from curate.stage import Known, Stage
 from curate.table import ParquetWriter
-from curate.units import BYTE_FORMS, COUNT_FORMS, format_bytes, format_count, parse_bytes, parse_count
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from curate.engine.context import Context
-    from curate.models.budget import Reach
-    from curate.models.cuts import Pool
+    from curate.mixture.budget import Reach
+    from curate.mixture.prefixes import Pool
 
 MAX = "max"
 MAX_EPOCHS = 1000  # copies of a document; far beyond the 16 or so that are of any use (Muennighoff et al. 2023)
@@ -157,7 +157,7 @@ class Mix(Stage):
 
     def _check_shortage(self, known: Known) -> Iterable[Problem]:
         """Problems of budgets that need more text than there is, whatever is kept of it."""
-        from curate.models.budget import largest_budget, normalized
+        from curate.mixture.budget import largest_budget, normalized
 
         everything = sum(known.sources.values())
         if self.on_shortage == "cap" or not everything:
@@ -174,7 +174,7 @@ class Mix(Stage):
                 yield self._shortage(position, budget, shares, most)
 
     def _shortage(self, position: int, budget: int, shares: Mapping[str, float], most: Mapping[str, int]) -> Problem:
-        from curate.models.budget import largest_budget
+        from curate.mixture.budget import largest_budget
 
         source = min((source for source in shares if shares[source]), key=lambda s: most[s] / shares[s])
         capped = "`on_shortage: cap`" + (" without 'max'" if self.budgets[-1] == MAX else "")
@@ -194,7 +194,7 @@ class Mix(Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Measure, hold out, plan, cut, and write who is where."""
-        from curate.models.cuts import Pool
+        from curate.mixture.prefixes import Pool
 
         everything = Pool(ctx.table, ctx.seed)
         kept = self._totals(ctx, "kept", everything)
@@ -223,7 +223,7 @@ class Mix(Stage):
 
     def _held_out(self, ctx: "Context", pool: "Pool", kept: Mapping[str, Counts]) -> dict[str, int]:
         """The validation cut by source: the share asked for, but at least one document and never all of them."""
-        from curate.models.cuts import VALIDATION, Prefix, find_cuts
+        from curate.mixture.prefixes import VALIDATION, Prefix, find_cuts
 
         sources = [
             source
@@ -249,7 +249,7 @@ class Mix(Stage):
         ConfigError
             A source cannot give its share, or `max` is no larger than the rung before.
         """
-        from curate.models.budget import capacity, largest_budget, normalized, target
+        from curate.mixture.budget import capacity, largest_budget, normalized, target
 
         sizes = {source: entry[self.unit] for source, entry in available.items()}
         where = ("stages", ctx.artifact.name)
@@ -287,8 +287,8 @@ class Mix(Stage):
         targets: Mapping[str, Sequence[int]],
     ) -> dict[str, list["Reach"]]:
         """How far each source goes in each rung."""
-        from curate.models.budget import START, Reach, epoch_salt, whole_epochs
-        from curate.models.cuts import Prefix, find_cuts
+        from curate.mixture.budget import START, Reach, epoch_salt, whole_epochs
+        from curate.mixture.prefixes import Prefix, find_cuts
 
         steps = {
             source: [whole_epochs(wanted, available[source][self.unit]) for wanted in rungs]
@@ -317,7 +317,7 @@ class Mix(Stage):
         reaches: Mapping[str, Sequence["Reach"]],
     ) -> dict[str, Any]:
         """The plan and what came of it, for the manifest."""
-        from curate.models.budget import rung_name
+        from curate.mixture.budget import rung_name
 
         names = [rung_name(rung) for rung in range(len(budgets))]
         sums = Totals()
@@ -364,8 +364,8 @@ def _total_shard(pool: "Pool", shard: Shard) -> dict[str, Any]:
 
 def _extremes_shard(pool: "Pool", shard: Shard) -> dict[str, Any]:
     """The smallest and the largest key of the validation order, in hexadecimal; none of no documents."""
-    from curate.models.budget import extremes
-    from curate.models.cuts import VALIDATION
+    from curate.mixture.budget import extremes
+    from curate.mixture.prefixes import VALIDATION
 
     return {"extremes": [f"{key:x}" for key in extremes(pool.keys(VALIDATION, pool.read(shard)[0]))]}
 
@@ -375,8 +375,8 @@ def _mix_shard(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from curate.models.budget import below, copies, id_bytes, rung_name
-    from curate.models.cuts import SIZES, VALIDATION, sizes_of
+    from curate.mixture.budget import below, copies, id_bytes, rung_name
+    from curate.mixture.prefixes import SIZES, VALIDATION, sizes_of
 
     columns = pool.table.read(shard, ("id", "keep", *SIZES.values()))
     keep, ids, sizes = columns.column("keep").to_numpy(), id_bytes(columns.column("id")), sizes_of(columns)

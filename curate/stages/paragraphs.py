@@ -17,12 +17,12 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
-from curate.dedup.cuts import Spans, account, write_without
 from curate.dedup.scope import Within
 from curate.dedup.survivors import KEY, LONGEST, Policy, Preference, Priority, ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
 from curate.errors import Problem
+from curate.rewrite import Spans, account, write_without
 from curate.stage import STAGES, Known, Stage
 from curate.table import DOCUMENT, Table
 
@@ -113,8 +113,8 @@ def _units(stage: Paragraphs, table: Table, shard: Shard) -> "tuple[pl.DataFrame
     """The units of a shard that are long enough: their key, row and place; and the bounds of all, by document."""
     import polars as pl
 
+    from curate.dedup.paragraphs import unit_hashes, units
     from curate.text.batch import TextBatch
-    from curate.text.paragraphs import unit_hashes, units
     from curate.text.words import mix64, segment
 
     scopes = scope.scope_hashes(stage.within, table, shard)

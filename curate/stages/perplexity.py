@@ -14,13 +14,13 @@ from pydantic import Field, field_validator, model_validator
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, RunError
-from curate.models.lm_text import ALL, TextForm, file_name
+from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
 from curate.table import read_part
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-    from curate.models.scorer import Scorer, Sums
+    from curate.language_models.scorer import Scorer, Sums
     from curate.text.batch import TextBatch
 
 
@@ -94,7 +94,7 @@ class Perplexity(Annotator):
 
     def _kind(self) -> str:
         """Kind of the model given by path; that of kenlm where the file cannot be looked into without a copy."""
-        from curate.models.scorer import kind_of
+        from curate.language_models.scorer import kind_of
 
         try:
             return kind_of(self.path or "") if storage.is_local(self.path or "") else "kenlm"
@@ -155,7 +155,7 @@ class Perplexity(Annotator):
             yield Problem(("tokenizer",), "subwords need the tokenizer that cuts them")
 
     def _unreadable(self, path: str) -> Iterator[Problem]:
-        from curate.models.scorer import kenlm_missing, kind_of
+        from curate.language_models.scorer import kenlm_missing, kind_of
 
         try:
             kind = kind_of(path)
@@ -167,7 +167,7 @@ class Perplexity(Annotator):
             yield Problem(("path",), f"{path!r} is a binary file of kenlm, whose module is not there", hint)
 
     def _no_tokenizer(self, path: str) -> Iterator[Problem]:
-        from curate.models.scorer import open_tokenizer, sentencepiece_missing
+        from curate.language_models.scorer import open_tokenizer, sentencepiece_missing
 
         hint = None if path.endswith(".json") else sentencepiece_missing()
         if hint:
@@ -184,7 +184,7 @@ class Perplexity(Annotator):
         A model in the ARPA format is read once, here, into a file that workers share.
         """
         if self.path and self._kind() == "arpa":
-            from curate.models import arpa
+            from curate.language_models import arpa
 
             try:
                 arpa.read(self.path).save(f"{ctx.path}/{CONVERTED}")
@@ -227,7 +227,7 @@ class Perplexity(Annotator):
 
     def _scorers(self, trained: Artifact | None, path: str) -> "dict[str | None, Scorer]":
         """Models by group; one for all documents is that of None."""
-        from curate.models.scorer import open_scorer
+        from curate.language_models.scorer import open_scorer
 
         if trained is None:
             converted = f"{path}/{CONVERTED}"
@@ -273,7 +273,7 @@ SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 def _summarize(prefix: str, artifact: Artifact, shard: Shard) -> dict[str, Any]:
     """Counts of the documents of one shard, from the columns that were written of it."""
-    from curate.models.quantiles import coarse
+    from curate.stats.quantiles import coarse
 
     names = [f"{prefix}_{name}" for name in ("bits_per_byte", "tokens", "oov_share")]
     columns = (column.cast(pa.float64()).to_numpy() for column in read_part(artifact.part(shard.name), names).columns)
@@ -294,7 +294,7 @@ def _summarize(prefix: str, artifact: Artifact, shard: Shard) -> dict[str, Any]:
 
 def _summary(counts: Mapping[str, Any]) -> dict[str, Any]:
     """What the manifest says of a source; quantiles to 0.4 %, and documents by bars of `HISTOGRAM`."""
-    from curate.models.quantiles import coarse_quantile
+    from curate.stats.quantiles import coarse_quantile
 
     scored = counts["scored"]
     bars = {int(bar): n for bar, n in counts["histogram"].items()}

@@ -15,8 +15,8 @@ from pydantic import Field, field_validator
 
 from curate import storage
 from curate.artifact import file_hash
+from curate.classifiers.training import Training
 from curate.errors import Problem, RunError, nearest
-from curate.models.classifier_training import Training
 from curate.stage import STAGES, Annotate, Annotator, Known
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class Quality(Annotator):
             yield from self._model_problems()
 
     def _model_problems(self) -> Iterable[Problem]:
-        from curate.models import pretrained
-        from curate.models.classifier import LINEAR, Classifier, Reading
+        from curate.classifiers.fasttext import LINEAR, Classifier, Reading
+        from curate.io import pretrained
 
         try:
             if self.classifier.endswith(LINEAR):
@@ -155,9 +155,9 @@ class Quality(Annotator):
 
     def load_prepared(self, path: str) -> Annotate:
         """Open the model; lines go to it in one call per batch."""
-        from curate.models import calibration
-        from curate.models.classifier import Classifier, Reading
-        from curate.text.paragraphs import units
+        from curate.classifiers.fasttext import Classifier, Reading
+        from curate.dedup.paragraphs import units
+        from curate.stats import calibration
 
         if self.given:
             settings = _beside(self.classifier)

@@ -16,17 +16,17 @@ from pydantic import BaseModel, Field
 
 from curate import storage
 from curate.artifact import Shard
+from curate.config.units import Bytes
 from curate.engine.context import Context
 from curate.errors import Problem, RunError, nearest
-from curate.io import html, jsonl, parquet, text, warc
 from curate.io.files import FORMATS, InputFile, Listing, list_files
+from curate.io.formats import html, jsonl, parquet, text, warc
 from curate.io.identifiers import unique_ids
 from curate.io.pieces import Unit, plan_units, shard_size
 from curate.io.records import QUARANTINE, Batch, BatchBuilder, Fields, Reject
 from curate.io.streams import BrokenFileError
 from curate.stage import Estimate, Known, Stage
 from curate.table import DOCUMENT, ROW_GROUP_BYTES, ParquetWriter, id_checksum, read_part
-from curate.units import Bytes
 
 TOLERATED_ROWS = 10
 TOLERATED_FILES = 1

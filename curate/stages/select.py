@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, nearest
-from curate.presets import PRESETS, Criterion, PresetName, alike, rules_of
-from curate.rules import columns_of, complaint, holds
+from curate.rules.presets import PRESETS, Criterion, PresetName, alike, rules_of
+from curate.rules.sql import columns_of, complaint, holds
 from curate.stage import STAGES, Known, Stage
 from curate.table import ParquetWriter, Table
 

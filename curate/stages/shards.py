@@ -21,16 +21,16 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJso
 
 from curate import storage
 from curate.artifact import Shard, Totals, file_hash
+from curate.config.units import BYTE_FORMS, COUNT_FORMS, parse_bytes, parse_count
 from curate.engine.exchange import MAX_PARTITIONS, partition_of
 from curate.errors import Problem, RunError
 from curate.io.plain import plain_columns, plain_type
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, ParquetWriter, Table, as_batch
-from curate.units import BYTE_FORMS, COUNT_FORMS, parse_bytes, parse_count
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-    from curate.models.budget import Reach
+    from curate.mixture.budget import Reach
 
 TOKENIZER = "tokenizer.json"
 LANGUAGE = "lang_code"
@@ -166,8 +166,8 @@ class Shards(Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Shuffle the text to its output files, check them against the plan, and describe them."""
-        from curate.models.budget import Reach
-        from curate.models.card import dataset_card
+        from curate.mixture.budget import Reach
+        from curate.mixture.dataset_card import dataset_card
 
         plan = ctx.inputs[self.mix].manifest["plan"]
         reaches = {
@@ -251,7 +251,7 @@ def _scatter(table: Table, layout: Layout, schema: pa.Schema, files: range, shar
 
     Batches are taken out of the shard one at a time, so that many epochs of a document cost no memory.
     """
-    from curate.models.budget import id_bytes
+    from curate.mixture.budget import id_bytes
 
     names = [name for name in schema.names if name != "epoch"]
     columns = table.read(shard, [*names, "mix_split"])
@@ -276,7 +276,7 @@ def _copies(
     layout: Layout, source: str, split: pa.ChunkedArray, ids: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64], NDArray[np.int64]]:
     """Row, epoch, order hash and file of every copy that a shard of `source` gives."""
-    from curate.models.budget import copies
+    from curate.mixture.budget import copies
     from curate.text.hashing import hash64
 
     found = []

@@ -90,7 +90,7 @@ class StopWordCounts(Annotator):
 
     def load(self) -> Annotate:
         """Compile the lists."""
-        from curate.text.stopwords import compile_lists, count_stop_words
+        from curate.signals.stopwords import compile_lists, count_stop_words
 
         made = compile_lists(storage.read_json(self.files()["lists"]))
         schema, column = self.columns(), self.language

@@ -2,7 +2,7 @@
 
 What ExactSubstr does with a suffix array over all text (Lee et al. 2022, "Deduplicating training data makes language
 models better", arXiv 2107.06499, section 4.1), here without one: anchors bring equal windows together (see
-`curate.text.repeats`), so that only hashes travel, and text only around anchors that repeat.
+`curate.dedup.substrings`), so that only hashes travel, and text only around anchors that repeat.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,12 +18,12 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
-from curate.dedup.cuts import Spans, account, write_without
 from curate.dedup.scope import Within
 from curate.dedup.survivors import LONGEST, Policy, Preference, Priority, ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
 from curate.errors import Problem
+from curate.rewrite import Spans, account, write_without
 from curate.stage import STAGES, Known, Stage
 from curate.table import DOCUMENT, Table
 
@@ -99,7 +99,7 @@ class Substring(Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Anchors that repeat, windows around them, and the cut."""
-        from curate.text.repeats import reach
+        from curate.dedup.substrings import reach
 
         shards = len(ctx.table.shards)
         folder = f"{ctx.path}/{EXCHANGE}"
@@ -137,8 +137,8 @@ def _send_anchors(
     stage: Substring, table: Table, folder: str, partitions: int, shard: Shard, path: str
 ) -> dict[str, Any]:
     """Note the shard's anchors, and send their keys."""
+    from curate.dedup.substrings import anchors
     from curate.text.batch import TextBatch
-    from curate.text.repeats import anchors
     from curate.text.words import mix64
 
     scopes = mix64(scope.scope_hashes(stage.within, table, shard))
@@ -176,7 +176,7 @@ def _send_surroundings(
     """Send the text around anchors that repeat: once for all in the shard that have the same."""
     import polars as pl
 
-    from curate.text.repeats import gram_length, surroundings, text_around
+    from curate.dedup.substrings import gram_length, surroundings, text_around
     from curate.text.spans import merge
 
     window, gram, number = stage.min_bytes, gram_length(stage.min_bytes), table.shards.index(shard)
@@ -229,7 +229,7 @@ def _windows(stage: Substring, paths: Sequence[str], shards: int, partition: int
     """Tell the shards which windows around their anchors stood where first."""
     import polars as pl
 
-    from curate.text.repeats import first_windows
+    from curate.dedup.substrings import first_windows
 
     order = {"key": False, **stage.policy.directions, "position": False}
     anchors = pl.DataFrame(received.drop_columns("around")).with_row_index("sent")
@@ -265,7 +265,7 @@ def _spans(
     """The bytes that are covered by windows that stood before."""
     import polars as pl
 
-    from curate.text.repeats import before_marks
+    from curate.dedup.substrings import before_marks
     from curate.text.spans import merge, whole_characters
 
     copies = pl.DataFrame(_read_local(folder, "copies", shard))

@@ -11,14 +11,14 @@ from pydantic import Field
 
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals, file_hash
+from curate.config.units import Bytes
 from curate.errors import Problem
 from curate.stage import Known, Stage
 from curate.table import ParquetWriter, Table, read_part
-from curate.units import Bytes
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-    from curate.models.tokenizer import TokenCounter
+    from curate.mixture.tokenizer import TokenCounter
 
 TOKENIZER = "tokenizer.json"
 SAMPLE = "_sample"
@@ -66,7 +66,7 @@ class Tokens(Stage):
     def check(self, known: Known) -> Iterable[Problem]:
         """A given tokenizer can be read."""
         if self.tokenizer and storage.exists(self.tokenizer):
-            from curate.models.tokenizer import parse
+            from curate.mixture.tokenizer import parse
 
             try:
                 parse(_read(self.tokenizer).decode())
@@ -124,7 +124,7 @@ def _read(path: str) -> bytes:
 @lru_cache(maxsize=1)
 def _counter(serialized: bytes) -> "TokenCounter":
     """The tokenizer's counter, one per worker process."""
-    from curate.models.tokenizer import TokenCounter
+    from curate.mixture.tokenizer import TokenCounter
 
     return TokenCounter(serialized.decode())
 
@@ -135,7 +135,7 @@ def _kept_shard(table: Table, shard: Shard) -> dict[str, Any]:
 
 def _sample_shard(table: Table, folder: str, rate: float, shard: Shard) -> dict[str, Any]:
     """Write the documents whose priority, a uniform number over their length in windows, is below `rate`."""
-    from curate.models.budget import id_bytes
+    from curate.mixture.budget import id_bytes
     from curate.text.hashing import hash64
 
     size = 0
@@ -166,7 +166,7 @@ def _heads(texts: Sequence[str], chars: Iterable[int], rate: float) -> list[str]
 
 def _train_tokenizer(path: str, rate: float, vocab_size: int, parts: Sequence[str]) -> dict[str, Any]:
     """Train on the part of the drawn documents that a sample of `rate` has."""
-    from curate.models.tokenizer import train
+    from curate.mixture.tokenizer import train
 
     sample = pa.concat_tables([SAMPLED.empty_table(), *(read_part(part) for part in parts)])
     sample = sample.filter(pc.field("priority") < rate)

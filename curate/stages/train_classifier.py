@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate.artifact import Shard, Totals, all_kept
+from curate.classifiers.groups import Group
+from curate.classifiers.training import Training
 from curate.errors import Problem, RunError
-from curate.models.classifier_training import Training
-from curate.models.groups import Group
 from curate.stage import Known, Stage
 from curate.table import Table
 
@@ -63,7 +63,7 @@ class TrainClassifier(Training, Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Count the classes, draw a sample, train on it."""
-        from curate.models.classifier_training import train
+        from curate.classifiers.training import train
 
         total = Totals({"positive": 0, "negative": 0, "both": 0})
         for counts in ctx.map_shards(partial(_count_shard, self, ctx.table), phase="count"):
@@ -97,7 +97,7 @@ def _sample_shard(
     stage: TrainClassifier, table: Table, seed: int, rates: Sequence[float], folder: str, shard: Shard
 ) -> dict[str, Any]:
     """Write the lines of the documents whose hash is below the rate of their class."""
-    from curate.models.classifier_sample import write_sample
+    from curate.classifiers.sample import write_sample
 
     def choose(batch: pa.RecordBatch, place: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         positive, negative = _groups(stage, shard.source, pa.table(batch))
@@ -110,6 +110,6 @@ def _sample_shard(
 
 
 def _measures(scores: NDArray[np.float64], target: NDArray[np.float64]) -> dict[str, Any]:
-    from curate.models import calibration
+    from curate.stats import calibration
 
     return calibration.measures(scores, target == 1)

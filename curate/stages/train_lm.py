@@ -11,12 +11,12 @@ from pydantic import Field, field_validator
 
 from curate import storage
 from curate.artifact import Shard, all_kept, file_hash
+from curate.classifiers.groups import Group
+from curate.config.units import Bytes
 from curate.errors import Problem, RunError
-from curate.models.groups import Group
-from curate.models.lm_text import ALL, TextForm, file_name
+from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.stage import STAGES, Known, Stage
 from curate.table import Table, as_batch
-from curate.units import Bytes
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -71,7 +71,7 @@ class TrainLm(Stage):
     @field_validator("prune")
     @classmethod
     def _rise(cls, prune: tuple[int, ...]) -> tuple[int, ...]:
-        from curate.models.kneser_ney import thresholds
+        from curate.language_models.kneser_ney import thresholds
 
         thresholds(max(6, len(prune)), prune)
         return prune
@@ -105,7 +105,7 @@ class TrainLm(Stage):
 
     def check(self, known: Known) -> Iterable[Problem]:
         """Sources and columns fit, thresholds are not more than orders, and lmplz is there if it is asked for."""
-        from curate.models.train_lm import find_tool, missing_tool
+        from curate.language_models.training import find_tool, missing_tool
 
         if self.group:
             yield from self.group.problems("", known.sources, known.columns)
@@ -202,7 +202,7 @@ def _each_group(
     stage: TrainLm, table: Table, rates: dict[str, float], salt: str, shard: Shard
 ) -> Iterable[tuple[str, pa.Array]]:
     """Texts to train on, batch by batch and group by group; a document is drawn by a hash of its id."""
-    from curate.models.budget import id_bytes
+    from curate.mixture.budget import id_bytes
     from curate.text.hashing import hash64
 
     for batch in table.batches(shard, list(stage.requires())):
@@ -219,9 +219,9 @@ def _collect(
     stage: TrainLm, table: Table, folder: str, rates: dict[str, float], tokenizers: dict[str, str], shard: Shard
 ) -> dict[str, Any]:
     """Number the tokens of the shard's documents and write them, with their words, by group."""
-    from curate.models.lm_text import cut, subwords
-    from curate.models.train_lm import Collected, save_collected
-    from curate.models.vocabulary import Vocabulary, with_bounds
+    from curate.language_models.segmentation import cut, subwords
+    from curate.language_models.training import Collected, save_collected
+    from curate.language_models.vocabulary import Vocabulary, with_bounds
     from curate.text.batch import TextBatch
 
     vocabularies: dict[str, Vocabulary] = {}
@@ -240,13 +240,13 @@ def _collect(
 
 
 def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str) -> dict[str, Any]:
-    from curate.models import train_lm
+    from curate.language_models import training
 
-    text = train_lm.merge_collected(paths, group)
+    text = training.merge_collected(paths, group)
     tokenizer = {"tokenizer": _read(tokenizers[group])} if tokenizers else {}
     meta = {"text": stage.text.model_dump(mode="json"), "prune": list(stage.limits), **tokenizer}
     arpa = f"{folder}/{file_name(group)}.arpa"
-    estimate: Callable[..., Any] = train_lm.train if stage.estimator == "builtin" else train_lm.train_with_lmplz
+    estimate: Callable[..., Any] = training.train if stage.estimator == "builtin" else training.train_with_lmplz
     model = estimate(
         text,
         meta,
@@ -257,14 +257,14 @@ def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[s
     )
     model.save(f"{folder}/{file_name(group)}.lm")
     if "binary" in stage.files_too:
-        train_lm.to_binary(arpa, f"{folder}/{file_name(group)}.bin")
+        training.to_binary(arpa, f"{folder}/{file_name(group)}.bin")
     return {key: value for key, value in model.meta.items() if key not in ("text", "tokenizer")}
 
 
 def _sample(stage: TrainLm, table: Table, folder: str, rates: dict[str, float], shard: Shard) -> dict[str, Any]:
     """Normalized lines of a sample, by group."""
+    from curate.language_models.ccnet import normalize
     from curate.text.batch import TextBatch
-    from curate.text.ccnet import normalize
 
     lines: dict[str, list[str]] = {}
     form = stage.text
@@ -277,7 +277,7 @@ def _sample(stage: TrainLm, table: Table, folder: str, rates: dict[str, float], 
 
 
 def _train_tokenizer(found: dict[str, str], paths: Sequence[str], vocab_size: int, group: str) -> dict[str, Any]:
-    from curate.models.tokenizer import train
+    from curate.mixture.tokenizer import train
 
     lines = [line for path in paths for line in storage.read_json(path).get(group, [])]
     with storage.replacing(found[group]) as file:

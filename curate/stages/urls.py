@@ -91,7 +91,7 @@ class Urls(Annotator):
 
     def load(self) -> Annotate:
         """Read the lists."""
-        from curate.text.blocklists import Blocklist, hosts, lines, registered, substrings_found, words_found
+        from curate.cleaning.blocklists import Blocklist, hosts, lines, registered, substrings_found, words_found
         from curate.text.urls import canonical_urls
 
         schema = self.columns()
@@ -120,7 +120,7 @@ def _wrong_with(name: str, path: str) -> str | None:
     Lists of hosts are collected by machines and may have a broken line among millions; such a line names no host. A
     list of words is written by people, and one that is not UTF-8 would find nothing, in silence.
     """
-    from curate.text.blocklists import Blocklist, lines
+    from curate.cleaning.blocklists import Blocklist, lines
 
     try:
         entries = list(lines(_read(path)))

@@ -17,25 +17,25 @@ from pydantic import Field, field_validator, model_validator
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import ConfigError, Problem, RunError, nearest
-from curate.gold.file import Gold, read_gold
-from curate.labeling.checks import column_problems, file_problems, is_text
-from curate.labeling.config import Function, Voter, voters
-from curate.labeling.contributions import CONTRIBUTION, top_contributions
-from curate.labeling.cuts import score_cuts
-from curate.labeling.functions import ABSTAIN, KEEP, NOT_ASKED
-from curate.labeling.states import load_model, load_state, merged, save_model, save_state
-from curate.labeling.text import finders, found_columns, searched
-from curate.labeling.votes import Ballot, evaluate
-from curate.models.budget import id_bytes
-from curate.models.quantiles import add, counted, exact_quantiles
+from curate.mixture.budget import id_bytes
 from curate.stage import Annotate, Annotator, Known, Stage
+from curate.stats.quantiles import add, counted, exact_quantiles
 from curate.table import ParquetWriter, Table, read_part
 from curate.text.hashing import hash64
+from curate.weak.functions.checks import column_problems, file_problems, is_text
+from curate.weak.functions.config import Function, Voter, voters
+from curate.weak.functions.contributions import CONTRIBUTION, top_contributions
+from curate.weak.functions.python import ABSTAIN, KEEP, NOT_ASKED
+from curate.weak.functions.score_cuts import score_cuts
+from curate.weak.functions.states import load_model, load_state, merged, save_model, save_state
+from curate.weak.functions.text import finders, found_columns, searched
+from curate.weak.functions.votes import Ballot, evaluate
+from curate.weak.gold.file import Gold, read_gold
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-    from curate.models.label_model import LabelModel
     from curate.text.batch import TextBatch
+    from curate.weak.model.model import LabelModel
 
 log = logging.getLogger("curate")
 
@@ -383,7 +383,7 @@ def _vote(
     shard: Shard,
 ) -> dict[str, Any]:
     """Write the votes of a shard and their state; count faults, and documents with gold."""
-    from curate.models.vote_state import VoteState
+    from curate.weak.model.statistics import VoteState
 
     columns = table.read(shard, stage.requires())
     asked = stage.voters
@@ -440,7 +440,7 @@ def _masks(stage: Weak, columns: pa.Table, shard: Shard, slices: Sequence[str]) 
 
 def _fit(stage: Weak, path: str, state_path: str) -> dict[str, Any]:
     """Fit the model on the sum of all states, and write both."""
-    from curate.models.label_model import LabelModel
+    from curate.weak.model.model import LabelModel
 
     state = load_state(state_path)
     balance = None if stage.keep_rate is None else [1 - stage.keep_rate, stage.keep_rate]

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from curate.engine.base import Engine
-from curate.labeling.config import Function
 from curate.stages.weak import Weak
 from curate.table import Table
+from curate.weak.functions.config import Function
 from tests.corpus import make_table, run_stage
-from tests.labeling.corpus import FUNCTIONS, texts
+from tests.weak.functions.corpus import FUNCTIONS, texts
 
 GOLDEN: dict[str, dict[str, bytes]] = {}
 """Files of the first engine that ran; those of the others must be the same."""

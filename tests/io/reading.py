@@ -7,8 +7,8 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from curate.io import html, jsonl, parquet, text, warc
 from curate.io.files import InputFile, list_files
+from curate.io.formats import html, jsonl, parquet, text, warc
 from curate.io.records import BatchBuilder, Fields, Reject
 from curate.io.streams import BrokenFileError
 

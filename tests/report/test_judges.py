@@ -9,8 +9,8 @@ from curate import Pipeline
 from curate.report.build import build
 from curate.report.explain import explain
 from curate.report.judges import judges
-from tests.judge_server import Faults, JudgeServer
 from tests.stages.test_judge import recipe
+from tests.weak.judge.server import Faults, JudgeServer
 
 
 @pytest.fixture(scope="module")

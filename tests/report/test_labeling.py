@@ -14,7 +14,7 @@ from curate.report.build import build
 from curate.report.explain import explain
 from curate.report.explanation import Explanation
 from curate.report.labeling import labeling
-from tests.labeling.corpus import functions, recipe, write_files
+from tests.weak.functions.corpus import functions, recipe, write_files
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from curate import Pipeline
 from curate.errors import ConfigError
-from curate.models.quantiles import coarse, coarse_quantile
 from curate.stages.density import LOG, Density, axis
+from curate.stats.quantiles import coarse, coarse_quantile
 from tests.corpus import run_stage
 from tests.runs import write_config
 from tests.stages.test_select import table_with

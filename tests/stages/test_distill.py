@@ -11,10 +11,10 @@ import pytest
 
 from curate import Pipeline
 from curate.artifact import Artifact
+from curate.classifiers.autotune import Autotune
+from curate.classifiers.groups import Group
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
-from curate.models.autotune import Autotune
-from curate.models.groups import Group
 from curate.report.build import build
 from curate.stage import Known
 from curate.stages.distill import Distill
@@ -190,16 +190,16 @@ def test_a_search_is_never_worse_than_the_settings_given(soft: Table, tmp_path: 
 
 
 def test_a_search_survives_settings_that_diverge(soft: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curate.models import classifier
+    from curate.classifiers import fasttext
 
-    plain = classifier.train
+    plain = fasttext.train
 
     def failing(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: bool) -> None:
         if parameters["lr"] > 0.1:
-            raise classifier.DivergedError("fastText could not train: Encountered NaN.")
+            raise fasttext.DivergedError("fastText could not train: Encountered NaN.")
         plain(lines, model, parameters, quantize=quantize)
 
-    monkeypatch.setattr(classifier, "train", failing)
+    monkeypatch.setattr(fasttext, "train", failing)
     fields = {**SMALL, "lr": 0.05, "autotune": Autotune(trials=5, over=("lr",))}
     found = run_stage(student(**fields), soft, tmp_path / "a").manifest["student"]["tuning"]
     values = {trial["parameters"]["lr"]: trial["values"] for trial in found["trials"]}

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import Pipeline
+from curate.classifiers.dsir import add_counts, kinds, log_ratio, log_weights
+from curate.classifiers.groups import Group
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError
-from curate.models.groups import Group
 from curate.stages.dsir import Dsir
 from curate.table import Table
 from curate.text.batch import TextBatch
-from curate.text.dsir import add_counts, kinds, log_ratio, log_weights
 from tests.corpus import make_table, run_stage
 
 MASK = (1 << 64) - 1

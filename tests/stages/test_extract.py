@@ -181,10 +181,10 @@ def test_versions_of_packages_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("extractor", "floor"), [("resiliparse", 0.9), ("trafilatura", 0.93)])
 def test_real_pages_against_their_gold(shared_data: Path, extractor: str, floor: float) -> None:
-    """Mean F1 of token bags on the first articles; see scripts/bench_extract.py for all of them."""
+    """Mean F1 of token bags on the first articles; see scripts/bench/extract.py for all of them."""
     import re
 
-    from curate.text.html import extract_text
+    from curate.cleaning.html import extract_text
 
     articles = pl.read_ndjson(shared_data / "html_gold_articles.jsonl.zst", n_rows=20)
     options: dict[str, Any] = Extract(extractor=extractor).options()  # type: ignore[arg-type]

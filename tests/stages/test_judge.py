@@ -19,14 +19,14 @@ from curate import Pipeline
 from curate.artifact import Artifact
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
-from curate.judge.prompts import PROMPTS, Prompt
 from curate.stages.judge import Judge
 from curate.table import Table
 from curate.text.hashing import hash64
+from curate.weak.judge.prompts import PROMPTS, Prompt
 from tests.corpus import document_id, make_table, run_stage
-from tests.judge_ensemble import accuracies, judged
-from tests.judge_server import JURORS, MODEL, ROUGH, Faults, JudgeServer, document, verdict
 from tests.runs import digests, write_config
+from tests.weak.judge.ensemble import accuracies, judged
+from tests.weak.judge.server import JURORS, MODEL, ROUGH, Faults, JudgeServer, document, verdict
 
 ROW = {0: "keep", 1: "drop", 2: "abstain"}
 EVERY = 60  # documents of the small table
@@ -205,7 +205,7 @@ def test_an_interruption_keeps_what_is_in_flight(table: Table, tmp_path: Path, m
         if counted == 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("curate.judge.tally.Tally.add", interrupted)
+    monkeypatch.setattr("curate.weak.judge.tally.Tally.add", interrupted)
     with JudgeServer(faults=Faults(delay=0.02)) as server:
         with pytest.raises(KeyboardInterrupt):
             run_stage(judge(server, concurrency=3), table, tmp_path)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import RunError
-from curate.models import pretrained
+from curate.io import pretrained
 from curate.stage import Known
 from curate.stages.langid import LangId, mixture, rank
 from curate.text.batch import TextBatch

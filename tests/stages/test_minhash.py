@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup import candidates
+from curate.dedup.minhash import collision_probability
 from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stages import minhash
 from curate.stages.minhash import MinHash
 from curate.table import Table
-from curate.text.minhash import collision_probability
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, annotated, digests, find, frame
 

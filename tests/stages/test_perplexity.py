@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from curate import Pipeline
 from curate.errors import ConfigError, RunError
-from curate.models import ngram, quantiles, scorer
-from curate.models.lm_text import TextForm
+from curate.language_models import ngram, scorer
+from curate.language_models.segmentation import TextForm
 from curate.stages.buckets import Buckets
 from curate.stages.perplexity import Perplexity
 from curate.stages.train_lm import TrainLm
+from curate.stats import quantiles
 from curate.text.batch import TextBatch
 from tests.runs import digests, document, write_config
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import Pipeline
+from curate.classifiers.fasttext import Classifier, Reading
+from curate.classifiers.groups import Group
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
-from curate.models.classifier import Classifier, Reading
-from curate.models.groups import Group
 from curate.stage import Known
 from curate.stages.quality import Quality
 from curate.stages.train_classifier import TrainClassifier

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from curate import storage
 from curate.artifact import Artifact, fingerprint
-from curate.config import from_mapping
+from curate.config.load import from_mapping
 from curate.engine.base import Engine
 from curate.engine.context import Context
 from curate.engine.local import LocalEngine

@@ -10,7 +10,7 @@ import pytest
 from curate.stage import Known
 from curate.stages.stopwords import StopWordCounts
 from curate.text.batch import TextBatch
-from tests.text.test_stopwords import reference_counts
+from tests.signals.test_stopwords import reference_counts
 
 CODE = pa.dictionary(pa.int32(), pa.string())
 LISTS = {"en": ["the", "and", "don't"], "de": ["der", "die", "und"], "zh": ["我们", "的"], "hin_Latn": ["hai"]}

@@ -11,23 +11,23 @@ import pyarrow as pa
 import pytest
 
 from curate.artifact import Artifact
-from curate.config import load
+from curate.config.load import load
 from curate.engine.base import Engine
 from curate.errors import RunError
-from curate.labeling.config import Function
-from curate.labeling.contributions import top_contributions
-from curate.labeling.states import load_state
-from curate.models.budget import id_bytes
-from curate.models.label_model import LabelModel
-from curate.models.vote_state import VoteState
+from curate.mixture.budget import id_bytes
 from curate.pipeline import Pipeline
 from curate.stages.weak import Weak
 from curate.table import Table
 from curate.text.hashing import hash64
+from curate.weak.functions.config import Function
+from curate.weak.functions.contributions import top_contributions
+from curate.weak.functions.states import load_state
+from curate.weak.model.model import LabelModel
+from curate.weak.model.statistics import VoteState
 from tests.corpus import run_stage
-from tests.labeling.corpus import functions, mistakes, recipe, write_files
 from tests.mixtures import check_resumes
 from tests.stages.test_select import table_with
+from tests.weak.functions.corpus import functions, mistakes, recipe, write_files
 
 
 def frame(pipeline: Pipeline, *stages: str) -> pl.DataFrame:
@@ -447,7 +447,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, list[str]]] = {
 def test_mistakes_in_a_function(name: str, folder: Path) -> None:
     stanza, place, said = MISTAKES[name]
     (folder / "empty.txt").write_text("# nothing\n !\n")
-    asks = "from curate.labeling import labeling_function\n@labeling_function(columns=['text', 'gopher_wrds'])\n"
+    asks = "from curate.weak.functions import labeling_function\n@labeling_function(columns=['text', 'gopher_wrds'])\n"
     (folder / "asks.py").write_text(asks + "def asks(batch): return [0] * len(batch)\n")
     stanza = {k: v.replace("FOLDER", str(folder)) if isinstance(v, str) else v for k, v in stanza.items()}
     (found,) = mistakes(folder, functions={**functions(folder), "wrong": stanza})

@@ -1,0 +1,169 @@
+"""Logistic regression on words and hashed word n-grams, trained by our own solver: it takes soft targets and weights.
+
+The features are those of a fastText model (`curate.classifiers.linear`, which also scores), each worth one over the
+root of their number in the line. The loss is the cross-entropy against the targets, weighted by document; AdaGrad
+(Duchi, Hazan and Singer 2011) goes over the documents in the order they are in, on one thread, so that the same lines
+give the same bytes. No library is needed.
+"""
+
+import io
+from itertools import pairwise
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import storage
+from curate.classifiers.fasttext import LABEL
+from curate.classifiers.linear import END, Linear, line_features, linear
+
+Values = NDArray[np.float64]
+ROWS = 8192  # lines whose words are counted at a time
+
+
+class Settings(NamedTuple):
+    """How a model is trained; names as of `curate.classifiers.training.Training`."""
+
+    lr: float
+    epoch: int
+    word_ngrams: int
+    bucket: int
+    min_count: int
+
+
+def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: Settings) -> Linear:
+    """Fit a model to lines.
+
+    Parameters
+    ----------
+    lines
+        Normalized, as of `curate.classifiers.lines`.
+    target, weight
+        Probability that each is positive and what it weighs, shape (lines,).
+    settings
+        See `Settings`.
+
+    Examples
+    --------
+    >>> from curate.classifiers.linear import scores
+    >>> lines = pa.array(["river stone", "buy now"] * 20, pa.large_string())
+    >>> model = train(lines, np.tile([0.9, 0.1], 20), np.ones(40), Settings(0.2, 20, 2, 100, 1))
+    >>> float(scores(model, np.frombuffer(b"river", np.uint8), np.array([0, 5]))[0, 0]) > 0.5
+    True
+    """
+    words = vocabulary(lines, settings.min_count)
+    size = len(words) + settings.bucket
+    model = linear(np.zeros((size, 2), np.float32), words, LABEL, settings.word_ngrams, settings.bucket)
+    data, offsets = _buffers(lines)
+    weights, squares = np.zeros(size), np.full(size, 1e-8)
+    longest = int(np.diff(offsets).max(initial=0))
+    features = np.empty((longest // 2 + 2) * settings.word_ngrams, np.int64)  # a word and its space are two bytes
+    bias = _adagrad(
+        data, offsets, np.frombuffer(END, np.uint8), model.slots, model.text, model.offsets, settings.word_ngrams,
+        np.uint64(settings.bucket), target, weight, settings.lr, settings.epoch, weights, squares, features,
+    )  # fmt: skip
+    return model._replace(weights=weights.astype(np.float32)[:, None], bias=float(np.float32(bias)), root=True)
+
+
+def vocabulary(lines: pa.LargeStringArray, least: int) -> list[str]:
+    """Words that occur at least so often, the most frequent first.
+
+    Examples
+    --------
+    >>> vocabulary(pa.array(["b a b", "a c"], pa.large_string()), 2)
+    ['a', 'b']
+    """
+    counts = pl.DataFrame(schema={"word": pl.String, "count": pl.UInt32})
+    for start in range(0, len(lines), ROWS):
+        words = pl.Series("word", lines.slice(start, ROWS)).str.split(" ").explode()
+        found = words.value_counts(name="count").cast({"count": pl.UInt32})
+        counts = pl.concat([counts, found]).group_by("word").agg(pl.col("count").sum())
+    kept = counts.filter((pl.col("count") >= least) & (pl.col("word") != ""))
+    return kept.sort(["count", "word"], descending=[True, False])["word"].to_list()
+
+
+def save(model: Linear, path: str) -> None:
+    """Write a model as ``npz``; equal models give equal bytes."""
+    with storage.replacing(path) as file:
+        np.savez(
+            file,
+            weights=model.weights[:, 0],
+            text=model.text,
+            offsets=model.offsets,
+            shape=np.array([model.ngrams, model.buckets]),
+            bias=np.array(model.bias),
+        )
+
+
+def load(path: str) -> Linear:
+    """A model from `save`, local or at an fsspec URL.
+
+    Raises
+    ------
+    ValueError
+        The file is none.
+    """
+    fs, inner = storage.filesystem(path)
+    try:
+        with np.load(io.BytesIO(fs.cat_file(inner))) as found:  # type: ignore[arg-type]
+            text, offsets, weights = found["text"], found["offsets"].tolist(), found["weights"]
+            ngrams, buckets = found["shape"].tolist()
+            bias = float(found["bias"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"it is no linear model ({type(error).__name__})") from None
+    words = [text[start:end].tobytes().decode() for start, end in pairwise(offsets)]
+    both = np.stack([weights, np.zeros_like(weights)], axis=1)
+    return linear(both, words, LABEL, ngrams, buckets)._replace(bias=bias, root=True)
+
+
+def _buffers(lines: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from curate.text.batch import TextBatch
+
+    batch = TextBatch(lines)
+    return batch.data, batch.offsets
+
+
+@numba.njit(cache=True, nogil=True)
+def _adagrad(
+    data,
+    bounds,
+    end_mark,
+    slots,
+    text,
+    offsets,
+    ngrams,
+    buckets,
+    target,
+    weight,
+    lr,
+    epochs,
+    weights,
+    squares,
+    features,
+):
+    bias, square = 0.0, 1e-8
+    for _ in range(epochs):
+        for line in range(len(bounds) - 1):
+            if weight[line] == 0.0:
+                continue
+            count = line_features(
+                data, bounds[line], bounds[line + 1], end_mark, slots, text, offsets, ngrams, buckets, features
+            )
+            if count == 0:
+                continue
+            scale = 1.0 / np.sqrt(count)
+            z = bias
+            for i in range(count):
+                z += weights[features[i]] * scale
+            error = (1.0 / (1.0 + np.exp(-z)) - target[line]) * weight[line]
+            square += error * error
+            bias -= lr * error / np.sqrt(square)
+            gradient = error * scale
+            for i in range(count):
+                place = features[i]
+                squares[place] += gradient * gradient
+                weights[place] -= lr * gradient / np.sqrt(squares[place])
+    return bias

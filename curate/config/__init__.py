@@ -1,0 +1,1 @@
+"""From a YAML file to checked values: `load`, `validation` (the words of errors), `units` (numbers), `yaml`."""

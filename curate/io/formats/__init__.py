@@ -1,0 +1,1 @@
+"""Formats that `read` reads, one module each."""

@@ -1,5 +1,0 @@
-"""Labeling functions: noisy votes keep, drop or abstain over columns and text, for a label model to weigh."""
-
-from curate.labeling.functions import ABSTAIN, DROP, KEEP, NOT_ASKED, LabelingFunction, labeling_function
-
-__all__ = ["ABSTAIN", "DROP", "KEEP", "NOT_ASKED", "LabelingFunction", "labeling_function"]

@@ -1,0 +1,1 @@
+"""Mixtures: counting tokens, budgets, nested prefixes, and the dataset card."""

@@ -1,0 +1,182 @@
+"""Finding cuts (see `curate.mixture.budget`) in a table, whatever the size of the corpus.
+
+One pass over the shards makes histograms, a second one collects the documents of the bins in which the cuts lie. Only
+ids and sizes are read, and what travels is 32 kB per shard and order, and 40 bytes per document of a boundary bin.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import storage
+from curate.artifact import Shard
+from curate.engine.context import Context
+from curate.mixture.budget import BINS, END, below, bins, boundary, histogram, id_bytes, keys, nearest_cut
+from curate.table import Table
+
+VALIDATION = "validation"
+"""Salt of the order whose first documents are held out."""
+
+SIZES = {"tokens": "tokens", "bytes": "kept_bytes"}
+"""Columns that hold the sizes of documents, by unit."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The documents that come first in the order of the keys of one salt, up to a size."""
+
+    salt: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The kept documents of a table, without those that are held out.
+
+    Parameters
+    ----------
+    table
+        Has the columns ``id``, ``keep`` and those of `SIZES`.
+    seed
+        The run's seed.
+    held_out
+        Validation cut by source; documents below it are not in the pool.
+    """
+
+    table: Table
+    seed: int
+    held_out: Mapping[str, int] = field(default_factory=dict)
+
+    def read(self, shard: Shard) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int64]]]:
+        """Ids, shape (documents, 16), and sizes by unit, shape (documents,), of one shard."""
+        columns = self.table.read(shard, ("id", "keep", *SIZES.values()))
+        columns = columns.filter(columns.column("keep"))
+        ids, sizes = id_bytes(columns.column("id")), sizes_of(columns)
+        if shard.source in self.held_out:
+            chosen = ~below(self.keys(VALIDATION, ids), self.held_out[shard.source])
+            return ids[chosen], {unit: size[chosen] for unit, size in sizes.items()}
+        return ids, sizes
+
+    def keys(self, salt: str, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
+        """Keys of documents in the order of `salt`, shape (documents, 3)."""
+        return keys(self.seed, salt, ids)
+
+
+def sizes_of(columns: pa.Table) -> dict[str, NDArray[np.int64]]:
+    """Sizes of documents by unit, 0 where they are null."""
+    return {unit: columns.column(name).fill_null(0).to_numpy().astype(np.int64) for unit, name in SIZES.items()}
+
+
+def find_cuts(
+    ctx: Context, name: str, pool: Pool, unit: str, wanted: Mapping[str, Sequence[Prefix]]
+) -> dict[tuple[str, Prefix], int]:
+    """The cut of each prefix.
+
+    What the passes leave in the folder ``_cuts`` of the stage is not needed again once the cuts are found; it is the
+    stage's to remove.
+
+    Parameters
+    ----------
+    ctx
+        Of the stage.
+    name
+        Of this search within the stage.
+    pool
+        Where to cut.
+    unit
+        Which size counts.
+    wanted
+        Prefixes by source.
+    """
+    search = _Search(f"{ctx.path}/_cuts/{name}", pool, unit, {s: tuple(each) for s, each in wanted.items() if each})
+    ctx.map_shards(search.histogram, phase=f"{name}-histogram")
+    sources = sorted(search.wanted)
+    keys = [f"{position:05d}" for position in range(len(sources))]
+    ends = ctx.map(search.ends, sources, phase=f"{name}-ends", keys=keys)
+    boundary_of = {source: [tuple(end) for end in result["ends"]] for source, result in zip(sources, ends, strict=True)}
+    ctx.map_shards(partial(search.boundary, boundary_of), phase=f"{name}-boundary")
+    cuts = ctx.map(partial(search.cuts, boundary_of), sources, phase=f"{name}-cuts", keys=keys)
+    return {
+        (source, prefix): int(cut, 16)
+        for source, result in zip(sources, cuts, strict=True)
+        for prefix, cut in zip(search.wanted[source], result["cuts"], strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The tasks of `find_cuts`.
+
+    Parameters
+    ----------
+    folder
+        Takes one file per shard and pass.
+    pool, unit, wanted
+        See `find_cuts`.
+    """
+
+    folder: str
+    pool: Pool
+    unit: str
+    wanted: Mapping[str, tuple[Prefix, ...]]
+
+    def salts(self, source: str) -> list[str]:
+        """Orders that are needed of a source."""
+        return sorted({prefix.salt for prefix in self.wanted[source]})
+
+    def histogram(self, shard: Shard) -> dict[str, Any]:
+        """Write sizes by bin, a row per order."""
+        if shard.source in self.wanted:
+            ids, sizes = self.pool.read(shard)
+            rows = [histogram(self.pool.keys(salt, ids), sizes[self.unit]) for salt in self.salts(shard.source)]
+            self._save(shard, "histogram", np.stack(rows))
+        return {}
+
+    def ends(self, source: str) -> dict[str, Any]:
+        """The bin in which each prefix of a source ends, and the size of those before it."""
+        salts = self.salts(source)
+        totals = np.zeros((len(salts), BINS), np.int64)
+        for part in self._parts(source, "histogram"):
+            totals += part
+        return {"ends": [boundary(totals[salts.index(prefix.salt)], prefix.size) for prefix in self.wanted[source]]}
+
+    def boundary(self, ends: Mapping[str, Sequence[tuple[int, int]]], shard: Shard) -> dict[str, Any]:
+        """Write number of the prefix, key (3 words) and size of the documents that lie in the bins of `ends`."""
+        if shard.source in self.wanted:
+            ids, sizes = self.pool.read(shard)
+            rows = [np.empty((0, 5), np.uint64)]
+            for position, (prefix, (end, _)) in enumerate(
+                zip(self.wanted[shard.source], ends[shard.source], strict=True)
+            ):
+                key = self.pool.keys(prefix.salt, ids)
+                inside = bins(key) == end
+                number = np.full(int(inside.sum()), position, np.uint64)
+                rows.append(np.column_stack([number, key[inside], sizes[self.unit][inside].astype(np.uint64)]))
+            self._save(shard, "boundary", np.concatenate(rows))
+        return {}
+
+    def cuts(self, ends: Mapping[str, Sequence[tuple[int, int]]], source: str) -> dict[str, Any]:
+        """The cuts of a source, in hexadecimal."""
+        rows = np.concatenate([np.empty((0, 5), np.uint64), *self._parts(source, "boundary")])
+        found = []
+        for position, (prefix, (end, base)) in enumerate(zip(self.wanted[source], ends[source], strict=True)):
+            inside = rows[rows[:, 0] == position]
+            size = inside[:, 4].astype(np.int64)
+            found.append(END if end == BINS else nearest_cut(inside[:, 1:4], size, prefix.size - base))
+        return {"cuts": [f"{cut:x}" for cut in found]}
+
+    def _parts(self, source: str, kind: str) -> Iterator[NDArray[Any]]:
+        for shard in self.pool.table.shards:
+            if shard.source == source:
+                fs, inner = storage.filesystem(f"{self.folder}/{shard.name}.{kind}.npy")
+                with fs.open(inner, "rb") as file:
+                    yield np.load(file)  # type: ignore[arg-type]
+
+    def _save(self, shard: Shard, kind: str, array: NDArray[Any]) -> None:
+        with storage.replacing(f"{self.folder}/{shard.name}.{kind}.npy") as file:
+            np.save(file, array)

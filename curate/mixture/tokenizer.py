@@ -1,0 +1,233 @@
+"""Byte-level BPE tokenizers: training one on a sample, and counting tokens exactly and fast.
+
+A ``tokenizer.json`` of Hugging Face `tokenizers` is the reference: a count here is the length of what
+``Tokenizer.encode(text, add_special_tokens=False)`` returns. Counting needs neither ids nor offsets nor strings, so for
+the usual byte-level tokenizers (GPT-2, Llama 3, Qwen 2 and those trained here) the kernel of `curate.mixture.bpe` does
+it directly on the UTF-8 of a batch. Equality holds by construction: pattern and merging are those of the tokenizer, the
+character classes are asked of the regular-expression engine that it uses itself, and whatever the kernel does not know
+(other patterns, normalizers or models, documents with added tokens in them, very long pieces) goes to the tokenizer.
+
+Special tokens written out in a text, such as ``<|endoftext|>``, are text of the corpus: they are counted as the
+ordinary characters they are made of.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from curate.mixture.bpe import LETTER, NUMBER, SPACE, Bpe, bpe, count, remember
+from curate.text.batch import TextBatch
+
+END_OF_TEXT = "<|endoftext|>"
+
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN2_PATTERN = LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
+
+_DIGITS = {LLAMA3_PATTERN: 3, QWEN2_PATTERN: 1, GPT2_PATTERN: 0}
+"""Patterns that the kernel knows, with the digits of a piece; 0 stands for the rules of GPT-2."""
+
+_PLANES = 0x40000  # code points above are unassigned, tags or private use: neither letter, number nor space
+_SURROGATES = range(0xD800, 0xE000)
+
+_CALL_BYTES = 1 << 20  # text per call of the tokenizer, whose encodings take 120 times the memory of the text
+
+# Characters whose canonical compositions are younger than Python's Unicode tables lie here: NFC may differ there.
+_RARE_PLANES = "[\U00010000-\U0001efff]"
+
+
+def train(texts: Iterable[str], vocab_size: int) -> str:
+    """A byte-level BPE tokenizer with the pattern of Llama 3, as the text of its ``tokenizer.json``.
+
+    The same texts give the same bytes, in any order and on any number of threads.
+
+    Parameters
+    ----------
+    texts
+        What it is trained on.
+    vocab_size
+        Number of tokens, with the 256 bytes and ``<|endoftext|>`` (id 0) among them; fewer when the texts have no more
+        pairs to merge.
+
+    Examples
+    --------
+    >>> counter = TokenCounter(train(["low lower lowest"] * 8, vocab_size=261))
+    >>> counter.count(pa.array(["low", " lower", "xyz"])).tolist()
+    [1, 2, 3]
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+        [
+            pre_tokenizers.Split(Regex(LLAMA3_PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.to_str(pretty=True)
+
+
+def parse(serialized: str) -> Tokenizer:
+    """The tokenizer of a ``tokenizer.json``; raises ``ValueError`` when it is not one."""
+    try:
+        return Tokenizer.from_str(serialized)
+    except Exception as error:  # the library raises nothing more specific
+        raise ValueError(f"not a tokenizer.json: {error}") from None
+
+
+class TokenCounter:
+    """Counts tokens exactly as a tokenizer would produce them.
+
+    Parameters
+    ----------
+    serialized
+        Text of a ``tokenizer.json``.
+
+    Raises
+    ------
+    ValueError
+        It is not one.
+    """
+
+    def __init__(self, serialized: str) -> None:
+        self._tokenizer = parse(serialized)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
+        config = orjson.loads(serialized)
+        self._kernel = _byte_bpe(config)
+        self._exceptions = _exceptions(config)
+
+    @property
+    def fast(self) -> bool:
+        """Whether the kernel knows this tokenizer; if not, the tokenizer itself counts, some 20 times slower."""
+        return self._kernel is not None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, added ones included."""
+        return self._tokenizer.get_vocab_size()
+
+    def count(self, text: pa.Array) -> NDArray[np.int32]:
+        """Number of tokens of each text.
+
+        Parameters
+        ----------
+        text
+            Texts without nulls, in NFC where the tokenizer normalizes to NFC.
+
+        Returns
+        -------
+        NDArray[np.int32]
+            Shape (documents,).
+        """
+        batch = TextBatch(text)
+        if self._kernel is None or len(batch) == 0:
+            return self._by_tokenizer(batch.text.to_pylist())
+        counts, deferred = count(self._kernel, batch.data, batch.offsets)
+        pieces = [batch.data[start:stop].tobytes().decode() for _, start, stop in deferred.tolist()]
+        np.add.at(counts, deferred[:, 0], self._by_tokenizer(pieces))
+        if self._exceptions:
+            options = pc.MatchSubstringOptions(self._exceptions)
+            odd = np.flatnonzero(pc.call_function("match_substring_regex", [batch.text], options))
+            counts[odd] = self._by_tokenizer(batch.text.take(pa.array(odd)).to_pylist())
+        return counts.astype(np.int32)
+
+    def _by_tokenizer(self, texts: Sequence[str]) -> NDArray[np.int32]:
+        counts = np.empty(len(texts), np.int32)
+        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        cuts = np.flatnonzero(np.diff(ends // _CALL_BYTES)) + 1
+        for first, last in pairwise([0, *cuts.tolist(), len(texts)]):
+            encodings = self._tokenizer.encode_batch_fast(list(texts[first:last]), add_special_tokens=False)
+            counts[first:last] = [len(encoding) for encoding in encodings]
+        return counts
+
+
+# -- what the kernel needs of a tokenizer ------------------------------------------------------------------------------
+
+
+def _byte_bpe(config: Mapping[str, Any]) -> Bpe | None:
+    """The kernel's view of a tokenizer, or None where equal counts would not be certain."""
+    digits, model = _digits(config["pre_tokenizer"]), config["model"]
+    plain = model["type"] == "BPE" and not any(
+        model.get(option) for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
+    )
+    normalizer = config["normalizer"]
+    if digits is None or not plain or not (normalizer is None or normalizer["type"] == "NFC"):
+        return None
+    vocabulary, alphabet = model["vocab"], _alphabet()
+    if any(char not in vocabulary for char in alphabet):
+        return None
+    symbols = np.array([vocabulary[char] for char in alphabet], np.int32)
+    ranks = {}
+    for rank, merge in enumerate(model["merges"]):
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        ranks[vocabulary[left], vocabulary[right]] = (rank, vocabulary[left + right])
+    known = bpe(digits, _classes(), symbols, ranks)
+    if model.get("ignore_merges"):  # a piece that is a token counts as one, whatever its merges
+        byte_of = {char: byte for byte, char in enumerate(alphabet)}
+        tokens = [bytes(byte_of[c] for c in token) for token in vocabulary if all(c in byte_of for c in token)]
+        return known if remember(known, tokens) else None
+    return known
+
+
+def _digits(config: Mapping[str, Any] | None) -> int | None:
+    """The entry of `_DIGITS` for a pre-tokenizer, None for one that the kernel does not know."""
+    steps = [] if config is None else config["pretokenizers"] if config["type"] == "Sequence" else [config]
+    match steps:
+        case [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]:
+            return _DIGITS[GPT2_PATTERN]
+        case [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
+            {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+        ]:
+            return _DIGITS.get(pattern)
+    return None
+
+
+def _exceptions(config: Mapping[str, Any]) -> str:
+    """Regular expression of what sends a document to the tokenizer: added tokens, and scripts where NFC may differ."""
+    found = [re.escape(token["content"]) for token in config["added_tokens"] if not token["special"]]
+    return "|".join(found + ([] if config["normalizer"] is None else [_RARE_PLANES]))
+
+
+def _alphabet() -> list[str]:
+    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's ``bytes_to_unicode``)."""
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = iter(range(0x100, 0x200))
+    return [chr(byte if byte in shown else next(others)) for byte in range(256)]
+
+
+@cache
+def _classes() -> NDArray[np.uint8]:
+    """Class of each code point as the tokenizers' regular-expression engine has it, shape (planes 0 to 3)."""
+    codes = [code for code in range(_PLANES) if code not in _SURROGATES]
+    every = "".join(map(chr, codes))
+    spans = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}+|\s+"), "isolated").pre_tokenize_str(every)
+    heads = "".join(every[start] for _, (start, _) in spans)
+    classes = np.zeros(_PLANES, np.uint8)
+    for kind, pattern in ((LETTER, r"\p{L}"), (NUMBER, r"\p{N}"), (SPACE, r"\s")):
+        others = pre_tokenizers.Split(Regex(pattern), "removed").pre_tokenize_str(heads)
+        chosen = set(range(len(heads))).difference(*(range(start, stop) for _, (start, stop) in others))
+        for position in chosen:
+            start, stop = spans[position][1]
+            classes[codes[start:stop]] = kind
+    return classes

@@ -1,0 +1,1 @@
+"""SQL rules over columns, and the published rule sets."""

@@ -1,0 +1,244 @@
+"""Counts against the tokenizers themselves."""
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from curate.mixture.tokenizer import GPT2_PATTERN, LLAMA3_PATTERN, QWEN2_PATTERN, TokenCounter, parse, train
+
+SAMPLE = [
+    "It's what they've done, isn't it? We'll see; I'm sure HE'S there, and THEY'LL come at 10:45 on 2024-11-23.\n\n",
+    "def count(self, text: str) -> int:\n    return sum(len(token) for token in text.split())  # 1234567890\n",
+    "Größe und Höhe der Straße; façade, naïve, Ærøskøbing, Łódź.\r\n\r\n\tEingerückt um 3,14 %.\n",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю. 12 345,67 ₽\n",
+    "這是一個測試，我們用它來計算詞元的數量。今天天氣很好！東京とカタカナとひらがな。\n",
+    "هذا نص عربي قصير للاختبار، وفيه أرقام ١٢٣٤٥ وعلامات ترقيم؟\n",
+    "यह एक छोटा सा हिंदी वाक्य है जिसमें संयुक्ताक्षर हैं। १२३\n",
+    "ภาษาไทยเขียนติดกันโดยไม่มีช่องว่างระหว่างคำ\n",
+    "👩‍👩‍👧 🇩🇪 ½ ² Ⅷ ﬁ ſ K \u0301\u0300 a\u0301 \u3000full\u2028line\u00a0no-break\u200bzero\ufeff",
+]
+SPACE = [" ", "  ", "\n", "\n\n", "\r\n", "\t", "\u3000", "\xa0", "\u2028", "\x85", "\x1c", "\x0b", "\u180e", "\u200b"]
+PIECES = [
+    *SPACE,
+    *"aZéß中字，。０１٣9.,!?-_()'’😀\u0301\u0e01\u0e31א한\U00020000\U00031400\U000e0100\U000f0000\x00",
+    *("'s", "'S", "'RE", "'ve", "'ll", "'lL", "'ſ", "'", "don't", "12345", "³½", "hello", " hello", "<|endoftext|>"),
+]
+TEXT = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
+PATTERNS = {"gpt2": GPT2_PATTERN, "llama3": LLAMA3_PATTERN, "qwen2": QWEN2_PATTERN}
+
+
+@cache
+def made(pattern: str, vocab_size: int = 700) -> str:
+    """A trained tokenizer.json."""
+    tokenizer = Tokenizer(models.BPE())
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern == "gpt2")
+    split = pre_tokenizers.Split(Regex(PATTERNS[pattern]), "isolated")
+    tokenizer.pre_tokenizer = level if pattern == "gpt2" else pre_tokenizers.Sequence([split, level])
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(SAMPLE * 3, trainer)
+    return tokenizer.to_str()
+
+
+@cache
+def variant(pattern: str, kind: str) -> str:
+    """A tokenizer.json with one thing changed."""
+    config = json.loads(made(pattern))
+    vocabulary = config["model"]["vocab"]
+    if kind == "ignore_merges":  # with tokens that no merges lead to, shorter than what is remembered
+        config["model"]["ignore_merges"] = True
+        for token in ("Ġhello", "12345", "xyz"):
+            vocabulary.setdefault(token, len(vocabulary))
+    elif kind == "cut_off":
+        config["truncation"] = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+        config["padding"] = {
+            "strategy": {"Fixed": 20}, "direction": "Right", "pad_to_multiple_of": None,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "<|endoftext|>",
+        }  # fmt: skip
+    elif kind == "added":
+        tokenizer = Tokenizer.from_str(made(pattern))
+        tokenizer.add_tokens(["<tool_call>", "    ", "中字"])
+        return tokenizer.to_str()
+    elif kind == "nfc":
+        config["normalizer"] = {"type": "NFC"}
+    return json.dumps(config)
+
+
+def reference(serialized: str) -> Callable[[list[str]], list[int]]:
+    tokenizer = Tokenizer.from_str(serialized)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return lambda texts: [len(e) for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+@cache
+def pair(serialized: str) -> tuple[TokenCounter, Callable[[list[str]], list[int]]]:
+    return TokenCounter(serialized), reference(serialized)
+
+
+def counts(counter: TokenCounter, texts: list[str]) -> list[int]:
+    return counter.count(pa.array(texts, pa.large_string())).tolist()
+
+
+@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("kind", ["plain", "ignore_merges", "added", "cut_off"])
+@pytest.mark.parametrize("pattern", list(PATTERNS))
+@given(texts=st.lists(TEXT, max_size=8))
+def test_counts_equal_the_tokenizers(pattern: str, kind: str, texts: list[str]) -> None:
+    counter, expected = pair(variant(pattern, kind))
+    assert counter.fast
+    assert counts(counter, texts) == expected(texts)
+
+
+@settings(max_examples=150, deadline=None)
+@given(texts=st.lists(TEXT, max_size=8))
+def test_counts_of_nfc_text_under_an_nfc_normalizer(texts: list[str]) -> None:
+    counter, expected = pair(variant("qwen2", "nfc"))
+    normal = [normalizers.NFC().normalize_str(text) for text in texts]
+    assert counter.fast
+    assert counts(counter, normal) == expected(normal)
+
+
+@settings(max_examples=50, deadline=None)
+@pytest.mark.parametrize("pattern", list(PATTERNS))
+@given(text=st.text(max_size=60))
+def test_counts_of_any_text(pattern: str, text: str) -> None:
+    counter, expected = pair(made(pattern))
+    assert counts(counter, [text]) == expected([text])
+
+
+@pytest.mark.parametrize("pattern", list(PATTERNS))
+def test_counts_of_very_long_pieces(pattern: str) -> None:
+    counter, expected = pair(made(pattern))
+    texts = [char * size for char in "a中 \n-7" for size in (15, 16, 511, 512, 513, 3000)]
+    texts += [f"x {'b' * 700} {'c' * 900}\n{'-' * 600}", "q" * 2_000_000]
+    assert counts(counter, texts) == expected(texts)
+
+
+def test_what_is_remembered_does_not_run_over() -> None:
+    counter, expected = pair(made("llama3"))
+    texts = [f"{number:x}" for number in random.Random(0).sample(range(2**50), 60_000)]
+    many = [" ".join(texts[start : start + 100]) for start in range(0, len(texts), 100)]
+    counter._kernel.free[0] = min(int(counter._kernel.free[0]), 1000)  # as after half a million distinct pieces
+    assert counts(counter, many) == expected(many)
+    assert counter._kernel.free[0] == 0
+
+
+def test_slices_of_arrays_and_no_documents() -> None:
+    counter, expected = pair(made("gpt2"))
+    texts = pa.array(["left out", *SAMPLE, "left out"], pa.large_string())
+    assert counter.count(texts.slice(1, len(SAMPLE))).tolist() == expected(SAMPLE)
+    assert counts(counter, []) == []
+    assert counts(counter, [""]) == [0]
+
+
+def test_special_tokens_in_text_are_ordinary_characters() -> None:
+    counter, _ = pair(made("llama3"))
+    assert Tokenizer.from_str(made("llama3")).encode("<|endoftext|>").ids == [0]
+    assert counts(counter, ["<|endoftext|>"])[0] > 1
+
+
+def other_tokenizers() -> dict[str, str]:
+    """Tokenizers that the kernel must leave alone."""
+    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    pieces.pre_tokenizer = pre_tokenizers.Whitespace()
+    pieces.train_from_iterator(SAMPLE, trainers.WordPieceTrainer(special_tokens=["[UNK]"], show_progress=False))
+    sentence = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    sentence.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"], show_progress=False)
+    sentence.train_from_iterator(SAMPLE, trainer)
+    config = json.loads(made("gpt2"))
+    unreachable = json.loads(made("gpt2"))  # a whole piece, too long to be remembered, that merges do not lead to
+    unreachable["model"]["ignore_merges"] = True
+    unreachable["model"]["vocab"]["abcdefghijklmnopqrstuvwxyz"] = len(unreachable["model"]["vocab"])
+    level = config["pre_tokenizer"]
+    return {
+        "wordpiece": pieces.to_str(),
+        "sentencepiece": sentence.to_str(),
+        "prefix": json.dumps(config | {"pre_tokenizer": level | {"add_prefix_space": True}}),
+        "lower": json.dumps(config | {"normalizer": {"type": "Lowercase"}}),
+        "no_pattern": json.dumps(config | {"pre_tokenizer": level | {"use_regex": False}}),
+        "unreachable": json.dumps(unreachable),
+    }
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "sentencepiece", "prefix", "lower", "no_pattern", "unreachable"])
+def test_other_tokenizers_count_for_themselves(kind: str) -> None:
+    serialized = other_tokenizers()[kind]
+    counter, texts = TokenCounter(serialized), [*SAMPLE, "", "abcdefghijklmnopqrstuvwxyz", "Das IST ein <|endoftext|>."]
+    assert not counter.fast
+    assert counts(counter, texts) == reference(serialized)(texts)
+
+
+def test_dropout_is_not_fast() -> None:
+    config = json.loads(made("gpt2"))
+    config["model"]["dropout"] = 0.1
+    assert not TokenCounter(json.dumps(config)).fast
+
+
+@pytest.mark.parametrize("broken", ["", "{}", "not json", '{"version": "1.0", "model": {"type": "BPE"}}'])
+def test_what_is_no_tokenizer_is_named(broken: str) -> None:
+    with pytest.raises(ValueError, match=r"not a tokenizer\.json"):
+        parse(broken)
+
+
+def test_trained_tokenizer_gives_back_the_text() -> None:
+    tokenizer = Tokenizer.from_str(train(SAMPLE * 3, 600))
+    assert tokenizer.get_vocab_size() == 600
+    assert tokenizer.token_to_id("<|endoftext|>") == 0
+    assert [tokenizer.decode(tokenizer.encode(text).ids) for text in SAMPLE] == SAMPLE
+    assert TokenCounter(train(SAMPLE, 600)).fast
+    assert TokenCounter(train([], 600)).vocab_size == 257
+
+
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_training_gives_the_same_bytes_in_every_process(threads: str) -> None:
+    """Hash seeds, number of threads and order of the texts differ; the file does not."""
+    program = (
+        "import sys; from tests.mixture.test_tokenizer import SAMPLE; from curate.mixture.tokenizer import train; "
+        f"sys.stdout.buffer.write(train(SAMPLE[::{1 if threads == '1' else -1}] * 3, 900).encode())"
+    )
+    environment = os.environ | {"RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": str(threads != "1").lower()}
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, check=True)
+    assert result.stdout.decode() == train(SAMPLE * 3, 900)
+
+
+def head(path: Path, size: int) -> list[str]:
+    """Texts from the start of a corpus."""
+    texts, total = [], 0
+    with open(path, "rb") as file:
+        for line in io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file)):
+            texts.append(orjson.loads(line)["text"])
+            total += len(texts[-1])
+            if total > size:
+                break
+    return texts
+
+
+@pytest.mark.parametrize("pattern", list(PATTERNS))
+def test_counts_of_real_text(shared_data: Path, pattern: str) -> None:
+    names = ("wikipedia_en", "wikipedia_zh", "german_law", "reddit_selfposts", "code_functions", "acl_papers")
+    texts = [text for name in names for text in head(shared_data / f"{name}.jsonl.zst", 120_000)]
+    sentences = head(shared_data / "langid_sentences.jsonl.zst", 10_000_000)[::40]  # 75 languages
+    counter, expected = pair(made(pattern))
+    assert np.array_equal(counts(counter, texts + sentences), expected(texts + sentences))
