@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from curate.classifiers.fasttext import LABEL, NEGATIVE, POSITIVE, Classifier, Reading
 from curate.errors import RunError
-from curate.mixture.budget import id_bytes
 from curate.table import ParquetWriter, read_part
 from curate.text.batch import TextBatch
-from curate.text.hashing import hash64
+from curate.text.hashing import hash64, id_bytes
 
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.text.hashing import hash64
+from curate.text.hashing import order_keys
 
 BIN_BITS = 12  # a bin of a source of 10^9 documents has 244,000 of them: 10 MB to sort
 BINS = 1 << BIN_BITS
@@ -138,32 +137,9 @@ def whole_epochs(wanted: int, available: int) -> tuple[int, int]:
 # -- keys and cuts -----------------------------------------------------------------------------------------------------
 
 
-def id_bytes(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.uint8]:
-    """An ``id`` column as bytes, shape (documents, 16)."""
-    whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
-    buffer = whole.buffers()[1]
-    if buffer is None:
-        return np.empty((0, 16), np.uint8)
-    return np.frombuffer(buffer, np.uint8)[whole.offset * 16 : (whole.offset + len(whole)) * 16].reshape(-1, 16)
-
-
 def epoch_salt(epoch: int) -> str:
     """Salt of the keys of one epoch."""
     return f"mix/{epoch}"
-
-
-def keys(seed: int, salt: str, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Keys of documents: hash, high and low half of the id, shape (documents, 3).
-
-    Parameters
-    ----------
-    seed, salt
-        The order that is meant; see `curate.text.hashing.hash64`.
-    ids
-        Shape (documents, 16).
-    """
-    halves = np.ascontiguousarray(ids).view(">u8").astype(np.uint64)
-    return np.column_stack([hash64(seed, salt, ids), halves]) if len(ids) else np.empty((0, 3), np.uint64)
 
 
 def bins(key: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -255,7 +231,7 @@ def copies(seed: int, ids: NDArray[np.uint8], reaches: Sequence[Reach]) -> NDArr
         Shape (documents, rungs), not falling along a row.
     """
     result = np.empty((len(ids), len(reaches)), np.int32)
-    by_epoch = {found.epochs: keys(seed, epoch_salt(found.epochs), ids) for found in reaches}
+    by_epoch = {found.epochs: order_keys(seed, epoch_salt(found.epochs), ids) for found in reaches}
     for rung, found in enumerate(reaches):
         result[:, rung] = found.epochs + below(by_epoch[found.epochs], found.cut)
     return result

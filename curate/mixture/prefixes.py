@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.artifact import Shard
 from curate.engine.context import Context
-from curate.mixture.budget import BINS, END, below, bins, boundary, histogram, id_bytes, keys, nearest_cut
+from curate.mixture.budget import BINS, END, below, bins, boundary, histogram, nearest_cut
 from curate.table import Table
+from curate.text.hashing import id_bytes, order_keys
 
 VALIDATION = "validation"
 """Salt of the order whose first documents are held out."""
@@ -64,7 +65,7 @@ class Pool:
 
     def keys(self, salt: str, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
         """Keys of documents in the order of `salt`, shape (documents, 3)."""
-        return keys(self.seed, salt, ids)
+        return order_keys(self.seed, salt, ids)
 
 
 def sizes_of(columns: pa.Table) -> dict[str, NDArray[np.int64]]:

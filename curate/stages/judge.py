@@ -300,8 +300,7 @@ def _sample_shard(
     stage: Judge, table: Table, artifact: Artifact, seed: int, rate: float, shard: Shard
 ) -> dict[str, Any]:
     """Write the excerpts of the documents whose hash is below the rate; those of white space alone are left out."""
-    from curate.mixture.budget import id_bytes
-    from curate.text.hashing import hash64
+    from curate.text.hashing import hash64, id_bytes
     from curate.weak.judge.excerpt import View, excerpt
 
     views: list[View] = sorted({prompt.view for prompt in stage.asked().values()})

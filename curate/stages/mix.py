@@ -375,8 +375,9 @@ def _mix_shard(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from curate.mixture.budget import below, copies, id_bytes, rung_name
+    from curate.mixture.budget import below, copies, rung_name
     from curate.mixture.prefixes import SIZES, VALIDATION, sizes_of
+    from curate.text.hashing import id_bytes
 
     columns = pool.table.read(shard, ("id", "keep", *SIZES.values()))
     keep, ids, sizes = columns.column("keep").to_numpy(), id_bytes(columns.column("id")), sizes_of(columns)

@@ -251,7 +251,7 @@ def _scatter(table: Table, layout: Layout, schema: pa.Schema, files: range, shar
 
     Batches are taken out of the shard one at a time, so that many epochs of a document cost no memory.
     """
-    from curate.mixture.budget import id_bytes
+    from curate.text.hashing import id_bytes
 
     names = [name for name in schema.names if name != "epoch"]
     columns = table.read(shard, [*names, "mix_split"])

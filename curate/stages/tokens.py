@@ -135,8 +135,7 @@ def _kept_shard(table: Table, shard: Shard) -> dict[str, Any]:
 
 def _sample_shard(table: Table, folder: str, rate: float, shard: Shard) -> dict[str, Any]:
     """Write the documents whose priority, a uniform number over their length in windows, is below `rate`."""
-    from curate.mixture.budget import id_bytes
-    from curate.text.hashing import hash64
+    from curate.text.hashing import hash64, id_bytes
 
     size = 0
     with ParquetWriter(f"{folder}/{shard.name}.parquet", SAMPLED) as writer:

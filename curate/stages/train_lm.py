@@ -202,8 +202,7 @@ def _each_group(
     stage: TrainLm, table: Table, rates: dict[str, float], salt: str, shard: Shard
 ) -> Iterable[tuple[str, pa.Array]]:
     """Texts to train on, batch by batch and group by group; a document is drawn by a hash of its id."""
-    from curate.mixture.budget import id_bytes
-    from curate.text.hashing import hash64
+    from curate.text.hashing import hash64, id_bytes
 
     for batch in table.batches(shard, list(stage.requires())):
         wanted, groups = _chosen(stage, shard.source, batch)

@@ -17,11 +17,10 @@ from pydantic import Field, field_validator, model_validator
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import ConfigError, Problem, RunError, nearest
-from curate.mixture.budget import id_bytes
 from curate.stage import Annotate, Annotator, Known, Stage
 from curate.stats.quantiles import add, counted, exact_quantiles
 from curate.table import ParquetWriter, Table, read_part
-from curate.text.hashing import hash64
+from curate.text.hashing import hash64, id_bytes
 from curate.weak.functions.checks import column_problems, file_problems, is_text
 from curate.weak.functions.config import Function, Voter, voters
 from curate.weak.functions.contributions import CONTRIBUTION, top_contributions

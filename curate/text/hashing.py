@@ -8,12 +8,11 @@ from itertools import pairwise
 
 import numba
 import numpy as np
+import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
 from curate.text.words import Words, mix64, segment
-
-__all__ = ["hash64", "mix64", "normalized_hash", "raw_hash"]
 
 _WORD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -132,6 +131,15 @@ def symbols_hash(
     return _as_words([xxhash.xxh3_128_digest(text.encode()) for text in symbols])
 
 
+def id_bytes(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.uint8]:
+    """An ``id`` column as bytes, shape (documents, 16)."""
+    whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    buffer = whole.buffers()[1]
+    if buffer is None:
+        return np.empty((0, 16), np.uint8)
+    return np.frombuffer(buffer, np.uint8)[whole.offset * 16 : (whole.offset + len(whole)) * 16].reshape(-1, 16)
+
+
 def hash64(seed: int, salt: str | int, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Keyed hash of document ids: the only source of randomness in sampling and ordering.
 
@@ -161,6 +169,25 @@ def hash64(seed: int, salt: str | int, ids: NDArray[np.uint8]) -> NDArray[np.uin
     first_key, second_key = _as_words([xxhash.xxh3_128_digest(f"{seed}/{salt!r}".encode())])[0]
     halves = np.ascontiguousarray(ids).view("<u8").astype(np.uint64, copy=False)
     return mix64(mix64(halves[:, 0] ^ first_key) ^ mix64(halves[:, 1] + second_key))
+
+
+def order_keys(seed: int, salt: str, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Keys that put documents into a random order: hash, high and low half of the id, shape (documents, 3).
+
+    Parameters
+    ----------
+    seed, salt
+        The order that is meant; see `hash64`.
+    ids
+        128-bit ids, shape (documents, 16).
+
+    Examples
+    --------
+    >>> order_keys(0, "mix", np.eye(2, 16, dtype=np.uint8))[:, 1].tolist() == [1 << 56, 1 << 48]
+    True
+    """
+    halves = np.ascontiguousarray(ids).view(">u8").astype(np.uint64)
+    return np.column_stack([hash64(seed, salt, ids), halves]) if len(ids) else np.empty((0, 3), np.uint64)
 
 
 def _as_words(digests: list[bytes]) -> NDArray[np.uint64]:

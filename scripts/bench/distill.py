@@ -22,11 +22,10 @@ from classifier import DAMAGE, rows_of, table
 
 from curate import Pipeline
 from curate.classifiers.sample import unit
-from curate.mixture.budget import id_bytes
 from curate.report.build import build
 from curate.stage import Annotate, Annotator
 from curate.stats.separation import separation
-from curate.text.hashing import hash64
+from curate.text.hashing import hash64, id_bytes
 
 RIGHT, CAST, VOTES = 0.7, 0.5, 5
 KEPT = 0.2  # as of the stages: such documents are in no training

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from support.damage import DAMAGE
 
 from curate import Pipeline
-from curate.mixture.budget import id_bytes
 from curate.report.build import build
 from curate.stats.separation import separation
-from curate.text.hashing import hash64
+from curate.text.hashing import hash64, id_bytes
 
 CORPORA = ("wikipedia_en", "bbc_news", "movie_reviews", "plos_articles", "us_speeches", "product_reviews", "dc_code")
 LEAST, MOST = 400, 20_000  # characters of a document

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from curate.mixture import budget
 from curate.mixture.budget import END, START, Reach
+from curate.text.hashing import order_keys
 
 # Hashes from few values, so that equal hashes (ordered by id) and crowded bins are common.
 KEYS = st.tuples(
@@ -83,7 +84,7 @@ def test_copies_are_whole_epochs_and_a_prefix_of_the_next(documents: int, wanted
     reaches, expected = [], []
     for size in sorted(wanted):
         epochs, left = budget.whole_epochs(size, available)
-        key = budget.keys(seed, budget.epoch_salt(epochs), ids)
+        key = order_keys(seed, budget.epoch_salt(epochs), ids)
         reaches.append(Reach(epochs, budget.nearest_cut(key, sizes, left) if left else START))
         ordered = sorted(range(documents), key=lambda i: tuple(key[i].tolist()))
         taken = min(range(documents + 1), key=lambda k: (abs(sum(sizes[ordered[:k]]) - left), k))
@@ -116,5 +117,5 @@ def test_capacity_is_not_cut_by_a_rounding_error(size: int, epochs: float, most:
 
 def test_epochs_are_independent_orders() -> None:
     ids = np.random.default_rng(0).integers(0, 256, (4000, 16), np.uint8)
-    half = [budget.below(budget.keys(0, budget.epoch_salt(epoch), ids), END >> 1) for epoch in (0, 1)]
+    half = [budget.below(order_keys(0, budget.epoch_salt(epoch), ids), END >> 1) for epoch in (0, 1)]
     assert abs(int((half[0] & half[1]).sum()) - 1000) < 5 * 27  # binomial(4000, 1/4)

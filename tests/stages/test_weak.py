@@ -14,11 +14,10 @@ from curate.artifact import Artifact
 from curate.config.load import load
 from curate.engine.base import Engine
 from curate.errors import RunError
-from curate.mixture.budget import id_bytes
 from curate.pipeline import Pipeline
 from curate.stages.weak import Weak
 from curate.table import Table
-from curate.text.hashing import hash64
+from curate.text.hashing import hash64, id_bytes
 from curate.weak.functions.config import Function
 from curate.weak.functions.contributions import top_contributions
 from curate.weak.functions.states import load_state

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from curate.artifact import Shard
 from curate.errors import ConfigError, Problem, nearest
-from curate.mixture.budget import id_bytes, keys
 from curate.stats.quantiles import add, counted, exact_quantiles
 from curate.table import Table
+from curate.text.hashing import id_bytes, order_keys
 from curate.text.words import mix64
 
 LEAST = 3  # documents of a stratum that come before any stratum gets more
@@ -129,7 +129,7 @@ def draw(table: Table, strata: Strata, n: int, seed: int = 0) -> Sample:
     found = _Found(n)
     for shard in table.shards:
         columns = table.read(shard, [*dict.fromkeys(["id", *strata.columns()])])
-        found.add(shard, _named(columns, strata, edges), keys(seed, SALT, id_bytes(columns.column("id"))), strata)
+        found.add(shard, _named(columns, strata, edges), order_keys(seed, SALT, id_bytes(columns.column("id"))), strata)
     if not found.sizes:
         raise ConfigError([Problem(("RUN",), "has no documents")])
     places = list(seats(found.sizes, n, seed))
