@@ -130,12 +130,9 @@ class Subwords:
     @classmethod
     def from_tokenizer(cls, serialized: str) -> "Subwords":
         """From the text of a ``tokenizer.json``; raises ``ValueError`` when it is not one."""
-        from curate.mixture.tokenizer import parse
+        from curate.text.tokenizer import parse
 
         tokenizer = parse(serialized)
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        tokenizer.encode_special_tokens = True
         pieces = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
 
         def encode(texts: list[str]) -> list[list[int]]:

@@ -18,7 +18,7 @@ from curate.table import ParquetWriter, Table, read_part
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-    from curate.mixture.tokenizer import TokenCounter
+    from curate.mixture.counting import TokenCounter
 
 TOKENIZER = "tokenizer.json"
 SAMPLE = "_sample"
@@ -66,7 +66,7 @@ class Tokens(Stage):
     def check(self, known: Known) -> Iterable[Problem]:
         """A given tokenizer can be read."""
         if self.tokenizer and storage.exists(self.tokenizer):
-            from curate.mixture.tokenizer import parse
+            from curate.text.tokenizer import parse
 
             try:
                 parse(_read(self.tokenizer).decode())
@@ -124,7 +124,7 @@ def _read(path: str) -> bytes:
 @lru_cache(maxsize=1)
 def _counter(serialized: bytes) -> "TokenCounter":
     """The tokenizer's counter, one per worker process."""
-    from curate.mixture.tokenizer import TokenCounter
+    from curate.mixture.counting import TokenCounter
 
     return TokenCounter(serialized.decode())
 
@@ -165,7 +165,7 @@ def _heads(texts: Sequence[str], chars: Iterable[int], rate: float) -> list[str]
 
 def _train_tokenizer(path: str, rate: float, vocab_size: int, parts: Sequence[str]) -> dict[str, Any]:
     """Train on the part of the drawn documents that a sample of `rate` has."""
-    from curate.mixture.tokenizer import train
+    from curate.text.tokenizer import train
 
     sample = pa.concat_tables([SAMPLED.empty_table(), *(read_part(part) for part in parts)])
     sample = sample.filter(pc.field("priority") < rate)

@@ -276,7 +276,7 @@ def _sample(stage: TrainLm, table: Table, folder: str, rates: dict[str, float], 
 
 
 def _train_tokenizer(found: dict[str, str], paths: Sequence[str], vocab_size: int, group: str) -> dict[str, Any]:
-    from curate.mixture.tokenizer import train
+    from curate.text.tokenizer import train
 
     lines = [line for path in paths for line in storage.read_json(path).get(group, [])]
     with storage.replacing(found[group]) as file:

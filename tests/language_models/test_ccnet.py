@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from curate.language_models.ccnet import PUNCTUATION, Sentences, normalize
 from curate.language_models.segmentation import Subwords, TextForm, cut
 from curate.language_models.tokens import hash_of, tokenize
-from curate.mixture.tokenizer import train
 from curate.text.batch import TextBatch
+from curate.text.tokenizer import train
 
 TRICKY = "İIıßΣςσ가각힣éÅÅΩﬁ١９²½①１。—…．\u0301\u0345\u00ad\u200b\u00a0\u2028\x1c\x7f\x85\t\r\n  .aZ7,漢字ไทย𝟘𐐀"
 TEXTS = st.lists(

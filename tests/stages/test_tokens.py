@@ -13,8 +13,8 @@ from curate.stage import Known
 from curate.stages.tokens import Tokens
 from curate.table import Table
 from tests.corpus import make_table, run_stage
-from tests.mixture.test_tokenizer import SAMPLE, made
 from tests.mixtures import SELECT, check_resumes, decided, rows, sidecar, texts
+from tests.tokenizers import SAMPLE, made
 
 KNOWN = Known(pa.schema([]), {}, {})
 
@@ -115,7 +115,7 @@ def test_sample_is_proportional_to_text(tmp_path: Path, budget: int) -> None:
     seen: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.stages.tokens.WINDOW", 4096)
-        patch.setattr("curate.mixture.tokenizer.train", lambda texts, _: seen.extend(texts) or made("gpt2"))
+        patch.setattr("curate.text.tokenizer.train", lambda texts, _: seen.extend(texts) or made("gpt2"))
         run_stage(Tokens(sample_bytes=budget), table, tmp_path)
     by_source = {"long": 0, "short": 0}
     for text in seen:

@@ -1,18 +1,19 @@
-"""Byte-level BPE tokenizers: training one on a sample, and counting tokens exactly and fast.
+"""Counting tokens exactly and fast.
 
 A ``tokenizer.json`` of Hugging Face `tokenizers` is the reference: a count here is the length of what
 ``Tokenizer.encode(text, add_special_tokens=False)`` returns. Counting needs neither ids nor offsets nor strings, so for
-the usual byte-level tokenizers (GPT-2, Llama 3, Qwen 2 and those trained here) the kernel of `curate.mixture.bpe` does
-it directly on the UTF-8 of a batch. Equality holds by construction: pattern and merging are those of the tokenizer, the
-character classes are asked of the regular-expression engine that it uses itself, and whatever the kernel does not know
-(other patterns, normalizers or models, documents with added tokens in them, very long pieces) goes to the tokenizer.
+the usual byte-level tokenizers (GPT-2, Llama 3, Qwen 2 and those that curate trains) the kernel of `curate.mixture.bpe`
+does it directly on the UTF-8 of a batch. Equality holds by construction: pattern and merging are those of the
+tokenizer, the character classes are asked of the regular-expression engine that it uses itself, and whatever the kernel
+does not know (other patterns, normalizers or models, documents with added tokens in them, very long pieces) goes to the
+tokenizer.
 
 Special tokens written out in a text, such as ``<|endoftext|>``, are text of the corpus: they are counted as the
 ordinary characters they are made of.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -22,19 +23,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, pre_tokenizers
 
 from curate.mixture.bpe import LETTER, NUMBER, SPACE, Bpe, bpe, count, remember
 from curate.text.batch import TextBatch
-
-END_OF_TEXT = "<|endoftext|>"
-
-GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN2_PATTERN = LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
+from curate.text.tokenizer import GPT2_PATTERN, LLAMA3_PATTERN, QWEN2_PATTERN, parse
 
 _DIGITS = {LLAMA3_PATTERN: 3, QWEN2_PATTERN: 1, GPT2_PATTERN: 0}
 """Patterns that the kernel knows, with the digits of a piece; 0 stands for the rules of GPT-2."""
@@ -46,51 +39,6 @@ _CALL_BYTES = 1 << 20  # text per call of the tokenizer, whose encodings take 12
 
 # Characters whose canonical compositions are younger than Python's Unicode tables lie here: NFC may differ there.
 _RARE_PLANES = "[\U00010000-\U0001efff]"
-
-
-def train(texts: Iterable[str], vocab_size: int) -> str:
-    """A byte-level BPE tokenizer with the pattern of Llama 3, as the text of its ``tokenizer.json``.
-
-    The same texts give the same bytes, in any order and on any number of threads.
-
-    Parameters
-    ----------
-    texts
-        What it is trained on.
-    vocab_size
-        Number of tokens, with the 256 bytes and ``<|endoftext|>`` (id 0) among them; fewer when the texts have no more
-        pairs to merge.
-
-    Examples
-    --------
-    >>> counter = TokenCounter(train(["low lower lowest"] * 8, vocab_size=261))
-    >>> counter.count(pa.array(["low", " lower", "xyz"])).tolist()
-    [1, 2, 3]
-    """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
-        [
-            pre_tokenizers.Split(Regex(LLAMA3_PATTERN), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer.to_str(pretty=True)
-
-
-def parse(serialized: str) -> Tokenizer:
-    """The tokenizer of a ``tokenizer.json``; raises ``ValueError`` when it is not one."""
-    try:
-        return Tokenizer.from_str(serialized)
-    except Exception as error:  # the library raises nothing more specific
-        raise ValueError(f"not a tokenizer.json: {error}") from None
 
 
 class TokenCounter:
@@ -105,13 +53,16 @@ class TokenCounter:
     ------
     ValueError
         It is not one.
+
+    Examples
+    --------
+    >>> from curate.text.tokenizer import train
+    >>> TokenCounter(train(["low lower lowest"] * 8, vocab_size=261)).count(pa.array(["low", " lower", "xyz"])).tolist()
+    [1, 2, 3]
     """
 
     def __init__(self, serialized: str) -> None:
         self._tokenizer = parse(serialized)
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._tokenizer.encode_special_tokens = True
         config = orjson.loads(serialized)
         self._kernel = _byte_bpe(config)
         self._exceptions = _exceptions(config)

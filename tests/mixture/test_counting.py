@@ -2,10 +2,7 @@
 
 import io
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,21 +14,12 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from curate.mixture.tokenizer import GPT2_PATTERN, LLAMA3_PATTERN, QWEN2_PATTERN, TokenCounter, parse, train
+from curate.mixture.counting import TokenCounter
+from curate.text.tokenizer import train
+from tests.tokenizers import PATTERNS, SAMPLE, made
 
-SAMPLE = [
-    "It's what they've done, isn't it? We'll see; I'm sure HE'S there, and THEY'LL come at 10:45 on 2024-11-23.\n\n",
-    "def count(self, text: str) -> int:\n    return sum(len(token) for token in text.split())  # 1234567890\n",
-    "Größe und Höhe der Straße; façade, naïve, Ærøskøbing, Łódź.\r\n\r\n\tEingerückt um 3,14 %.\n",
-    "Съешь же ещё этих мягких французских булок, да выпей чаю. 12 345,67 ₽\n",
-    "這是一個測試，我們用它來計算詞元的數量。今天天氣很好！東京とカタカナとひらがな。\n",
-    "هذا نص عربي قصير للاختبار، وفيه أرقام ١٢٣٤٥ وعلامات ترقيم؟\n",
-    "यह एक छोटा सा हिंदी वाक्य है जिसमें संयुक्ताक्षर हैं। १२३\n",
-    "ภาษาไทยเขียนติดกันโดยไม่มีช่องว่างระหว่างคำ\n",
-    "👩‍👩‍👧 🇩🇪 ½ ² Ⅷ ﬁ ſ K \u0301\u0300 a\u0301 \u3000full\u2028line\u00a0no-break\u200bzero\ufeff",
-]
 SPACE = [" ", "  ", "\n", "\n\n", "\r\n", "\t", "\u3000", "\xa0", "\u2028", "\x85", "\x1c", "\x0b", "\u180e", "\u200b"]
 PIECES = [
     *SPACE,
@@ -39,23 +27,6 @@ PIECES = [
     *("'s", "'S", "'RE", "'ve", "'ll", "'lL", "'ſ", "'", "don't", "12345", "³½", "hello", " hello", "<|endoftext|>"),
 ]
 TEXT = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
-PATTERNS = {"gpt2": GPT2_PATTERN, "llama3": LLAMA3_PATTERN, "qwen2": QWEN2_PATTERN}
-
-
-@cache
-def made(pattern: str, vocab_size: int = 700) -> str:
-    """A trained tokenizer.json."""
-    tokenizer = Tokenizer(models.BPE())
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern == "gpt2")
-    split = pre_tokenizers.Split(Regex(PATTERNS[pattern]), "isolated")
-    tokenizer.pre_tokenizer = level if pattern == "gpt2" else pre_tokenizers.Sequence([split, level])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(SAMPLE * 3, trainer)
-    return tokenizer.to_str()
 
 
 @cache
@@ -195,32 +166,9 @@ def test_dropout_is_not_fast() -> None:
     assert not TokenCounter(json.dumps(config)).fast
 
 
-@pytest.mark.parametrize("broken", ["", "{}", "not json", '{"version": "1.0", "model": {"type": "BPE"}}'])
-def test_what_is_no_tokenizer_is_named(broken: str) -> None:
-    with pytest.raises(ValueError, match=r"not a tokenizer\.json"):
-        parse(broken)
-
-
-def test_trained_tokenizer_gives_back_the_text() -> None:
-    tokenizer = Tokenizer.from_str(train(SAMPLE * 3, 600))
-    assert tokenizer.get_vocab_size() == 600
-    assert tokenizer.token_to_id("<|endoftext|>") == 0
-    assert [tokenizer.decode(tokenizer.encode(text).ids) for text in SAMPLE] == SAMPLE
+def test_the_kernel_knows_tokenizers_trained_here() -> None:
     assert TokenCounter(train(SAMPLE, 600)).fast
     assert TokenCounter(train([], 600)).vocab_size == 257
-
-
-@pytest.mark.parametrize("threads", ["1", "4"])
-def test_training_gives_the_same_bytes_in_every_process(threads: str) -> None:
-    """Hash seeds, number of threads and order of the texts differ; the file does not."""
-    program = (
-        "import sys; from tests.mixture.test_tokenizer import SAMPLE; from curate.mixture.tokenizer import train; "
-        f"sys.stdout.buffer.write(train(SAMPLE[::{1 if threads == '1' else -1}] * 3, 900).encode())"
-    )
-    environment = os.environ | {"RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": str(threads != "1").lower()}
-    root = Path(__file__).parents[2]
-    result = subprocess.run([sys.executable, "-c", program], env=environment, cwd=root, capture_output=True, check=True)
-    assert result.stdout.decode() == train(SAMPLE * 3, 900)
 
 
 def head(path: Path, size: int) -> list[str]:
