@@ -1,6 +1,6 @@
 """Lines that are no prose, by the rules of C4 and RefinedWeb, and citation marks.
 
-Words, lines and their ends are those of `curate.signals.heuristics`; ``docs/clean.md`` has the definition of each rule.
+Words, lines and their ends are those of `curate.text.scan`; ``docs/clean.md`` has the definition of each rule.
 Sources: C4, Raffel et al. 2020, JMLR 21(140), section 2.2; RefinedWeb, Penedo et al. 2023, arXiv 2306.01116, section
 G.2.
 """
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.signals.heuristics import JAVASCRIPT, POLICIES, Lines, find_phrases
+from curate.text.phrases import JAVASCRIPT, POLICIES, find_phrases
+from curate.text.scan import Lines
 from curate.text.unicode import DIGIT, LETTER, SPACE, UPPER, decode, tables
 
 COUNTED = (
@@ -71,11 +72,11 @@ def bad_lines(  # noqa: C901 - one condition for each rule
     Parameters
     ----------
     data, lines
-        From `curate.signals.heuristics.scan`.
+        From `curate.text.scan.scan`.
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> data = np.frombuffer(b"Enable JavaScript\n3 likes\nIt is so.", np.uint8)
     >>> _, lines = scan(data, np.array([0, len(data)]))
     >>> found = bad_lines(data, lines, Rules(javascript=True, counters=True))
@@ -112,7 +113,7 @@ def line_shares(data: NDArray[np.uint8], lines: Lines) -> LineShares:
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> data = np.frombuffer(b"AB cd\n12 3", np.uint8)
     >>> shares = line_shares(data, scan(data, np.array([0, len(data)]))[1])
     >>> shares.upper.tolist(), shares.numeric.tolist()

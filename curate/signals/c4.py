@@ -5,17 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.signals.aggregate import per_document, ratio
 from curate.signals.composition import Composition
-from curate.signals.heuristics import (
-    JAVASCRIPT,
-    LOREM_IPSUM,
-    POLICIES,
-    Counts,
-    Lines,
-    find_phrases,
-    per_document,
-    ratio,
-)
+from curate.text.phrases import JAVASCRIPT, LOREM_IPSUM, POLICIES, find_phrases
+from curate.text.scan import DocumentCounts, Lines
 
 
 class Boilerplate(NamedTuple):
@@ -32,7 +25,7 @@ def find_boilerplate(data: NDArray[np.uint8], lines: Lines) -> Boilerplate:
 
 
 def c4(
-    counts: Counts, lines: Lines, boilerplate: Boilerplate, min_line_words: int, max_word_length: int
+    counts: DocumentCounts, lines: Lines, boilerplate: Boilerplate, min_line_words: int, max_word_length: int
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_]]:
     """Statistics of C4's line and page rules by column name, shape (documents,); NaN where a ratio has no denominator.
 
@@ -49,7 +42,7 @@ def c4(
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> data = np.frombuffer("It is a line of words. Home".encode(), np.uint8)
     >>> counts, lines = scan(data, np.array([0, 23, 27]))
     >>> columns = c4(counts, lines, find_boilerplate(data, lines), min_line_words=5, max_word_length=1000)

@@ -7,13 +7,14 @@ code in ``quality_signals``.
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.signals.aggregate import ratio
 from curate.signals.composition import Composition
-from curate.signals.heuristics import Counts, Lines, ratio
 from curate.signals.repetition import NGrams
+from curate.text.scan import DocumentCounts, Lines
 
 
 def nemo(
-    counts: Counts, lines: Lines, made: Composition, policy: NDArray[np.bool_]
+    counts: DocumentCounts, lines: Lines, made: Composition, policy: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
     r"""Statistics of NeMo Curator's English filters that other families lack, by column name, shape (documents,).
 
@@ -26,7 +27,7 @@ def nemo(
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> from curate.signals.composition import compose
     >>> data = np.frombuffer(b"At http://example.com/ (1)\n\nWe use cookies", np.uint8)
     >>> counts, lines = scan(data, np.array([0, len(data)]))
@@ -50,13 +51,13 @@ def nemo(
 
 
 def redpajama(
-    counts: Counts, lines: Lines, made: Composition, ngrams: NGrams
+    counts: DocumentCounts, lines: Lines, made: Composition, ngrams: NGrams
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
     r"""Signals of RedPajama-Data v2 that other families lack, by column name; those of lines as means over lines.
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> from curate.signals.composition import compose
     >>> from curate.signals.repetition import count_ngrams
     >>> from curate.text.words import segment

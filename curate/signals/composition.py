@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.signals.heuristics import Lines
+from curate.text.scan import Lines
 from curate.text.unicode import DIGIT, SPACE, UPPER, WORD, decode, tables
 from curate.text.words import mix64
 
@@ -59,11 +59,11 @@ def compose(data: NDArray[np.uint8], offsets: NDArray[np.int64], lines: Lines) -
     Parameters
     ----------
     data, offsets, lines
-        What `curate.signals.heuristics.scan` was given and the lines that it found.
+        What `curate.text.scan.scan` was given and the lines that it found.
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> data = np.frombuffer("Né: 1\n (A)".encode(), np.uint8)
     >>> found = compose(data, np.array([0, len(data)]), scan(data, np.array([0, len(data)]))[1])
     >>> found.chars.tolist(), found.upper.tolist(), found.spaces.tolist(), found.brackets.tolist()

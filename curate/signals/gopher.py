@@ -3,15 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.signals.heuristics import Counts, Lines, per_document, ratio
+from curate.signals.aggregate import per_document, ratio
+from curate.text.scan import DocumentCounts, Lines
 
 
-def gopher(counts: Counts, lines: Lines) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
+def gopher(counts: DocumentCounts, lines: Lines) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
     """Statistics of Gopher's quality rules by column name, shape (documents,); NaN where a ratio has no denominator.
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> text = "The cost of it: #1".encode()
     >>> columns = gopher(*scan(np.frombuffer(text, np.uint8), np.array([0, len(text)])))
     >>> columns["gopher_stop_words"].tolist(), columns["gopher_hash_ratio"].tolist()
@@ -31,7 +32,7 @@ def gopher(counts: Counts, lines: Lines) -> dict[str, NDArray[np.int64] | NDArra
     }
 
 
-def gopher_variants(counts: Counts) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
+def gopher_variants(counts: DocumentCounts) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
     """What DCLM and dolma measure in place of one of Gopher's statistics.
 
     Occurrences of stop words (DCLM, Li et al. 2024, arXiv 2406.11794, its ``count_unique: False``), the median word
@@ -39,7 +40,7 @@ def gopher_variants(counts: Counts) -> dict[str, NDArray[np.int64] | NDArray[np.
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> text = "to be or not to be ...".encode()
     >>> counts, _ = scan(np.frombuffer(text, np.uint8), np.array([0, len(text)]))
     >>> {name: values.tolist() for name, values in gopher_variants(counts).items()}

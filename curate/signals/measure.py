@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from curate.signals.aggregate import ratio
 from curate.signals.c4 import c4, find_boilerplate, long_lines
 from curate.signals.classes import nemo, redpajama
 from curate.signals.composition import compose
 from curate.signals.gopher import gopher, gopher_variants
-from curate.signals.heuristics import ratio, scan
 from curate.signals.repetition import (
     count_ngrams,
     repeated_copies,
@@ -20,6 +20,7 @@ from curate.signals.repetition import (
 from curate.signals.web import fineweb, madlad, refinedweb
 from curate.signals.wordlists import WordList, count_entries
 from curate.text.batch import TextBatch
+from curate.text.scan import scan
 
 
 class Limits(NamedTuple):

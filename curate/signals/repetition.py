@@ -13,8 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.signals.aggregate import ratio
 from curate.signals.composition import Composition
-from curate.signals.heuristics import Lines, ratio
+from curate.text.scan import Lines
 from curate.text.words import Words
 
 TOP = (2, 3, 4)
@@ -68,7 +69,7 @@ def repetition(ngrams: NGrams, lines: Repeats, paragraphs: Repeats) -> dict[str,
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> from curate.signals.composition import compose
     >>> from curate.text.words import segment
     >>> data = np.frombuffer(b"to be or not to be", np.uint8)

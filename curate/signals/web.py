@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.signals.aggregate import per_document, ratio
 from curate.signals.composition import Composition
-from curate.signals.heuristics import Counts, Lines, matches, per_document, ratio
+from curate.text.phrases import matches
+from curate.text.scan import DocumentCounts, Lines
 
 BUTTON_WORDS = 10
 BUTTONS = r"items in cart|^sign-in|read more\.\.\.$"
@@ -19,7 +21,7 @@ COUNTER = rf"^[^0-9A-Za-z_]*[0-9][0-9,.]*[kmb]?[ \t]+(?:{COUNTED})[^0-9A-Za-z_]*
 
 
 def fineweb(
-    counts: Counts, lines: Lines, made: Composition, short_line_chars: int
+    counts: DocumentCounts, lines: Lines, made: Composition, short_line_chars: int
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
     r"""Statistics of FineWeb's own rules by column name, shape (documents,); NaN where a ratio has no denominator.
 
@@ -27,7 +29,7 @@ def fineweb(
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> from curate.signals.composition import compose
     >>> data = np.frombuffer(b"Home\n\nIt goes on...\n", np.uint8)
     >>> counts, lines = scan(data, np.array([0, len(data)]))
@@ -44,13 +46,13 @@ def fineweb(
 
 
 def refinedweb(
-    data: NDArray[np.uint8], counts: Counts, lines: Lines, made: Composition, max_uppercase: float
+    data: NDArray[np.uint8], counts: DocumentCounts, lines: Lines, made: Composition, max_uppercase: float
 ) -> dict[str, NDArray[np.float64]]:
     r"""Shares of the lines that RefinedWeb's corrections remove, and the words in them, by column name.
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> from curate.signals.composition import compose
     >>> data = np.frombuffer(b"BREAKING NEWS\n1,024 likes\nHome\nIt goes on.\nRead more...\n2024", np.uint8)
     >>> counts, lines = scan(data, np.array([0, len(data)]))
@@ -73,12 +75,12 @@ def refinedweb(
     return columns | {"refinedweb_removed_words": ratio(per_document(removed, lines), counts.words)}
 
 
-def madlad(counts: Counts, lines: Lines) -> dict[str, NDArray[np.float64]]:
+def madlad(counts: DocumentCounts, lines: Lines) -> dict[str, NDArray[np.float64]]:
     """Shares of the sentences that MADLAD-400's rules 2, 3 and 4 question, by column name.
 
     Examples
     --------
-    >>> from curate.signals.heuristics import scan
+    >>> from curate.text.scan import scan
     >>> data = np.frombuffer(b"Too short. This sentence is neither long nor short.", np.uint8)
     >>> madlad(*scan(data, np.array([0, len(data)])))["madlad_abnormal_sentences"].tolist()
     [0.5]

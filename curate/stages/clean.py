@@ -316,8 +316,8 @@ def _without_lines(
     stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: Log, changed: Any, *, first: bool
 ) -> "TextBatch":
     from curate.cleaning.boilerplate import Rules, bad_lines, citations, extents
-    from curate.signals.heuristics import scan
     from curate.text.edits import merged
+    from curate.text.scan import scan
 
     wanted = stage.lines
     if wanted.citations:

@@ -24,9 +24,9 @@ import pyarrow as pa
 
 from curate.signals import classes, composition, gopher, repetition, web, wordlists
 from curate.signals.c4 import c4, find_boilerplate, long_lines
-from curate.signals.heuristics import scan
 from curate.signals.measure import Limits, measure
 from curate.text.batch import TextBatch
+from curate.text.scan import scan
 
 ROWS = 1024
 IN_MEMORY, END_TO_END = "in memory", "end to end"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.cleaning.boilerplate import Rules, bad_lines, citations, extents, line_shares
-from curate.signals.heuristics import scan
+from curate.text.scan import scan
 
 
 def batch(*texts: str):

@@ -5,14 +5,12 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.signals import heuristics
 from curate.signals import measure as signals
 from curate.signals.measure import Limits
 from curate.signals.wordlists import ENGLISH_STOP_WORDS, compile_list
@@ -161,24 +159,7 @@ def test_documents_do_not_reach_into_each_other() -> None:
     assert not any(row["c4_policy_lines"] or row["c4_javascript_lines"] for row in measure(texts))
 
 
-def test_positions_of_lines() -> None:
-    text = "\ufeff First line \r\n\n \u200b\n  second\x01 ".encode()
-    _, lines = heuristics.scan(np.frombuffer(text, np.uint8), np.array([0, len(text)]))
-    spans = [text[start:end].decode() for start, end in zip(lines.starts, lines.ends, strict=True)]
-    assert spans == ["First line", "second"]
-
-
-def test_a_slice_of_a_batch_is_scanned_where_it_lies() -> None:
-    data = np.frombuffer(b"skipped ## one\n# two" + b"three", np.uint8)
-    counts, lines = heuristics.scan(data, np.array([9, 20, 25]))
-    assert counts.hashes.tolist() == [2, 0]
-    assert lines.offsets.tolist() == [0, 2, 3]
-
-
 def test_no_documents() -> None:
-    counts, lines = heuristics.scan(np.empty(0, np.uint8), np.zeros(1, np.int64))
-    assert counts.words.shape == (0,)
-    assert lines.offsets.tolist() == [0]
     assert measure([]) == []
 
 

@@ -1,21 +1,16 @@
-"""Words, lines and sentences of a batch and the counts behind the classic quality heuristics.
+"""Words, lines and sentences of a batch, and counts of them.
 
-One pass over the bytes of a batch (`scan`) cuts every document into white-space-delimited words, lines and
-sentences and counts what the rules need; another (`find_phrases`) looks for phrases in the lines. A family of signals
-is a function from those counts to columns, see `curate.signals`. ``docs/signals.md`` holds the definition of every
-column and how other tools differ.
+One pass over the bytes of a batch cuts every document into white-space-delimited words, lines and sentences, and counts
+what the rules of `curate.signals` and `curate.cleaning` need. ``docs/signals.md`` has the definitions.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numba
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.signals.marks import (
+from curate.text.marks import (
     count_marks,
     ends_in_ellipsis,
     ends_in_terminal,
@@ -27,10 +22,6 @@ from curate.signals.marks import (
     stop_word,
 )
 from curate.text.unicode import DIGIT, LETTER, MARK, PUNCTUATION, SPACE, SYMBOL, UNSPACED, UPPER, decode, tables
-
-JAVASCRIPT = "javascript"
-LOREM_IPSUM = "lorem ipsum"
-POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 _LINE_FEED, _CARRIAGE_RETURN = (ord(char) for char in "\n\r")
 
@@ -44,7 +35,7 @@ _LENGTHS = 64  # word lengths that are counted; a median beyond is rare and foun
 _OTHER = MARK  # in the ASCII table: no visible ASCII character; a mark never is one
 
 
-class Counts(NamedTuple):
+class DocumentCounts(NamedTuple):
     """Counts per document, int64, shape (documents,) each.
 
     Attributes
@@ -135,7 +126,7 @@ class _Words(NamedTuple):
 _WORD_TYPES = (np.int64, np.int64, np.int64, np.uint8, np.int64, np.bool_)
 
 
-def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[Counts, Lines]:
+def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[DocumentCounts, Lines]:
     r"""Count words, lines and marks of a batch of documents.
 
     Parameters
@@ -157,7 +148,7 @@ def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[Counts, L
     documents = len(offsets) - 1
     text = data[offsets[0] : offsets[-1]]
     capacity = documents + np.count_nonzero(text == _LINE_FEED) + np.count_nonzero(text == _CARRIAGE_RETURN)
-    counts = Counts._make(np.zeros(documents, np.int64) for _ in Counts._fields)
+    counts = DocumentCounts._make(np.zeros(documents, np.int64) for _ in DocumentCounts._fields)
     lines = Lines._make([np.zeros(documents + 1, np.int64), *(np.zeros(capacity, dtype) for dtype in _LINE_TYPES)])
     longest = int(np.diff(offsets).max(initial=0))
     pieces = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.uint8)
@@ -166,45 +157,6 @@ def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[Counts, L
     classes = tables().classes
     _scan(data, offsets, _ascii_classes(classes), classes, role_table(), *pieces, words, counts, lines)
     return counts, Lines._make([lines.offsets, *(column[: lines.offsets[-1]] for column in lines[1:])])
-
-
-def per_document(values: NDArray[np.bool_] | NDArray[np.int32], lines: Lines) -> NDArray[np.int64]:
-    """Sum of a number or flag over each document's lines, int64, shape (documents,)."""
-    totals = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
-    return totals[lines.offsets[1:]] - totals[lines.offsets[:-1]]
-
-
-def ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The quotients in double precision; NaN where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
-
-
-def find_phrases(data: NDArray[np.uint8], lines: Lines, *groups: Sequence[str]) -> list[NDArray[np.bool_]]:
-    r"""For each group of ASCII phrases, which lines have one of them in upper or lower case, shape (lines,) each.
-
-    Examples
-    --------
-    >>> data = np.frombuffer(b"Enable JavaScript\nHome", np.uint8)
-    >>> _, lines = scan(data, np.array([0, len(data)]))
-    >>> [found.tolist() for found in find_phrases(data, lines, ["javascript"], ["home", "away"])]
-    [[True, False], [False, True]]
-    """
-    # A line reaches to the start of the next one: nothing visible lies between.
-    offsets = pa.py_buffer(np.append(lines.starts, lines.ends[-1:]))
-    texts = pa.Array.from_buffers(pa.large_binary(), len(lines.starts), [None, offsets, pa.py_buffer(data)])
-    patterns = ["|".join(group) for group in groups]
-    # One search over all the text, then one per group over the few lines that it found.
-    hits = np.flatnonzero(matches(texts, "|".join(patterns)))
-    texts = texts.take(pa.array(hits))
-    found = [np.zeros(len(lines.starts), np.bool_) for _ in groups]
-    for flags, pattern in zip(found, patterns, strict=True):
-        flags[hits] = matches(texts, pattern)
-    return found
-
-
-def matches(texts: pa.Array, pattern: str) -> pa.Array:
-    """Which texts have a match in upper or lower case. Bytes, since Unicode folds the Kelvin sign to k."""
-    return pc.call_function("match_substring_regex", [texts], pc.MatchSubstringOptions(pattern, ignore_case=True))
 
 
 def _ascii_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
