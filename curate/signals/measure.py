@@ -18,9 +18,9 @@ from curate.signals.repetition import (
     repetition,
 )
 from curate.signals.web import fineweb, madlad, refinedweb
-from curate.signals.wordlists import WordList, count_entries
 from curate.text.batch import TextBatch
 from curate.text.scan import scan
+from curate.text.wordlists import WordList, count_entries
 
 
 class Limits(NamedTuple):
@@ -55,7 +55,7 @@ def measure(
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from curate.signals.wordlists import compile_list
+    >>> from curate.text.wordlists import compile_list
     >>> columns = measure(TextBatch(pa.array(["to be or not to be"])), Limits(), compile_list(["or", "not"]))
     >>> columns["gopher_words"].tolist(), columns["rps_stop_words"].tolist()
     ([6], [0.3333333333333333])

@@ -14,6 +14,24 @@ from numpy.typing import NDArray
 
 from curate.text.words import Words, mix64, segment
 
+# Function words: determiners, pronouns, prepositions, conjunctions, auxiliaries, what is left of contractions.
+ENGLISH_STOP_WORDS = tuple(
+    """
+    a an the this that these those each every either neither some any no all both half such what which whose
+    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers
+    herself it its itself they them their theirs themselves who whom one ones someone anyone everyone nobody nothing
+    something anything everything there here where when why how
+    about above across after against along among around as at before behind below beneath beside between beyond by
+    despite down during except for from in inside into like near of off on onto out outside over past per since than
+    through throughout till to toward towards under until up upon via with within without
+    and or but nor so yet if unless because although though while whereas whether then else not
+    am is are was were be been being have has had having do does did doing done will would shall should can could may
+    might must ought
+    very too also only just even still again ever never more most less least much many few other another own same
+    s t d ll m re ve
+    """.split()  # noqa: SIM905
+)
+
 _PREFIX = -1  # the beginning of longer entries, itself none
 
 

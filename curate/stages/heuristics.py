@@ -114,7 +114,7 @@ class Heuristics(Annotator):
 
     def check(self, known: Known) -> Iterable[Problem]:
         """Lists are there and have an entry."""
-        from curate.signals.wordlists import read_entries
+        from curate.text.wordlists import read_entries
 
         for place, path in self._lists().items():
             if not storage.exists(path):
@@ -144,7 +144,8 @@ class Heuristics(Annotator):
     def load(self) -> Annotate:
         """Import the kernels and read the lists."""
         from curate.signals.measure import Limits, measure
-        from curate.signals.wordlists import ENGLISH_STOP_WORDS, compile_list, read_entries
+        from curate.signals.stopwords import ENGLISH_STOP_WORDS
+        from curate.text.wordlists import compile_list, read_entries
 
         def compiled(path: str):
             return compile_list(read_entries(_read(path)))

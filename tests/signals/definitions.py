@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 from curate.signals.measure import Limits
-from curate.signals.wordlists import ENGLISH_STOP_WORDS
+from curate.signals.stopwords import ENGLISH_STOP_WORDS
 from curate.text.unicode import UNSPACED, tables
 
 TERMINATORS = set(".!?。｡．！？।॥؟۔։።。។")

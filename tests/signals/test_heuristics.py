@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from curate.signals import measure as signals
 from curate.signals.measure import Limits
-from curate.signals.wordlists import ENGLISH_STOP_WORDS, compile_list
+from curate.signals.stopwords import ENGLISH_STOP_WORDS
 from curate.stages.heuristics import COLUMNS, COUNTS
 from curate.text.batch import TextBatch
+from curate.text.wordlists import compile_list
 from tests.signals.definitions import DEFAULT, reference
 
 

@@ -2,17 +2,13 @@
 
 import math
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curate.signals.measure import Limits, measure
-from curate.signals.wordlists import compile_list, count_entries, read_entries
 from curate.text.batch import TextBatch
-from curate.text.words import segment
-from tests.signals.definitions import occurrences, reference, shared_words_of
+from curate.text.wordlists import compile_list
+from tests.signals.definitions import reference
 
 
 def of(text: str, stop_words: tuple[str, ...] = ("the",)) -> dict[str, float]:
@@ -190,23 +186,3 @@ def test_ngrams_do_not_reach_into_the_next_document() -> None:
     assert columns["rep_dup_5gram_chars"][:2].tolist() == columns["rps_stop_words"][:2].tolist() == [0.0, 0.0]
     assert math.isnan(columns["rep_top_2gram_chars"][2])
     assert columns["rps_stop_words"][3] == 2 / 3
-
-
-ENTRIES = ["bad", "Bad Word", "word word", "你好", "好", "नमस्ते", "é", "!", ""]
-
-
-@given(
-    st.lists(
-        st.lists(st.sampled_from(["bad", "WORD", "word", "你", "好", "नमस्ते", "é", ",", "."]), max_size=12).map(" ".join)
-    ),
-    st.lists(st.sampled_from(ENTRIES), max_size=5),
-)
-def test_lists_agree_with_the_definition(texts: list[str], entries: list[str]) -> None:
-    encoded = [text.encode() for text in texts]
-    words = segment(np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)]))
-    found = zip(*(column.tolist() for column in count_entries(words, compile_list(entries))), strict=True)
-    assert list(found) == [occurrences(shared_words_of(text), entries) for text in texts]
-
-
-def test_list_files() -> None:
-    assert read_entries("\ufeff# comment\r\nbad word \r\n\r\n你好") == ["bad word", "你好"]

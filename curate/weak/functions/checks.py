@@ -98,7 +98,7 @@ def file_problems(functions: Mapping[str, Function]) -> Iterator[Problem]:
 
 
 def _list_problems(key: str, path: str) -> Iterator[Problem]:
-    from curate.signals.wordlists import read_entries
+    from curate.text.wordlists import read_entries
 
     place, hint = ("functions", key, "words"), "one word or phrase a line, # before comments"
     if not storage.exists(path):

@@ -60,7 +60,7 @@ def _finder(key: str, function: Function) -> Finder:
 
 
 def _words(listed: str) -> Finder:
-    from curate.signals.wordlists import compile_list, count_entries, read_entries
+    from curate.text.wordlists import compile_list, count_entries, read_entries
 
     entries = compile_list(read_entries(listed))
 

@@ -27,8 +27,9 @@ import zstandard
 from support.signal_causes import causes, rules_of, use_marks
 
 from curate.signals.measure import Limits, measure
-from curate.signals.wordlists import ENGLISH_STOP_WORDS, compile_list
+from curate.signals.stopwords import ENGLISH_STOP_WORDS
 from curate.text.batch import TextBatch
+from curate.text.wordlists import compile_list
 
 SOURCES = (
     *("wikipedia_en", "bbc_news", "ag_news", "movie_reviews", "product_reviews", "reddit_selfposts", "nltk_webtext"),

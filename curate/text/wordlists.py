@@ -1,4 +1,4 @@
-"""Words of lists in documents: bad words (C4; LDNOOBW in RedPajama-Data v2), stop words, lists of one's own.
+"""Words and phrases of lists, and where they stand in documents.
 
 Lists and documents are cut into the same words (`curate.text.words`): upper or lower case and punctuation do not
 matter, an entry may have several words, and in scripts without spaces an entry is a sequence of characters. An entry is
@@ -13,24 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.text.words import Words, mix64, segment
-
-# Function words: determiners, pronouns, prepositions, conjunctions, auxiliaries, what is left of contractions.
-ENGLISH_STOP_WORDS = tuple(
-    """
-    a an the this that these those each every either neither some any no all both half such what which whose
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers
-    herself it its itself they them their theirs themselves who whom one ones someone anyone everyone nobody nothing
-    something anything everything there here where when why how
-    about above across after against along among around as at before behind below beneath beside between beyond by
-    despite down during except for from in inside into like near of off on onto out outside over past per since than
-    through throughout till to toward towards under until up upon via with within without
-    and or but nor so yet if unless because although though while whereas whether then else not
-    am is are was were be been being have has had having do does did doing done will would shall should can could may
-    might must ought
-    very too also only just even still again ever never more most less least much many few other another own same
-    s t d ll m re ve
-    """.split()  # noqa: SIM905
-)
 
 _ABSENT, _PREFIX, _ENTRY = 0, 1, 2
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
