@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 _BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
 _NGRAM = np.uint64(116049371)
 END = b"</s>"
+LABEL = "__label__"  # what the labels of fastText begin with
 
 
 class Linear(NamedTuple):

@@ -17,8 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.classifiers.fasttext import LABEL
-from curate.classifiers.linear import END, Linear, line_features, linear
+from curate.classifiers.linear import END, LABEL, Linear, line_features, linear
 
 Values = NDArray[np.float64]
 ROWS = 8192  # lines whose words are counted at a time

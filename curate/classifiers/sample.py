@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.classifiers.fasttext import LABEL, NEGATIVE, POSITIVE, Classifier, Reading
+from curate.classifiers.classifier import NEGATIVE, POSITIVE, Classifier, Reading
+from curate.classifiers.linear import LABEL
 from curate.errors import RunError
 from curate.table import ParquetWriter, read_part
 from curate.text.batch import TextBatch

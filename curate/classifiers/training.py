@@ -19,12 +19,13 @@ from curate.classifiers.autotune import Autotune
 from curate.errors import Problem
 
 if TYPE_CHECKING:
-    from curate.classifiers.fasttext import Reading
+    from curate.classifiers.classifier import Reading
     from curate.engine.context import Context
 
 RATES = {"fasttext": 0.5, "linear": 0.03}  # learning rates
 SAMPLE = "_sample"
 GATHERED = "_gathered.parquet"
+SETTINGS = "classifier.json"  # how the model is served: what it is shown, and its calibration
 
 Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], dict[str, Any]]
 """Scores and targets of documents in, what they say about the model out."""
@@ -80,7 +81,7 @@ class Training(BaseModel):
     @property
     def reading(self) -> "Reading":
         """What of a document the model is shown."""
-        from curate.classifiers.fasttext import Reading
+        from curate.classifiers.classifier import Reading
 
         return Reading(max_chars=self.max_chars, windows=self.windows)
 
@@ -151,6 +152,7 @@ def _fit(
 ) -> dict[str, Any]:
     from curate.classifiers import fasttext
     from curate.classifiers.autotune import fasttext_names
+    from curate.classifiers.classifier import POSITIVE
     from curate.classifiers.sample import TRAIN, write_lines
     from curate.table import read_part
 
@@ -171,10 +173,10 @@ def _fit(
     served = {
         "model": training.file,
         "reading": {"normalize": True, "max_chars": training.max_chars, "windows": training.windows},
-        "label": fasttext.POSITIVE,
+        "label": POSITIVE,
         "calibration": found["calibration"],
     }
-    storage.write_json(f"{path}/{fasttext.SETTINGS}", served)
+    storage.write_json(f"{path}/{SETTINGS}", served)
     return {"parameters": parameters, "sha256": file_hash(f"{path}/{training.file}"), **found}
 
 
@@ -207,7 +209,7 @@ def _judge(training: Training, model: str, held: pa.Table, measure: Measure) -> 
 
 def _speed(training: Training, path: str, gathered: str) -> dict[str, Any]:
     """Score the held-out documents again, with the clock; the answer goes into the receipt, never into the manifest."""
-    from curate.classifiers.fasttext import POSITIVE, Classifier
+    from curate.classifiers.classifier import POSITIVE, Classifier
     from curate.classifiers.sample import TRAIN
     from curate.table import read_part
     from curate.text.batch import TextBatch

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from curate import storage
 from curate.artifact import file_hash
-from curate.classifiers.training import Training
+from curate.classifiers.training import SETTINGS, Training
 from curate.errors import Problem, RunError, nearest
 from curate.stage import STAGES, Annotate, Annotator, Known
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LINK = "classifier_at.json"
 TRAINED = "train_classifier"
-SETTINGS = "classifier.json"
 POSITIVE = "positive"
 SHOWN = {"normalize", "max_chars", "windows"}  # fields that say what a model is shown
 _FILE = re.compile(r"[/\\]|\.(bin|ftz|npz)$")
@@ -115,7 +114,7 @@ class Quality(Annotator):
             yield from self._model_problems()
 
     def _model_problems(self) -> Iterable[Problem]:
-        from curate.classifiers.fasttext import LINEAR, Classifier, Reading
+        from curate.classifiers.classifier import LINEAR, Classifier, Reading
         from curate.io import pretrained
 
         try:
@@ -155,7 +154,7 @@ class Quality(Annotator):
 
     def load_prepared(self, path: str) -> Annotate:
         """Open the model; lines go to it in one call per batch."""
-        from curate.classifiers.fasttext import Classifier, Reading
+        from curate.classifiers.classifier import Classifier, Reading
         from curate.dedup.paragraphs import units
         from curate.stats import calibration
 

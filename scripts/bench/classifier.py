@@ -27,7 +27,7 @@ import zstandard
 from support.damage import DAMAGE
 
 from curate import Pipeline
-from curate.classifiers.fasttext import Classifier, Reading
+from curate.classifiers.classifier import Classifier, Reading
 from curate.classifiers.linear import scores
 from curate.classifiers.lines import line_of_words
 from curate.io import pretrained

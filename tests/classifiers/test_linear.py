@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.classifiers.fasttext import Classifier, Reading, train
+from curate.classifiers.classifier import Classifier, Reading
+from curate.classifiers.fasttext import train
 from curate.text.batch import TextBatch
 
 WORDS = ["foo", "bar", "é", "漢", "the", "of", *(f"x{i}" for i in range(40))]

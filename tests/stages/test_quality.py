@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import Pipeline
-from curate.classifiers.fasttext import Classifier, Reading
+from curate.classifiers.classifier import Classifier, Reading
 from curate.classifiers.groups import Group
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
