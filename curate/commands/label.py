@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import storage
+from curate.config.units import number, percent, plural
 from curate.errors import ConfigError, Problem, RunError
-from curate.report.page import number, percent, plural
 from curate.report.record import RunRecord, StageRecord
 from curate.stats.intervals import wilson_interval
 from curate.table import Table

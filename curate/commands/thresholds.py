@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 
 from curate import storage
 from curate.config.load import stage_types
+from curate.config.units import number, percent, plural
 from curate.config.yaml import dump
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.pipeline import Pipeline
 from curate.report.build import compose
 from curate.report.histograms import Compared, section
-from curate.report.page import Tile, number, percent, plural
+from curate.report.page import Tile
 from curate.report.record import RunRecord, StageRecord
 from curate.stage import Annotator
 from curate.stats.separation import ALPHA, Chosen, Cut, Signal, Values, choose

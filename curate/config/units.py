@@ -1,4 +1,4 @@
-"""Sizes as people write them: token counts such as ``1.5B`` and bytes such as ``256MB`` or ``64KiB``.
+"""Numbers as people write and read them: counts such as ``1.5B``, bytes such as ``256MB``, shares, durations, plurals.
 
 Token counts use the suffixes of the scaling-law literature (K, M, B, T: powers of 1000). Bytes use the prefixes of SI
 and IEC 80000-13 (kB, MB, GB, TB: powers of 1000; KiB, MiB, GiB, TiB: powers of 1024). Decimal arithmetic: ``"0.1B"`` is
@@ -75,8 +75,7 @@ def format_count(count: int) -> str:
     >>> format_count(1_234_567_890), format_count(999_999), format_count(512)
     ('1.23B', '1M', '512')
     """
-    number, unit = _scaled(count, COUNT_UNITS)
-    return number + unit
+    return "".join(_scaled(count, COUNT_UNITS))
 
 
 def format_bytes(count: int) -> str:
@@ -88,6 +87,59 @@ def format_bytes(count: int) -> str:
     ('256 MB', '1.54 kB', '10 B')
     """
     return " ".join(_scaled(count, DECIMAL_BYTES))
+
+
+def number(value: float) -> str:
+    """A whole number with its thousands set apart.
+
+    Examples
+    --------
+    >>> number(1234567)
+    '1,234,567'
+    """
+    return f"{value:,.0f}"
+
+
+def percent(part: float, whole: float = 1.0) -> str:
+    """A share; one that would round to 0 or 100 % without being it says so.
+
+    Examples
+    --------
+    >>> percent(1, 8), percent(1, 10**6), percent(999_999, 10**6), percent(0, 0)
+    ('12.5 %', '<0.1 %', '>99.9 %', '0 %')
+    """
+    share = part / whole if whole else 0.0
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    if 0.9995 < share < 1:
+        return ">99.9 %"
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def duration(seconds: float) -> str:
+    """A time in its two largest units.
+
+    Examples
+    --------
+    >>> duration(0.034), duration(3.42), duration(64.2), duration(5400), duration(200_000)
+    ('0.034 s', '3.4 s', '1 min 4 s', '1 h 30 min', '55 h 33 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and what it counts.
+
+    Examples
+    --------
+    >>> plural(1, "record"), plural(2400, "copy")
+    ('1 record', '2,400 copies')
+    """
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number(count)} {noun if count == 1 else many}"
 
 
 def _parse(value: object, units: Mapping[str, int], forms: str) -> int:
@@ -112,8 +164,8 @@ def _bounded(size: int) -> int:
 def _scaled(count: int, units: Mapping[str, int]) -> tuple[str, str]:
     """The number in the largest unit of which it is at least one, after rounding to three digits."""
     unit = max((u for u in units if count >= 0.9995 * units[u]), key=lambda u: units[u], default=next(iter(units)))
-    number = count / units[unit]
-    return f"{number:,.0f}" if number >= 999.5 else f"{number:.3g}", unit
+    scaled = count / units[unit]
+    return f"{scaled:,.0f}" if scaled >= 999.5 else f"{scaled:.3g}", unit
 
 
 def _json_schema(units: Mapping[str, int], forms: str) -> WithJsonSchema:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import storage
-from curate.config.units import format_bytes, format_count
+from curate.config.units import duration, format_bytes, format_count, number, percent, plural
 from curate.report import cleaned, repeats
 from curate.report.classifiers import classifiers, students
 from curate.report.contamination import contamination
@@ -15,7 +15,7 @@ from curate.report.judges import judges
 from curate.report.labeling import labeling
 from curate.report.losses import drops, duplicates, funnel, quarantine
 from curate.report.outputs import appendix, checks, mixture, shards, timings
-from curate.report.page import Section, Tile, duration, number, percent, plural
+from curate.report.page import Section, Tile
 from curate.report.perplexity import perplexity
 from curate.report.record import RunRecord
 from curate.report.web import web

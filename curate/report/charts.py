@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from curate.report.page import Chart, percent
+from curate.config.units import percent
+from curate.report.page import Chart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.config.units import format_bytes
+from curate.config.units import format_bytes, number, percent, plural
 from curate.report.charts import BLUE, ORANGE, Chart, Curve, against_diagonal, draw
-from curate.report.page import Section, Table, number, percent, plural, table
+from curate.report.page import Section, Table, table
 
 Facts = Mapping[str, Any]
 MEASURES = {

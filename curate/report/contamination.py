@@ -5,9 +5,9 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.config.units import format_bytes
+from curate.config.units import format_bytes, number, percent, plural
 from curate.report.charts import BLUE, ORANGE, Panel, Series, draw, overlaid
-from curate.report.page import Section, number, percent, plural, table
+from curate.report.page import Section, table
 
 Facts = Mapping[str, Any]
 CHARTED = 30  # benchmarks, those with the largest share of items found

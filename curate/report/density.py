@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.config.units import number, percent, plural
 from curate.report.charts import DASHES, GREY, INK, LINE, SOURCES, WIDE, draw, legend, shorten
-from curate.report.page import Chart, Section, number, percent, plural, table
+from curate.report.page import Chart, Section, table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

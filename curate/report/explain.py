@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from curate import storage
 from curate.artifact import Shard
+from curate.config.units import number
 from curate.errors import RunError, nearest
 from curate.report.difference import difference
 from curate.report.explanation import (
@@ -31,7 +32,6 @@ from curate.report.explanation import (
     QuarantinedRow,
     Weighed,
 )
-from curate.report.page import number
 from curate.report.record import RunRecord, StageRecord
 from curate.table import read_part, read_row
 

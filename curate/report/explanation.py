@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from curate.report.page import plural
+from curate.config.units import plural
 
 _SHOWN = 6  # values of a list that are shown
 _FIELDS = 20  # of `meta` that are shown

@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.config.units import percent
 from curate.report.charts import BLUE, ORANGE, Panel, Series, draw, overlaid
-from curate.report.page import Section, percent
+from curate.report.page import Section
 
 BINS = 16
 TAIL = 1.0  # per cent of a corpus beyond the bins on each side, which the outer bins take in

@@ -6,8 +6,9 @@ from itertools import starmap
 from operator import itemgetter
 from typing import Any
 
+from curate.config.units import duration, number, percent, plural
 from curate.report.charts import BLUE, GREY, ORANGE, RED, SKY, Panel, Series, draw, stacked
-from curate.report.page import Section, duration, number, percent, plural, table
+from curate.report.page import Section, table
 
 Facts = Mapping[str, Any]
 Row = tuple[str, str, Facts, Facts]

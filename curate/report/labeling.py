@@ -6,7 +6,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.config.units import format_count
+from curate.config.units import format_count, number, percent, plural
 from curate.report.charts import (
     BLUE,
     ORANGE,
@@ -19,7 +19,7 @@ from curate.report.charts import (
     overlaid,
     share_panel,
 )
-from curate.report.page import Section, Table, number, percent, plural, table
+from curate.report.page import Section, Table, table
 
 Facts = Mapping[str, Any]
 NAMED = 8  # functions that an alarm names

@@ -9,7 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.config.units import format_bytes, format_count
+from curate.config.units import format_bytes, format_count, number, percent, plural
 from curate.report.charts import (
     BLUE,
     GREEN,
@@ -25,7 +25,7 @@ from curate.report.charts import (
     share_panel,
     stacked,
 )
-from curate.report.page import Section, Table, number, percent, plural, table
+from curate.report.page import Section, Table, table
 
 Facts = Mapping[str, Any]
 ALL = "all sources"

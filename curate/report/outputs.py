@@ -5,9 +5,9 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.config.units import format_bytes, format_count
+from curate.config.units import duration, format_bytes, format_count, number, percent, plural
 from curate.report.charts import BLUE, SKY, Panel, Series, draw, overlaid
-from curate.report.page import Listing, Section, Table, duration, number, percent, plural, table
+from curate.report.page import Listing, Section, Table, table
 
 Facts = Mapping[str, Any]
 MISS = 0.01  # a rung further from its budget than this is said aloud

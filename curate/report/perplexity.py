@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from curate.config.units import format_bytes, format_count
+from curate.config.units import format_bytes, format_count, number, percent, plural
 from curate.report.charts import (
     BLUE,
     DASHES,
@@ -24,7 +24,7 @@ from curate.report.charts import (
     legend,
     stacked,
 )
-from curate.report.page import Chart, Section, number, percent, plural, table
+from curate.report.page import Chart, Section, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,9 +6,9 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from curate.config.units import format_bytes, format_count
+from curate.config.units import format_bytes, format_count, number, percent, plural
 from curate.report.charts import BLUE, GREY, Chart, Panel, Series, draw, overlaid, share_panel
-from curate.report.page import Section, Table, number, percent, plural, table
+from curate.report.page import Section, Table, table
 
 Facts = Mapping[str, Any]
 Entry = tuple[str, str, Facts]

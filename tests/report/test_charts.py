@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
+from curate.config.units import percent
 from curate.report.charts import BLUE, ORANGE, Panel, Series, draw, overlaid, shorten, stacked
-from curate.report.page import percent
 
 ROWS = ["web", "$a_1$ & <b>", "a_source_with_a_very_long_name_that_ends_in_2024"]
 PANELS = [
