@@ -104,7 +104,7 @@ def find(
 
 def _without_overlaps(found: Found) -> Found:
     """The first kinds first, and of one kind what begins first."""
-    from curate.text.edits import merged
+    from curate.text.spans import disjoint
 
     order = np.lexsort((-found.ends, found.starts))
     starts, ends, kinds = (column[order] for column in found)
@@ -112,7 +112,7 @@ def _without_overlaps(found: Found) -> Found:
     for kind in range(len(KINDS)):
         free = (kinds == kind) & ~_touches(starts, ends, starts[kept], ends[kept])
         rows = np.flatnonzero(free)
-        kept[rows[merged(starts[rows], ends[rows])]] = True
+        kept[rows[disjoint(starts[rows], ends[rows])]] = True
     return Found(starts[kept], ends[kept], kinds[kept])
 
 

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.text.edits import Edits
+from curate.text.spans import Edits
 from curate.text.unicode import decode
 
 MOJIBAKE, ENTITY, STRIPPED = 1, 2, 4  # why a line may change

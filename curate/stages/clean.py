@@ -316,8 +316,8 @@ def _without_lines(
     stage: Clean, batch: "TextBatch", rows: NDArray[np.int64], log: Log, changed: Any, *, first: bool
 ) -> "TextBatch":
     from curate.cleaning.boilerplate import Rules, bad_lines, citations, extents
-    from curate.text.edits import merged
     from curate.text.scan import scan
+    from curate.text.spans import disjoint
 
     wanted = stage.lines
     if wanted.citations:
@@ -341,7 +341,7 @@ def _without_lines(
     chosen = np.flatnonzero(gone)
     np.add.at(log.words[0], rows[owners[chosen]], lines.words[chosen])
     starts, ends = extents(batch.data, batch.offsets, lines, chosen)
-    apart = merged(starts, ends)  # what the scan takes for two lines may end at one feed
+    apart = disjoint(starts, ends)  # what the scan takes for two lines may end at one feed
     return _cut(batch, starts[apart], ends[apart], changed)
 
 
@@ -372,7 +372,7 @@ def _cut(batch: "TextBatch", starts: NDArray[np.int64], ends: NDArray[np.int64],
 
 
 def _edited(batch: "TextBatch", starts: NDArray[np.int64], ends: NDArray[np.int64], new: Any) -> "TextBatch":
-    from curate.text.edits import Edits, replace
+    from curate.text.spans import Edits, replace
 
     return _batch(*replace(batch.data, batch.offsets, Edits(starts, ends, new))) if len(starts) else batch
 

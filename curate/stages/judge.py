@@ -300,10 +300,11 @@ def _sample_shard(
     stage: Judge, table: Table, artifact: Artifact, seed: int, rate: float, shard: Shard
 ) -> dict[str, Any]:
     """Write the excerpts of the documents whose hash is below the rate; those of white space alone are left out."""
+    from curate.text.excerpts import PLACES, excerpt
     from curate.text.hashing import hash64, id_bytes
-    from curate.weak.judge.excerpt import View, excerpt
 
-    views: list[View] = sorted({prompt.view for prompt in stage.asked().values()})
+    views = sorted({prompt.view for prompt in stage.asked().values()})
+    places = [PLACES if view == "spread" else (view,) for view in views]
     schema = pa.schema([("priority", pa.uint64()), ("row", pa.int64()), *((view, pa.large_string()) for view in views)])
     ids = id_bytes(table.read(shard, ["id"]).column("id"))
     priority = hash64(seed, SALT, ids)
@@ -316,7 +317,7 @@ def _sample_shard(
             shown = [place for place, text in enumerate(texts) if text.strip()]
             blank += len(texts) - len(shown)
             rows = rows[shown] + start
-            excerpts = [[excerpt(texts[place], stage.max_chars, view) for place in shown] for view in views]
+            excerpts = [[excerpt(texts[row], stage.max_chars, where) for row in shown] for where in places]
             columns = map(pa.array, (priority[rows], rows, *excerpts), schema.types)
             writer.write(pa.Table.from_arrays(list(columns), schema=schema))
             start += len(batch)

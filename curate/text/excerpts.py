@@ -1,11 +1,21 @@
-"""Excerpts of documents, one line each: what models that read a line, and only so much of it, are given."""
+"""Excerpts of documents for readers who are shown only so much.
+
+`excerpts` gives a batch of documents one line each, for models that read a line. `excerpt` keeps line breaks and marks
+where text is left out: a chat model sees menus and lists by their lines, and would take a seam for a fault of the
+document. `passages` says where an excerpt lies, for people.
+"""
+
+from collections.abc import Sequence
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+PLACES = ("head", "middle", "tail")
+GAP = "[...]"
+
 _SPACE = np.uint8(32)
-_SEEK = 64  # bytes: how far a window moves on to the start of a word
+_SEEK = 64  # bytes, or characters of a string: how far a cut moves to fall between words
 
 
 def excerpts(
@@ -45,6 +55,66 @@ def excerpts(
     offsets = np.zeros(len(bounds), np.int64)
     _excerpts(data, bounds, max_chars, windows, out, offsets)
     return out[: offsets[-1]], offsets
+
+
+def excerpt(text: str, max_chars: int, places: Sequence[str] = PLACES) -> str:
+    r"""At most `max_chars` characters of a text; where some are left out stands ``[...]``, which comes on top.
+
+    Examples
+    --------
+    >>> excerpt("one two three four five six seven", 12, ["head"])
+    'one two\n[...]'
+    >>> excerpt("one two three four five six seven", 12, ["tail"])
+    '[...]\nsix seven'
+    >>> excerpt("to be", 12)
+    'to be'
+    """
+    spans = passages(text, max_chars, places)
+    shown = f"\n{GAP}\n".join(text[start:end].strip() for start, end in spans)
+    before = f"{GAP}\n" if spans[0][0] > 0 else ""
+    return before + shown + (f"\n{GAP}" if spans[-1][1] < len(text) else "")
+
+
+def passages(text: str, max_chars: int, places: Sequence[str] = PLACES) -> list[tuple[int, int]]:
+    """Where to read a text if at most `max_chars` characters are shown: all of it, or equal parts from some places.
+
+    A cut inside a word moves back, so that the passage lacks that word, where the word is short.
+
+    Parameters
+    ----------
+    text
+        The document.
+    max_chars
+        Most characters of all passages together.
+    places
+        Those of `PLACES` that passages of a longer text are taken from, in order.
+
+    Returns
+    -------
+    list
+        Start and end of each passage, in characters.
+
+    Examples
+    --------
+    >>> text = "one two three four five six seven eight nine ten"
+    >>> [text[start:end] for start, end in passages(text, 30)]
+    ['one two ', 'five six ', ' nine ten']
+    """
+    if len(text) <= max_chars:
+        return [(0, len(text))]
+    size = max_chars // len(places)
+    starts = {"head": 0, "middle": (len(text) - size) // 2, "tail": len(text) - size}
+    return [_between_words(text, starts[place], starts[place] + size) for place in places]
+
+
+def _between_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """Start and end of a part without the pieces of words that the cuts left, where words are short."""
+    first, last = start, end
+    if start > 0 and not text[start - 1].isspace():
+        first = next((at for at in range(start, min(start + _SEEK, end)) if text[at].isspace()), start)
+    if end < len(text) and not text[end].isspace():
+        last = next((at for at in range(end, max(end - _SEEK, first), -1) if text[at - 1].isspace()), end)
+    return first, last
 
 
 @numba.njit(cache=True, nogil=True)

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.cleaning.repair import ENTITY, MOJIBAKE, repair, suspects
-from curate.text import edits
+from curate.text import spans
 
 CATEGORIES = [re.compile(f"[{members}]") for members in MOJIBAKE_CATEGORIES.values()]
 ALPHABET = [chr(code) for code in range(0x80, 0x10000) if any(of.match(chr(code)) for of in CATEGORIES)]
@@ -30,7 +30,7 @@ def batch(texts: list[str]):
 def repaired(texts: list[str], entities: str = "auto", *, mojibake: bool = True, stripped: bool = False) -> list[str]:
     data, offsets = batch(texts)
     found = repair(data, offsets, mojibake=mojibake, entities=entities, stripped=stripped)
-    data, offsets = edits.replace(data, offsets, found.edits)
+    data, offsets = spans.replace(data, offsets, found.edits)
     return [data[a:b].tobytes().decode() for a, b in pairwise(offsets)]
 
 

@@ -1,14 +1,16 @@
 """Excerpts against the same definition in plain Python, on bytes and strings."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.text.batch import TextBatch
-from curate.text.excerpts import excerpts
+from curate.text.excerpts import GAP, PLACES, excerpt, excerpts, passages
 
 CHARACTERS = st.one_of(st.sampled_from("ab \n\r\t\x00\x7f\x85é東𠮷\u2028"), st.characters(exclude_categories=["Cs"]))
 texts = st.lists(st.text(CHARACTERS, max_size=300), max_size=5)
@@ -67,3 +69,51 @@ def test_windows_reach_the_end_of_a_long_text() -> None:
 def test_nothing() -> None:
     lines, offsets = excerpts(np.zeros(0, np.uint8), np.zeros(1, np.int64), 10, 2)
     assert (len(lines), offsets.tolist()) == (0, [0])
+
+
+WORDS = st.lists(st.text("abcdefé語", min_size=1, max_size=12), max_size=400)
+VIEWS: dict[str, Sequence[str]] = {"spread": PLACES, "head": ["head"], "middle": ["middle"], "tail": ["tail"]}
+SPACES = st.sampled_from([" ", "\n", "  ", "\t"])
+
+
+@given(WORDS, SPACES, st.integers(200, 2000), st.sampled_from(list(VIEWS)))
+def test_passages_are_pieces_of_the_text_between_words(words: list[str], space: str, most: int, view: str) -> None:
+    text = space.join(words)
+    shown = excerpt(text, most, VIEWS[view])
+    if len(text) <= most:
+        assert shown == text
+        return
+    parts = shown.split(GAP)
+    pieces = [part.strip() for part in parts if part.strip()]
+    assert len(pieces) == (3 if view == "spread" else 1)
+    assert most / 3 < sum(map(len, pieces)) <= most
+    place = 0
+    for piece in pieces:
+        place = text.index(piece, place) + len(piece)
+        assert set(piece.split()) <= set(words)  # no word is cut
+    assert text.startswith(pieces[0]) == (parts[0] != "")
+    assert text.endswith(pieces[-1]) == (parts[-1] != "")
+    assert (parts[0] == "", parts[-1] == "") == (view in ("middle", "tail"), view in ("head", "middle"))
+
+
+def test_one_long_word_is_cut_where_it_must() -> None:
+    assert excerpt("x" * 1000, 300, ["head"]) == "x" * 300 + f"\n{GAP}"
+    assert excerpt("x" * 1000, 300) == f"\n{GAP}\n".join(["x" * 100] * 3)
+
+
+def test_the_limit_from_both_sides() -> None:
+    assert GAP not in excerpt("word " * 20, 100, ["middle"])
+    assert GAP in excerpt("word " * 20 + "x", 100, ["middle"])
+
+
+LONG = "\n".join(f"word{i} and more" for i in range(2000))
+
+
+@pytest.mark.parametrize("chars", [3, 100, 1000, 5000, len(LONG) - 1, len(LONG), 10**6])
+@pytest.mark.parametrize("text", [LONG, "x" * len(LONG), "\n" * 5000, "ab", ""])
+def test_passages_are_in_order_and_reach_the_end(text: str, chars: int) -> None:
+    spans = passages(text, chars)
+    assert len(spans) == (1 if len(text) <= chars else 3)
+    assert sum(end - start for start, end in spans) <= chars
+    assert [place for span in spans for place in span] == sorted(place for span in spans for place in span)
+    assert (spans[0][0], spans[-1][1]) == (0, len(text))

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate.table import Table, read_row
+from curate.text.excerpts import passages
 from curate.weak.gold.file import Answer
 from curate.weak.gold.journal import Journal
 from curate.weak.gold.sample import Drawn, Sample
 
 CHARS = 2400  # of a document that are shown: a screen or two
-_SEEK = 40  # characters: how far an excerpt's end moves to the end of a word
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,11 @@ class Questions:
         values = read_row(part, drawn.row, ["text", "url"])
         row = self._table.read(drawn.shard, self._shown).slice(drawn.row, 1).to_pylist()[0] if self._shown else {}
         scores = [(name, _plain(value)) for name, value in row.items()]
-        text = values["text"]
-        return Document(drawn, values["url"], len(text), tuple(excerpt(text, self._chars)), scores)
+        text, parts, end = values["text"], [], 0
+        for start, stop in passages(text, self._chars):
+            parts.append((start - end, text[start:stop]))
+            end = stop
+        return Document(drawn, values["url"], len(text), parts, scores)
 
 
 class Person:
@@ -172,45 +175,6 @@ class Person:
             self.questions.journal.release(drawn.id)
         self._current = None
         self._put_off.clear()
-
-
-def excerpt(text: str, chars: int) -> list[tuple[int, str]]:
-    """A text, or what is at its beginning, in its middle and at its end, with how many characters are left out before.
-
-    Examples
-    --------
-    >>> excerpt("a short text", 20)
-    [(0, 'a short text')]
-    >>> excerpt("one two three four five six seven eight nine ten", 15)
-    [(0, 'one two'), (12, 'five six'), (13, 'nine ten')]
-    """
-    if len(text) <= chars:
-        return [(0, text)]
-    width = chars // 3
-    middle = (len(text) - width) // 2
-    parts, end = [], 0
-    for start, stop in ((0, width), (middle, middle + width), (len(text) - width, len(text))):
-        start = max(_word_start(text, start), end)
-        stop = max(_word_end(text, stop), start)
-        parts.append((start - end, text[start:stop]))
-        end = stop
-    return parts
-
-
-def _word_start(text: str, at: int) -> int:
-    """The beginning of the word that `at` is in, where it is near."""
-    for place in range(at, max(at - _SEEK, 0), -1):
-        if text[place - 1].isspace():
-            return place
-    return at
-
-
-def _word_end(text: str, at: int) -> int:
-    """The end of the word that `at` is in, where it is near."""
-    for place in range(at, min(at + _SEEK, len(text))):
-        if text[place].isspace():
-            return place
-    return at
 
 
 def _plain(value: object) -> str:

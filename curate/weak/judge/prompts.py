@@ -11,8 +11,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from curate.weak.judge.excerpt import View
-
+View = Literal["spread", "head", "middle", "tail"]
 Vote = Literal["keep", "drop", "abstain"]
 VOTES: tuple[Vote, ...] = get_args(Vote)
 Shipped = Literal["open", "yesno", "rubric", "defects", "cloze"]

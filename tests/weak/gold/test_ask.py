@@ -17,7 +17,7 @@ from curate.weak.gold.ask import ask, printable
 from curate.weak.gold.file import read_answers
 from curate.weak.gold.journal import Journal
 from curate.weak.gold.sample import Strata, draw
-from curate.weak.gold.session import Questions, excerpt
+from curate.weak.gold.session import Questions
 from tests.weak.gold.corpora import made_up_run
 
 LONG = " ".join(f"word{n}" for n in range(2000))
@@ -91,20 +91,6 @@ def test_what_is_shown(table: Table, tmp_path: Path) -> None:
     shown = asked(table, tmp_path / "other.jsonl", "s\n" * 8, shown=("weak_quality",))
     assert shown.count("weak_quality 0.25") == 5
     assert shown.count("weak_quality null") == 1
-
-
-@pytest.mark.parametrize("chars", [3, 100, 1000, 5000, len(LONG) - 1, len(LONG), 10**6])
-@pytest.mark.parametrize("text", [LONG, "x" * len(LONG), "\n" * 5000, "ab", ""])
-def test_excerpts_tell_what_they_leave_out(text: str, chars: int) -> None:
-    at = 0
-    parts = excerpt(text, chars)
-    for left_out, part in parts:
-        assert left_out >= 0
-        assert text[at + left_out : at + left_out + len(part)] == part
-        at += left_out + len(part)
-    assert at == len(text)
-    assert len(parts) == (1 if len(text) <= chars else 3)
-    assert sum(len(part) for _, part in parts) <= chars + 3 * 80
 
 
 def test_all_control_characters_are_pictures() -> None:
