@@ -78,11 +78,11 @@ def measure(
         **madlad(counts, lines),
         **nemo(counts, lines, made, boilerplate.policy),
         **redpajama(counts, lines, made, ngrams),
-        "rps_stop_words": ratio(count_entries(words, stop_words)[1], ngrams.words),
+        "rps_stop_words": ratio(count_entries(words, stop_words).covered, ngrams.words),
     }
     if bad_words is not None:
-        columns["c4_bad_words"] = count_entries(words, bad_words)[0]
+        columns["c4_bad_words"] = count_entries(words, bad_words).hits
     for name, listed in (word_lists or {}).items():
-        hits, covered = count_entries(words, listed)
-        columns |= {f"words_{name}": hits, f"words_{name}_share": ratio(covered, ngrams.words)}
+        counted = count_entries(words, listed)
+        columns |= {f"words_{name}": counted.hits, f"words_{name}_share": ratio(counted.covered, ngrams.words)}
     return columns

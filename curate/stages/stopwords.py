@@ -30,7 +30,7 @@ class StopWordCounts(Annotator):
     """
 
     stage: Literal["stopwords"] = "stopwords"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     lists: str = Field(
         default=ISO,
@@ -90,9 +90,12 @@ class StopWordCounts(Annotator):
 
     def load(self) -> Annotate:
         """Compile the lists."""
-        from curate.signals.stopwords import compile_lists, count_stop_words
+        from curate.signals.stopwords import count_stop_words
+        from curate.text.wordlists import compile_list
 
-        made = compile_lists(storage.read_json(self.files()["lists"]))
+        entries = storage.read_json(self.files()["lists"])
+        languages = {language: number for number, language in enumerate(entries)}
+        word_lists = list(map(compile_list, entries.values()))
         schema, column = self.columns(), self.language
         position: dict[str | None, int] = {None: -1}
 
@@ -101,13 +104,14 @@ class StopWordCounts(Annotator):
             names = codes.dictionary.to_pylist()
             for name in names:
                 if name not in position:
-                    position[name] = list_of(name, made.languages)
+                    position[name] = list_of(name, languages)
             which = np.array([*(position[name] for name in names), -1], np.int64)
             lists = which[codes.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)]
-            counts = count_stop_words(text.words, made, lists)
+            counts = count_stop_words(text.words, word_lists, lists)
+            words = np.diff(text.words.offsets)
             missing = lists < 0
-            empty = missing | (counts.words == 0)
-            fraction = counts.covered / np.maximum(counts.words, 1)
+            empty = missing | (words == 0)
+            fraction = counts.covered / np.maximum(words, 1)
             arrays = [
                 pa.array(counts.covered, mask=missing),
                 pa.array(counts.distinct, mask=missing),

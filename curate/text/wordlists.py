@@ -14,15 +14,32 @@ from numpy.typing import NDArray
 
 from curate.text.words import Words, mix64, segment
 
-_ABSENT, _PREFIX, _ENTRY = 0, 1, 2
+_ABSENT, _PREFIX = -2, -1
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 class WordList(NamedTuple):
-    """A hash table of the entries and of their beginnings: keys, uint64, and which of the two they are, uint8."""
+    """A hash table of the entries of a list and of their beginnings.
+
+    Attributes
+    ----------
+    keys
+        Hashes of entries and beginnings, uint64, shape (slots,).
+    numbers
+        Number of the entry that a key is, counted from 0; -1 for the beginning of longer entries and -2 for a free
+        slot, int64, shape (slots,).
+    """
 
     keys: NDArray[np.uint64]
-    kinds: NDArray[np.uint8]
+    numbers: NDArray[np.int64]
+
+
+class EntryCounts(NamedTuple):
+    """Of each document: occurrences of entries, words that are in one, different entries, int64, shape (documents,)."""
+
+    hits: NDArray[np.int64]
+    covered: NDArray[np.int64]
+    distinct: NDArray[np.int64]
 
 
 def read_entries(text: str) -> list[str]:
@@ -38,43 +55,54 @@ def read_entries(text: str) -> list[str]:
 
 
 def compile_list(entries: Iterable[str]) -> WordList:
-    """Make a list to look up; an entry without a letter or digit is in no text and leaves no trace.
+    """Make a list to look up; entries without a letter or digit, and repeated ones, leave no trace.
 
     Examples
     --------
-    >>> int((compile_list(["bad word", "worse", "!"]).kinds == 2).sum())
+    >>> int(compile_list(["bad word", "worse", "Worse", "!"]).numbers.max()) + 1
     2
     """
     encoded = [entry.encode() for entry in entries]
     data = np.frombuffer(b"".join(encoded), np.uint8)
     words = segment(data, np.cumsum([0, *map(len, encoded)]))
     slots = 1 << (4 * len(words.hashes) + 1).bit_length()
-    made = WordList(np.zeros(slots, np.uint64), np.zeros(slots, np.uint8))
+    made = WordList(np.zeros(slots, np.uint64), np.full(slots, _ABSENT, np.int64))
     _compile(words.hashes, words.offsets, *made)
     return made
 
 
-def count_entries(words: Words, listed: WordList) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Occurrences of entries in each document, and how many of its words are in one, shape (documents,) each.
+def count_entries(words: Words, listed: WordList, documents: NDArray[np.int64] | None = None) -> EntryCounts:
+    """Count the entries of a list in documents.
+
+    Parameters
+    ----------
+    words
+        Of a batch.
+    listed
+        From `compile_list`.
+    documents
+        Numbers of the documents that are looked at; all unless given.
 
     Examples
     --------
     >>> data = np.frombuffer(b"A Bad, bad word", np.uint8)
     >>> words = segment(data, np.array([0, len(data)]))
     >>> [column.tolist() for column in count_entries(words, compile_list(["bad", "bad word"]))]
-    [[3], [3]]
+    [[3], [3], [2]]
     """
-    hits, covered = np.zeros((2, len(words.offsets) - 1), np.int64)
-    _count_entries(words.hashes, words.offsets, *listed, hits, covered)
-    return hits, covered
+    chosen = np.arange(len(words.offsets) - 1) if documents is None else documents
+    counts = EntryCounts(*np.zeros((3, len(chosen)), np.int64))
+    last = np.full(max(listed.numbers.max(), -1) + 1, -1, np.int64)  # document that each entry was last found in
+    _count_entries(words.hashes, words.offsets, chosen, *listed, last, *counts)
+    return counts
 
 
 @numba.njit(cache=True, inline="always")
-def _slot(key, keys, kinds):
+def _slot(key, keys, numbers):
     """Where a key is, or would be."""
     mask = np.uint64(len(keys) - 1)
     slot = key & mask
-    while kinds[slot] != _ABSENT and keys[slot] != key:
+    while numbers[slot] != _ABSENT and keys[slot] != key:
         slot = (slot + np.uint64(1)) & mask
     return slot
 
@@ -86,32 +114,39 @@ def _follow(state, word):
 
 
 @numba.njit(cache=True, nogil=True)
-def _compile(hashes, offsets, keys, kinds):
+def _compile(hashes, offsets, keys, numbers):
+    count = 0
     for entry in range(len(offsets) - 1):
         state = np.uint64(0)
         for word in range(offsets[entry], offsets[entry + 1]):
             state = hashes[word] if word == offsets[entry] else _follow(state, hashes[word])
-            slot = _slot(state, keys, kinds)
+            slot = _slot(state, keys, numbers)
             keys[slot] = state
-            kinds[slot] = max(kinds[slot], _ENTRY if word == offsets[entry + 1] - 1 else _PREFIX)
+            if word == offsets[entry + 1] - 1 and numbers[slot] < 0:
+                numbers[slot] = count
+                count += 1
+            numbers[slot] = max(numbers[slot], _PREFIX)
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_entries(hashes, offsets, keys, kinds, hits, covered):
-    for document in range(len(offsets) - 1):
-        reach = offsets[document]
-        for start in range(offsets[document], offsets[document + 1]):
+def _count_entries(hashes, offsets, documents, keys, numbers, last, hits, covered, distinct):
+    for row in range(len(documents)):
+        first, end = offsets[documents[row]], offsets[documents[row] + 1]
+        reach = first  # words before it are counted as covered already, or never will be
+        for start in range(first, end):
             state = hashes[start]
             word = start
             while True:
-                kind = kinds[_slot(state, keys, kinds)]
-                if kind == _ABSENT:
+                number = numbers[_slot(state, keys, numbers)]
+                if number == _ABSENT:
                     break
                 word += 1
-                if kind == _ENTRY:
-                    hits[document] += 1
-                    covered[document] += max(word - max(start, reach), 0)
+                if number >= 0:
+                    hits[row] += 1
+                    covered[row] += max(word - max(start, reach), 0)
                     reach = max(reach, word)
-                if word == offsets[document + 1]:
+                    distinct[row] += last[number] != row
+                    last[number] = row
+                if word == end:
                     break
                 state = _follow(state, hashes[word])

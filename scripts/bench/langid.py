@@ -23,10 +23,11 @@ import zstandard
 
 from curate import storage
 from curate.io import pretrained
-from curate.signals.stopwords import compile_lists, count_stop_words, frequent_words
+from curate.signals.stopwords import frequent_words
 from curate.stages.langid import LangId
 from curate.stages.stopwords import StopWordCounts
 from curate.text.batch import TextBatch
+from curate.text.wordlists import compile_list, count_entries
 
 SAME = {"nb": "no"}  # a code of the data, and the model's for the same language
 SERBO_CROATIAN = ("bs", "hr", "sh", "sr")
@@ -282,20 +283,14 @@ def stop_word_table(by: dict[str, list[str]]) -> None:
     iso = storage.read_json(StopWordCounts().files()["lists"])
     rows = []
     for name, lists in (("stopwords-iso", iso), ("frequent words", own)):
-        made = compile_lists(lists)
+        made = {code: compile_list(entries) for code, entries in lists.items()}
         few, few_others, fraction = {}, {}, {}
         for code in sorted(set(lists) & set(documents)):
             others = [text for other, texts in documents.items() if other != code for text in texts[:20]]
-            counts = [
-                count_stop_words(
-                    TextBatch(pa.array(texts, pa.large_string())).words,
-                    made,
-                    np.full(len(texts), made.languages[code]),
-                )
-                for texts in (documents[code], others)
-            ]
+            words = [TextBatch(pa.array(texts, pa.large_string())).words for texts in (documents[code], others)]
+            counts = [count_entries(each, made[code]) for each in words]
             few[code], few_others[code] = (float((count.distinct < 2).mean()) for count in counts)
-            fraction[code] = float(np.median(counts[0].covered / counts[0].words))
+            fraction[code] = float(np.median(counts[0].covered / np.diff(words[0].offsets)))
         worst = sorted(few, key=lambda code: -few[code])[:4]
         cells = [f"{len(lists[c])}; {fraction[c]:.2f}; {percent(few_others[c])}" for c in ("en", "de", "fi", "zh")]
         missed = ", ".join(f"{code} {percent(few[code])}" for code in worst)

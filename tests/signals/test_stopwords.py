@@ -7,18 +7,19 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.signals.stopwords import compile_lists, count_stop_words, frequent_words
+from curate.signals.stopwords import count_stop_words, frequent_words
 from curate.text.batch import TextBatch
+from curate.text.wordlists import compile_list
 from tests.text.test_words import reference_words
 
 WORDS = st.sampled_from(
-    ["the", "The", "and", "don't", "don", "t", "不", "不是", "是", "ที่", "to be", "!", "ÜBER", "x1", ""]
+    ["the", "The", "and", "don't", "don", "t", "不", "不是", "是是", "是", "ที่", "to be", "!", "ÜBER", "x1", ""]
 )
 texts = st.lists(st.lists(WORDS, max_size=10).map(" ".join), max_size=5)
 
 
 def reference_counts(text: str, entries: Sequence[str]) -> tuple[int, int, int]:
-    """Words, words inside of an entry, different entries."""
+    """Words, words that are part of an entry, different entries."""
     words = [word.lower() for word in reference_words(text)]
     sequences = {tuple(word.lower() for word in reference_words(entry)) for entry in entries} - {()}
     inside: set[int] = set()
@@ -34,17 +35,25 @@ def reference_counts(text: str, entries: Sequence[str]) -> tuple[int, int, int]:
 @given(texts, st.dictionaries(st.sampled_from(["en", "zh", "de"]), st.lists(WORDS, max_size=6)), st.data())
 def test_counts_are_those_of_a_search(texts: list[str], lists: dict[str, list[str]], data: st.DataObject) -> None:
     chosen = [data.draw(st.sampled_from([*lists, "none"])) for _ in texts]
-    made = compile_lists(lists)
-    which = np.array([made.languages.get(code, -1) for code in chosen], np.int64)
-    found = count_stop_words(TextBatch(pa.array(texts, pa.large_string())).words, made, which)
-    for i, (text, code) in enumerate(zip(texts, chosen, strict=True)):
-        assert (found.words[i], found.covered[i], found.distinct[i]) == reference_counts(text, lists.get(code, []))
+    which = np.array([[*lists].index(code) if code in lists else -1 for code in chosen], np.int64)
+    words = TextBatch(pa.array(texts, pa.large_string())).words
+    found = count_stop_words(words, list(map(compile_list, lists.values())), which)
+    columns = np.diff(words.offsets), found.covered, found.distinct
+    expected = [reference_counts(text, lists.get(code, [])) for text, code in zip(texts, chosen, strict=True)]
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
 
 
 def test_a_word_counts_in_its_own_list_only() -> None:
-    made = compile_lists({"en": ["the", "in"], "de": ["die", "in"], "xx": []})
+    made = list(map(compile_list, (["the", "in"], ["die", "in"], [])))
     words = TextBatch(pa.array(["the die in"] * 3, pa.large_string())).words
     assert count_stop_words(words, made, np.array([0, 1, 2])).distinct.tolist() == [2, 2, 0]
+
+
+def test_a_doubled_word_is_found_only_where_it_is_doubled_itself() -> None:
+    words = TextBatch(pa.array(["等等 ha ha 云", "云云"], pa.large_string())).words
+    found = count_stop_words(words, [compile_list(["云云", "bla bla"])], np.array([0, 0]))
+    assert found.covered.tolist() == [0, 2]
+    assert found.distinct.tolist() == [0, 1]
 
 
 def test_frequent_words_are_those_of_a_share() -> None:
@@ -58,4 +67,4 @@ def test_frequent_words_are_those_of_a_share() -> None:
 def test_no_text_and_no_lists() -> None:
     batch = TextBatch(pa.array([], pa.large_string()))
     assert frequent_words(batch.data, batch.words, 0.1) == []
-    assert len(count_stop_words(batch.words, compile_lists({}), np.zeros(0, np.int64)).words) == 0
+    assert len(count_stop_words(batch.words, [], np.zeros(0, np.int64)).covered) == 0

@@ -20,8 +20,9 @@ ENTRIES = ["bad", "Bad Word", "word word", "你好", "好", "नमस्ते"
 def test_lists_agree_with_the_definition(texts: list[str], entries: list[str]) -> None:
     encoded = [text.encode() for text in texts]
     words = segment(np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)]))
-    found = zip(*(column.tolist() for column in count_entries(words, compile_list(entries))), strict=True)
-    assert list(found) == [occurrences(shared_words_of(text), entries) for text in texts]
+    found = count_entries(words, compile_list(entries))
+    expected = [occurrences(shared_words_of(text), entries) for text in texts]
+    assert list(zip(found.hits.tolist(), found.covered.tolist(), strict=True)) == expected
 
 
 def test_list_files() -> None:

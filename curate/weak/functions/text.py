@@ -65,7 +65,7 @@ def _words(listed: str) -> Finder:
     entries = compile_list(read_entries(listed))
 
     def find(text: "TextBatch", _: pa.RecordBatch) -> list[pa.Array]:
-        return [pa.array(count_entries(text.words, entries)[0].astype("int32"))]
+        return [pa.array(count_entries(text.words, entries).hits.astype("int32"))]
 
     return find
 
