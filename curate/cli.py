@@ -86,7 +86,7 @@ def dedup(
     seed: Annotated[int, typer.Option(min=0, help="Chooses the hash functions.")] = 0,
 ) -> None:
     """Remove near-duplicates from any files, and account for each: no configuration needed."""
-    from curate.commands.dedup import Request, hand_over, is_done, pipeline_of
+    from curate.commands.dedup import DedupRequest, hand_over, is_done, pipeline_of
 
     minhash = {
         "bands": bands,
@@ -103,7 +103,7 @@ def dedup(
     }
     source = {"text": text, "id": id_field}
     read = {"max_text_bytes": max_text_bytes, "max_bad_rows": max_bad_rows, "max_bad_files": max_bad_files}
-    request = Request(inputs, out.rstrip("/") or out[:1], source, read, minhash, recall, within, workers, seed)
+    request = DedupRequest(inputs, out.rstrip("/") or out[:1], source, read, minhash, recall, within, workers, seed)
     pipeline = pipeline_of(request)
     done = is_done(pipeline, request.out)
     if not done:

@@ -32,7 +32,7 @@ log = logging.getLogger("curate")
 
 
 @dataclass(frozen=True)
-class Node:
+class StageNode:
     """A stage in its place in the graph.
 
     Parameters
@@ -74,7 +74,7 @@ class Pipeline:
         self.config = config
         self.root = storage.absolute(config.run.root)
         self.problems: list[Problem] = []
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, StageNode] = {}
         self.estimate: Estimate | None = None
         stages = self._ordered(dict(config.stages))
         if not self.problems:
@@ -199,7 +199,7 @@ class Pipeline:
         payload = {} if broken else stage.payload(self.config.run.seed, inputs)
         digest = fingerprint(payload)
         artifact = Artifact(stage.name, f"{self.root}/{stage.name}-{digest[:8]}", digest)
-        self.nodes[stage.name] = Node(stage, table, sidecars, payload, artifact)
+        self.nodes[stage.name] = StageNode(stage, table, sidecars, payload, artifact)
         if stage.makes_table:
             estimate = stage.estimate() or self.estimate
             # The names of a broken table's sources still serve to check later stages; its sizes do not.
@@ -322,12 +322,12 @@ class Pipeline:
             for name in names:
                 del pending[name]
 
-    def _fusible(self, ready: Sequence[Node]) -> list[Node]:
+    def _fusible(self, ready: Sequence[StageNode]) -> list[StageNode]:
         """Annotators among the ready nodes that read the same documents as the first of them."""
         annotators = [node for node in ready if isinstance(node.stage, Annotator)]
         return [node for node in annotators if node.table == annotators[0].table]
 
-    def _run_group(self, group: Sequence[Node], engine: Engine) -> None:
+    def _run_group(self, group: Sequence[StageNode], engine: Engine) -> None:
         first = group[0]
         if isinstance(first.stage, Annotator):
             sidecars = tuple(dict.fromkeys(name for node in group for name in node.sidecars))
@@ -427,12 +427,12 @@ def balance(name: str, flow: Mapping[str, Any]) -> None:
             )
 
 
-def inputs_of(node: Node) -> tuple[str, ...]:
+def inputs_of(node: StageNode) -> tuple[str, ...]:
     """Names of the nodes whose artifacts `node` reads."""
     return _inputs(node.table, node.sidecars, node.stage)
 
 
-def _waits(node: Node, pending: Mapping[str, Node]) -> bool:
+def _waits(node: StageNode, pending: Mapping[str, StageNode]) -> bool:
     return any(name in pending for name in inputs_of(node))
 
 

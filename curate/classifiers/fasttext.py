@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from curate import storage
-from curate.classifiers.linear import LABEL, Linear, linear
+from curate.classifiers.linear import LABEL, LinearModel, linear
 from curate.errors import RunError
 from curate.io import pretrained
 
@@ -64,7 +64,7 @@ def train(lines: Path, model: Path, parameters: dict[str, Any], *, quantize: boo
         raise RunError(f"fastText could not train: {said[-1]}")
 
 
-def as_linear(model: Any) -> Linear | None:
+def as_linear(model: Any) -> LinearModel | None:
     """A model of the library for the kernel of `curate.classifiers.linear`, where it is one that the kernel knows."""
     given, labels = model.f.getArgs(), model.get_labels()
     plain = given.maxn == 0 and given.loss.name == "softmax" and len(labels) <= MOST_LABELS

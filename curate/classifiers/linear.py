@@ -20,7 +20,7 @@ END = b"</s>"
 LABEL = "__label__"  # what the labels of fastText begin with
 
 
-class Linear(NamedTuple):
+class LinearModel(NamedTuple):
     """A model.
 
     Attributes
@@ -51,7 +51,7 @@ class Linear(NamedTuple):
     root: bool = False
 
 
-def linear(weights: NDArray[np.float32], words: Sequence[str], prefix: str, ngrams: int, buckets: int) -> Linear:
+def linear(weights: NDArray[np.float32], words: Sequence[str], prefix: str, ngrams: int, buckets: int) -> LinearModel:
     """Prepare a model.
 
     Parameters
@@ -68,10 +68,10 @@ def linear(weights: NDArray[np.float32], words: Sequence[str], prefix: str, ngra
     _fill(text, offsets, slots)
     # Adding the same to all scores changes no probability, so that the last label needs no column.
     weights = np.ascontiguousarray(weights[:, :-1] - weights[:, -1:])
-    return Linear(weights, slots, text, offsets, np.frombuffer(prefix.encode(), np.uint8), ngrams, buckets)
+    return LinearModel(weights, slots, text, offsets, np.frombuffer(prefix.encode(), np.uint8), ngrams, buckets)
 
 
-def scores(model: Linear, data: NDArray[np.uint8], bounds: NDArray[np.int64]) -> NDArray[np.float64]:
+def scores(model: LinearModel, data: NDArray[np.uint8], bounds: NDArray[np.int64]) -> NDArray[np.float64]:
     """Probability of each label for each line; NaN where the line has no feature.
 
     Parameters

@@ -17,13 +17,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.classifiers.linear import END, LABEL, Linear, line_features, linear
+from curate.classifiers.linear import END, LABEL, LinearModel, line_features, linear
 
 Values = NDArray[np.float64]
 ROWS = 8192  # lines whose words are counted at a time
 
 
-class Settings(NamedTuple):
+class LogisticSettings(NamedTuple):
     """How a model is trained; names as of `curate.classifiers.training.Training`."""
 
     lr: float
@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     min_count: int
 
 
-def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: Settings) -> Linear:
+def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: LogisticSettings) -> LinearModel:
     """Fit a model to lines.
 
     Parameters
@@ -43,13 +43,13 @@ def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: 
     target, weight
         Probability that each is positive and what it weighs, shape (lines,).
     settings
-        See `Settings`.
+        See `LogisticSettings`.
 
     Examples
     --------
     >>> from curate.classifiers.linear import scores
     >>> lines = pa.array(["river stone", "buy now"] * 20, pa.large_string())
-    >>> model = train(lines, np.tile([0.9, 0.1], 20), np.ones(40), Settings(0.2, 20, 2, 100, 1))
+    >>> model = train(lines, np.tile([0.9, 0.1], 20), np.ones(40), LogisticSettings(0.2, 20, 2, 100, 1))
     >>> float(scores(model, np.frombuffer(b"river", np.uint8), np.array([0, 5]))[0, 0]) > 0.5
     True
     """
@@ -84,7 +84,7 @@ def vocabulary(lines: pa.LargeStringArray, least: int) -> list[str]:
     return kept.sort(["count", "word"], descending=[True, False])["word"].to_list()
 
 
-def save(model: Linear, path: str) -> None:
+def save(model: LinearModel, path: str) -> None:
     """Write a model as ``npz``; equal models give equal bytes."""
     with storage.replacing(path) as file:
         np.savez(
@@ -97,7 +97,7 @@ def save(model: Linear, path: str) -> None:
         )
 
 
-def load(path: str) -> Linear:
+def load(path: str) -> LinearModel:
     """A model from `save`, local or at an fsspec URL.
 
     Raises

@@ -188,7 +188,7 @@ def _fit_linear(fitted: pa.Table, settings: dict[str, float | int], path: str) -
     from curate.classifiers import logistic
 
     goal, weight = (fitted.column(name).to_numpy() for name in ("goal", "weight"))
-    how = logistic.Settings(**settings)  # type: ignore[arg-type]
+    how = logistic.LogisticSettings(**settings)  # type: ignore[arg-type]
     logistic.save(logistic.train(fitted.column("line").combine_chunks(), goal, weight, how), path)
 
 

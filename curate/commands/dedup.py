@@ -47,7 +47,7 @@ CLUSTER = pa.schema(
 
 
 @dataclass(frozen=True)
-class Request:
+class DedupRequest:
     """What the command line asks for.
 
     Parameters
@@ -79,7 +79,7 @@ class Request:
     seed: int = 0
 
 
-def pipeline_of(request: Request) -> Pipeline:
+def pipeline_of(request: DedupRequest) -> Pipeline:
     """The pipeline that a request comes to.
 
     Raises
@@ -200,7 +200,7 @@ def _scope(within: str) -> str:
     return within if within in own or within.startswith("meta.") else f"meta.{within}"
 
 
-def _preferences(request: Request) -> list[str] | None:
+def _preferences(request: DedupRequest) -> list[str] | None:
     """What ``--keep`` says, with fields of the input as ``meta.FIELD``."""
     columns = {*DOCUMENT.names, "text_bytes"}
 
@@ -213,7 +213,7 @@ def _preferences(request: Request) -> list[str] | None:
     return None if keep is None else [named(preference) for preference in keep]
 
 
-def _bands(request: Request) -> dict[str, int]:
+def _bands(request: DedupRequest) -> dict[str, int]:
     """Bands and rows for the threshold, unless they are given."""
     threshold = request.minhash.get("threshold")
     if threshold is None or any(request.minhash.get(name) is not None for name in ("bands", "rows")):
@@ -237,7 +237,7 @@ def _name_problems(sources: Sequence[tuple[str, str]]) -> Iterator[Problem]:
             yield Problem(where, "names no file")
 
 
-def _shape_problems(request: Request) -> Iterator[Problem]:
+def _shape_problems(request: DedupRequest) -> Iterator[Problem]:
     """Options that choose bands and rows, and cannot."""
     shape = [f"--{name}" for name in ("bands", "rows") if request.minhash.get(name) is not None]
     threshold = request.minhash.get("threshold")
@@ -274,7 +274,7 @@ def _out_problems(out: str) -> Iterator[Problem]:
             yield Problem(where, f"{out} holds something else, such as {foreign[0]!r}", "choose another")
 
 
-def _index_problems(request: Request) -> Iterator[Problem]:
+def _index_problems(request: DedupRequest) -> Iterator[Problem]:
     """Earlier results that would be replaced by those that are compared with them."""
     out = os.path.realpath(request.out)
     for root in request.minhash.get("index") or ():
@@ -330,7 +330,7 @@ def _as_option(problem: Problem) -> Problem:
     return replace(problem, where=where, at="")
 
 
-def _field_problems(request: Request, pipeline: Pipeline) -> Iterator[Problem]:
+def _field_problems(request: DedupRequest, pipeline: Pipeline) -> Iterator[Problem]:
     """Fields asked for that no first record of any source has."""
     scope = _scope(request.within)
     asked = [("--within", scope.removeprefix("meta."))] if scope.startswith("meta.") else []

@@ -13,7 +13,7 @@ from curate.errors import ConfigError, Problem, RunError
 from curate.report.record import RunRecord, StageRecord
 from curate.stats.intervals import wilson_interval
 from curate.table import Table
-from curate.weak.gold.file import LABELS, Answer, weighted
+from curate.weak.gold.file import LABELS, GoldAnswer, weighted
 from curate.weak.gold.journal import Journal
 from curate.weak.gold.sample import Sample, Strata, draw, problems
 from curate.weak.gold.session import Questions
@@ -161,7 +161,7 @@ def conclusion(subject: Subject, journal: Journal) -> Iterator[str]:
     yield f"to use the labels, under `stages`:  weak: {{gold: {journal.path}}}"
 
 
-def keep_rate(answers: Sequence[Answer]) -> tuple[float, float, float] | None:
+def keep_rate(answers: Sequence[GoldAnswer]) -> tuple[float, float, float] | None:
     """Weighted share of documents to keep, and the bounds of its interval at 95 %; None without labels.
 
     The interval is Wilson's for as many labels as unequal weights leave (Kish, "Survey Sampling", 1965, section 11.7).
@@ -169,7 +169,7 @@ def keep_rate(answers: Sequence[Answer]) -> tuple[float, float, float] | None:
 
     Examples
     --------
-    >>> low, high = Answer(bytes(16), "keep", weight=30), Answer(bytes([1] * 16), "drop", weight=10)
+    >>> low, high = GoldAnswer(bytes(16), "keep", weight=30), GoldAnswer(bytes([1] * 16), "drop", weight=10)
     >>> [round(value, 3) for value in keep_rate([low, high])]
     [0.75, 0.169, 0.978]
     """

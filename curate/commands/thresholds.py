@@ -27,7 +27,7 @@ from curate.report.histograms import Compared, section
 from curate.report.page import Tile
 from curate.report.record import RunRecord, StageRecord
 from curate.stage import Annotator
-from curate.stats.separation import ALPHA, Chosen, Cut, Signal, Values, choose
+from curate.stats.separation import ALPHA, Chosen, ScoreCut, Signal, Values, choose
 from curate.stats.separation import compare as compare_signals
 from curate.table import Table, read_part
 
@@ -108,7 +108,7 @@ class Comparison:
         """The chosen rules as YAML to paste under ``stages``."""
         return dump({"select": {"drop": self.rules()}})
 
-    def condition(self, column: str, cut: Cut) -> str:
+    def condition(self, column: str, cut: ScoreCut) -> str:
         """A cut as SQL."""
         if pa.types.is_boolean(self.good.types[column]):
             return f"{column} = {'TRUE' if cut.side == '>' else 'FALSE'}"
@@ -135,9 +135,9 @@ class Comparison:
             "left_out": dict(self.left_out),
         }
 
-    def together(self) -> Cut:
+    def together(self) -> ScoreCut:
         """Documents that the chosen rules remove together; the side and the threshold mean nothing."""
-        return Cut("<", 0.0, sum(rule.cut.bad for rule in self.chosen), sum(rule.cut.good for rule in self.chosen))
+        return ScoreCut("<", 0.0, sum(rule.cut.bad for rule in self.chosen), sum(rule.cut.good for rule in self.chosen))
 
     def _signal(self, signal: Signal) -> dict[str, Any]:
         good, bad = self.totals()
@@ -150,7 +150,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Request:
+class ThresholdsRequest:
     """What the command line asks for.
 
     Parameters
@@ -168,7 +168,7 @@ class Request:
     pipelines: Mapping[str, Pipeline]
 
 
-def request_of(good: str, bad: str, out: str, text: str = "text", workers: int | None = None) -> Request:
+def request_of(good: str, bad: str, out: str, text: str = "text", workers: int | None = None) -> ThresholdsRequest:
     """What has to be done to compare two corpora.
 
     Parameters
@@ -204,7 +204,7 @@ def request_of(good: str, bad: str, out: str, text: str = "text", workers: int |
             problems += [_as_option(problem, side) for problem in error.problems]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return Request(paths, out, pipelines)
+    return ThresholdsRequest(paths, out, pipelines)
 
 
 def _as_option(problem: Problem, side: str) -> Problem:
@@ -214,7 +214,7 @@ def _as_option(problem: Problem, side: str) -> Problem:
     return Problem((named.get(field, side.upper()),), problem.message, problem.hint)
 
 
-def compare(request: Request, max_good_loss: float, ignore: Sequence[str] = ()) -> Comparison:
+def compare(request: ThresholdsRequest, max_good_loss: float, ignore: Sequence[str] = ()) -> Comparison:
     """Compare the signals that the two corpora have in common, once the request's pipelines have run.
 
     Parameters
@@ -394,5 +394,5 @@ def _plain(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
-def _shares(cut: Cut, good: int, bad: int) -> dict[str, float]:
+def _shares(cut: ScoreCut, good: int, bad: int) -> dict[str, float]:
     return {"bad_removed": cut.bad / bad, "good_lost": cut.good / good}

@@ -16,7 +16,7 @@ import pyarrow as pa
 from curate.artifact import Artifact
 from curate.engine.context import Context
 from curate.engine.local import LocalEngine
-from curate.pipeline import Node, Pipeline, execute
+from curate.pipeline import Pipeline, StageNode, execute
 from curate.rules.presets import PRESETS
 from curate.rules.sql import columns_of
 from curate.stage import Annotator, Stage
@@ -123,7 +123,7 @@ class _Bench:
         self._nodes, self._seed, self._folder = pipeline.nodes, pipeline.config.run.seed, folder
         self._made: dict[str, Artifact] = {}
 
-    def try_rules(self, node: Node, stage: Select) -> Sampled:
+    def try_rules(self, node: StageNode, stage: Select) -> Sampled:
         """Evaluate the rules whose columns a sample can have."""
         owners = dict.fromkeys(DOCUMENT.names, node.table)
         for name in node.sidecars:

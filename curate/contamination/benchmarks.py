@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from curate.artifact import file_hash
 from curate.errors import Problem, RunError
-from curate.io.files import FORMATS, InputFile, Listing, list_files
+from curate.io.files import FORMATS, FileListing, InputFile, list_files
 from curate.io.formats import parquet
 from curate.io.records import sample
 from curate.io.streams import BrokenFileError, LongLine, lines_of, opened
@@ -43,7 +43,7 @@ class Benchmark(BaseModel, extra="forbid", frozen=True):
         """Paths, folders and globs, as a tuple."""
         return (self.path,) if isinstance(self.path, str) else self.path
 
-    def listing(self) -> Listing:
+    def listing(self) -> FileListing:
         """The files."""
         return list_files(self.patterns, self.format)
 
@@ -101,7 +101,7 @@ def read_items(file: InputFile, fields: Sequence[str], id: str, names: FieldName
         yield name, "\n".join(part for field in fields for part in _values(record, field.split(".")))
 
 
-def file_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]:
+def file_problems(listing: FileListing, where: tuple[str, ...]) -> Iterator[Problem]:
     """What is wrong with the files of a benchmark, all of which must be read."""
     at = (*where, "path")
     for pattern, hint in listing.unmatched:
@@ -115,13 +115,13 @@ def file_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]
         yield Problem(at, "no file to read", "files end in .jsonl, .parquet or .txt, or `format` is set")
 
 
-def identity(benchmark: Benchmark, listing: Listing) -> dict[str, Any]:
+def identity(benchmark: Benchmark, listing: FileListing) -> dict[str, Any]:
     """What a benchmark is, for a fingerprint: names and contents of files, and not where they lie."""
     contents = [[file.name, file_hash(file.path)] for file in listing.files]
     return benchmark.model_dump(mode="json", exclude={"path"}) | {"files": contents}
 
 
-def items_of(benchmark: Benchmark, listing: Listing, names: FieldNames) -> Iterator[Item]:
+def items_of(benchmark: Benchmark, listing: FileListing, names: FieldNames) -> Iterator[Item]:
     """Items of all files of a benchmark.
 
     Raises

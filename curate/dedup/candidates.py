@@ -35,7 +35,7 @@ LABEL = pa.schema([("label", pa.int64())])
 
 
 @dataclass(frozen=True)
-class Banding:
+class BandLayout:
     """Which columns hold the signatures, how they are cut, and who is compared with whom.
 
     Parameters
@@ -89,7 +89,7 @@ class Part:
             return np.arange(self.rows)
         return np.flatnonzero(self.table.read(self.shard, [self.settled])[self.settled].to_numpy())
 
-    def signatures(self, banding: Banding) -> NDArray[np.uint32]:
+    def signatures(self, banding: BandLayout) -> NDArray[np.uint32]:
         """Signatures, shape (documents, permutations)."""
         column = self.table.read(self.shard, [banding.column]).column(banding.column).combine_chunks()
         width = banding.permutations
@@ -129,7 +129,7 @@ def parts_of(table: Table, settled: Sequence[tuple[Table, str]] = ()) -> tuple[P
     return tuple(parts)
 
 
-def connect(ctx: "Context", parts: Sequence[Part], banding: Banding, component_limit: int) -> Components:
+def connect(ctx: "Context", parts: Sequence[Part], banding: BandLayout, component_limit: int) -> Components:
     """Find the components of the documents that share bands.
 
     Parameters
@@ -169,7 +169,7 @@ def labels_of(path: str, position: int) -> pa.Array:
     return read_partition([path], position)["label"].combine_chunks()
 
 
-def scoped_keys(banding: Banding, part: Part, signatures: NDArray[np.uint32]) -> NDArray[np.uint64]:
+def scoped_keys(banding: BandLayout, part: Part, signatures: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """Band keys, shape (documents, bands), that differ between scopes."""
     from curate.dedup.minhash import band_keys
 
@@ -219,7 +219,9 @@ def _band_groups(bands: int, parts: Sequence[Part]) -> Iterator[range]:
         yield range(start, min(start + max(size, 1), bands))
 
 
-def _send_bands(banding: Banding, bands: range, partitions: int, folder: str, part: Part, path: str) -> dict[str, Any]:
+def _send_bands(
+    banding: BandLayout, bands: range, partitions: int, folder: str, part: Part, path: str
+) -> dict[str, Any]:
     """Join what meets within the shard; send one row per key, so that a reducer gets no more than that."""
     keys = scoped_keys(banding, part, part.signatures(banding))[:, bands.start : bands.stop]
     chosen = part.taking_part()

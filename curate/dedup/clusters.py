@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.artifact import Totals
-from curate.dedup.candidates import Banding, Components, Part, labels_of, scoped_keys
+from curate.dedup.candidates import BandLayout, Components, Part, labels_of, scoped_keys
 from curate.dedup.survivors import Policy, ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
@@ -95,7 +95,7 @@ class Clustering:
         Clusters of fewer documents are left alone.
     """
 
-    banding: Banding
+    banding: BandLayout
     policy: Policy
     shingling: Shingling
     verify: Literal["signature", "jaccard", "off"]

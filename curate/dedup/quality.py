@@ -33,7 +33,7 @@ MOST_TOKENS = 100_000  # and no longer than this: two of each pair are held at o
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-class Pair(NamedTuple):
+class DroppedPair(NamedTuple):
     """A dropped document and its keeper, by row number, in the order of a hash of the dropped one."""
 
     order: int
@@ -41,7 +41,7 @@ class Pair(NamedTuple):
     keeper: int
 
 
-def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[Pair]) -> dict[str, Any]:
+def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[DroppedPair]) -> dict[str, Any]:
     """Measure recall on planted copies and, unless similarities are exact anyway, precision on found pairs.
 
     Parameters
@@ -72,7 +72,7 @@ def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[P
 
 
 def sample(rows: NDArray[np.int64], keepers: NDArray[np.int64]) -> list[list[int]]:
-    """Some pairs of a shard, each the values of a `Pair`, chosen by the hash of the dropped document's row."""
+    """Some pairs of a shard, each the values of a `DroppedPair`, chosen by the hash of the dropped document's row."""
     from curate.text.words import mix64
 
     order = mix64(rows.astype(np.uint64) + _GOLDEN) >> np.uint64(11)  # below 2^53, so that JSON holds it
@@ -123,7 +123,7 @@ def _planting(table: Table) -> list[str]:
     return [shard.name for shard in table.shards[:: max(step, 1)]]
 
 
-def _by_shard(table: Table, pairs: Sequence[Pair]) -> dict[str, list[int]]:
+def _by_shard(table: Table, pairs: Sequence[DroppedPair]) -> dict[str, list[int]]:
     """Rows of the pairs' documents by the shard that they are in."""
     firsts = np.array([shard.first_row for shard in table.shards])
     found: dict[str, list[int]] = {}
@@ -167,7 +167,9 @@ def _tokens(shingling: Shingling, text: pa.Array, rows: NDArray[np.int64], first
     return pa.table({"row": numbers, "tokens": lists})
 
 
-def _measure(clustering: Clustering, seed: int, pairs: Sequence[Pair], paths: Sequence[str], _: str) -> dict[str, Any]:
+def _measure(
+    clustering: Clustering, seed: int, pairs: Sequence[DroppedPair], paths: Sequence[str], _: str
+) -> dict[str, Any]:
     from curate.dedup.minhash import collision_probability
 
     similarities = np.arange(30, 101, 5) / 100

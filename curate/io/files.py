@@ -84,7 +84,7 @@ class BadFile:
 
 
 @dataclass(frozen=True)
-class Listing:
+class FileListing:
     """What the patterns of one source match.
 
     Parameters
@@ -114,7 +114,7 @@ class Listing:
         return {"files": len(versions), "bytes": size, "listing": fingerprint({"versions": versions})}
 
 
-def list_files(patterns: Sequence[str], format: str | None = None) -> Listing:  # noqa: A002
+def list_files(patterns: Sequence[str], format: str | None = None) -> FileListing:  # noqa: A002
     """Find the files of one source.
 
     Parameters
@@ -232,11 +232,11 @@ class _Search:
         else:
             self.found[path] = info
 
-    def listing(self) -> Listing:
+    def listing(self) -> FileListing:
         root = _common(self.fixed)
         width = len("/".join(root)) + 1 if root else 0
         files = [self._input_file(path, _name(path, width), info) for path, info in self.found.items()]
-        return Listing(
+        return FileListing(
             files=tuple(sorted(files, key=lambda file: file.name)),
             bad=tuple(BadFile(_name(path, width), *why) for path, why in sorted(self.bad.items())),
             ignored=_names(self.ignored, width),

@@ -44,7 +44,7 @@ class BrokenFileError(Exception):
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineBlock:
     """Lines of a file, without their line feeds, and the offset of the first one."""
 
     offset: int
@@ -166,7 +166,9 @@ def line_start(handle: BinaryIO, at: int, size: int) -> int:
     return size
 
 
-def lines_of(handle: BinaryIO, file: InputFile, start: int, end: int | None, limit: int) -> Iterator[Lines | LongLine]:
+def lines_of(
+    handle: BinaryIO, file: InputFile, start: int, end: int | None, limit: int
+) -> Iterator[LineBlock | LongLine]:
     """Lines that start in ``[start, end)``, a block at a time; those longer than `limit` are passed by, not held.
 
     Parameters
@@ -201,7 +203,7 @@ def _blocks(handle: BinaryIO, count: int) -> Iterator[bytes]:
         yield block
 
 
-def _lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Lines | LongLine]:
+def _lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[LineBlock | LongLine]:
     """Cut blocks into lines; what is left of a block waits, in pieces, for the line feed that ends it."""
     pending: list[bytes] = []
     waiting = 0  # bytes of the line that has begun, of which those in `pending` are held
@@ -226,23 +228,23 @@ def _lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Lines |
     if waiting > limit:
         yield LongLine(offset, waiting, pending[0])
     elif waiting:
-        yield Lines(offset, [b"".join(pending)])
+        yield LineBlock(offset, [b"".join(pending)])
 
 
-def _within(whole: bytes, offset: int, limit: int) -> Iterator[Lines | LongLine]:
+def _within(whole: bytes, offset: int, limit: int) -> Iterator[LineBlock | LongLine]:
     """Lines of a run of bytes that ends with a line feed."""
     lines = whole.split(b"\n")
     lines.pop()
     if len(whole) <= limit:
-        yield Lines(offset, lines)
+        yield LineBlock(offset, lines)
         return
     start, position = 0, offset
     for index, line in enumerate(lines):
         if len(line) > limit:
             if start < index:
-                yield Lines(offset, lines[start:index])
+                yield LineBlock(offset, lines[start:index])
             yield LongLine(position, len(line), line[:_SCAN])
             start, offset = index + 1, position + len(line) + 1
         position += len(line) + 1
     if start < len(lines):
-        yield Lines(offset, lines[start:])
+        yield LineBlock(offset, lines[start:])

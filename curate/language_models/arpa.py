@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.language_models.kneser_ney import Estimate
+from curate.language_models.kneser_ney import EstimatedModel
 from curate.language_models.ngram import NgramModel, build_from_ids
 from curate.language_models.tokens import hash_bytes
 from curate.language_models.vocabulary import Vocabulary
@@ -20,7 +20,7 @@ NO_UNKNOWN = -100.0
 """log10 probability of unknown words in a model that does not say, as kenlm has it."""
 
 
-def write(path: str, estimate: Estimate, tokens: NDArray[np.int32], words: Sequence[str]) -> None:
+def write(path: str, estimate: EstimatedModel, tokens: NDArray[np.int32], words: Sequence[str]) -> None:
     """Write an estimated model, n-grams in the order of lmplz (by their last word, the one before it, and so on).
 
     Parameters

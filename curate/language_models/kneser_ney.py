@@ -57,7 +57,7 @@ class Ngrams(NamedTuple):
     log10_backoff: NDArray[np.float32]
 
 
-class Estimate(NamedTuple):
+class EstimatedModel(NamedTuple):
     """An estimated model.
 
     Attributes
@@ -103,7 +103,7 @@ def thresholds(order: int, prune: Sequence[int]) -> list[int]:
 
 def estimate(
     tokens: NDArray[np.int32], vocabulary: int, order: int, prune: Sequence[int] = (), *, fallback: bool = False
-) -> Estimate:
+) -> EstimatedModel:
     """Estimate a model of `tokens`.
 
     Parameters
@@ -140,7 +140,7 @@ def estimate(
     reach = _reach(tokens, order)
     ranked = _sort(tokens, reach, vocabulary, order)
     shared = _shared(tokens, reach, ranked, order)
-    result = Estimate([], np.zeros((order, 3), np.float32), [], [])
+    result = EstimatedModel([], np.zeros((order, 3), np.float32), [], [])
     prob = np.zeros(0, np.float32)  # of the n-grams of the order below
     below = tokens  # per position, the index of the n-gram of the order below that ends there
     for length in range(1, order + 1):
@@ -174,7 +174,7 @@ class _Groups(NamedTuple):
     adjusted: NDArray[np.int32]
 
 
-def _set_discounts(result: Estimate, length: int, adjusted: NDArray[np.int32], *, fallback: bool) -> None:
+def _set_discounts(result: EstimatedModel, length: int, adjusted: NDArray[np.int32], *, fallback: bool) -> None:
     """Discounts of one order from its counts of counts, in the single precision of lmplz."""
     found = np.bincount(adjusted[adjusted < 5], minlength=5).astype(np.float32)
     known = bool((found[1:4] > 0).all())

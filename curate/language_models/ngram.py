@@ -36,7 +36,7 @@ AHEAD = 1 << 8  # n-grams whose buckets are loaded before the first of them is l
 _EMPTY = np.uint64(2**64 - 1)
 
 
-class Table(NamedTuple):
+class NgramTable(NamedTuple):
     """N-grams of one order as they go into a model.
 
     Attributes
@@ -141,7 +141,7 @@ class NgramModel:
 
 
 def build(
-    meta: Mapping[str, Any], words: Sequence[str], hashes: NDArray[np.uint64], tables: Sequence[Table]
+    meta: Mapping[str, Any], words: Sequence[str], hashes: NDArray[np.uint64], tables: Sequence[NgramTable]
 ) -> NgramModel:
     """A model of n-grams that know what they are without their first word.
 

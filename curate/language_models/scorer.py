@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.errors import RunError
 from curate.language_models import arpa, ngram
-from curate.language_models.segmentation import SENTENCEPIECE_MISSING, Cut, Subwords, TextForm, cut, subwords
+from curate.language_models.segmentation import SENTENCEPIECE_MISSING, SegmentedText, Subwords, TextForm, cut, subwords
 from curate.text.batch import TextBatch
 
 BITS = float(np.log2(10.0))
@@ -90,13 +90,13 @@ class Scorer:
             lines,
         )
 
-    def _scores(self, seen: Cut) -> ngram.Scores:
+    def _scores(self, seen: SegmentedText) -> ngram.Scores:
         if isinstance(self._model, ngram.NgramModel):
             return self._model.score(seen.hashes, seen.offsets)
         return _kenlm_scores(self._model, seen)
 
 
-def _kenlm_scores(model: Any, seen: Cut) -> ngram.Scores:
+def _kenlm_scores(model: Any, seen: SegmentedText) -> ngram.Scores:
     """Scores by kenlm's module, a call per sentence; each different word is spelled and looked up once."""
     found = pa.array(seen.hashes).dictionary_encode()
     number = found.indices.to_numpy()

@@ -57,7 +57,7 @@ class TextForm(BaseModel):
     )
 
 
-class Cut(NamedTuple):
+class SegmentedText(NamedTuple):
     """Sentences of a batch, and the hashes of their tokens, which `texts` spells by index."""
 
     sentences: Sentences
@@ -66,7 +66,7 @@ class Cut(NamedTuple):
     texts: Callable[[NDArray[np.int64]], list[str]]
 
 
-def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -> Cut:
+def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -> SegmentedText:
     r"""Sentences and tokens of a batch of documents.
 
     Parameters
@@ -94,7 +94,7 @@ def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -
         found = [sentences.data[start:end].tobytes().decode() for start, end in bounds]
         return ["▁" if text.isspace() else text for text in found]
 
-    return Cut(sentences, tokens.hashes, tokens.offsets, texts)
+    return SegmentedText(sentences, tokens.hashes, tokens.offsets, texts)
 
 
 class Subwords:
@@ -159,7 +159,7 @@ class Subwords:
 
         return cls(pieces, lambda texts: processor.encode(texts, out_type=int), processor.unk_id(), spell)
 
-    def cut(self, sentences: Sentences) -> Cut:
+    def cut(self, sentences: Sentences) -> SegmentedText:
         """Tokens of sentences, in calls of about `_CALL_BYTES`."""
         text = pa.LargeStringArray.from_buffers(
             len(sentences.offsets) - 1, pa.py_buffer(sentences.offsets), pa.py_buffer(sentences.data)
@@ -180,7 +180,9 @@ class Subwords:
         plain = np.append(~self._special, np.ones(len(foreign), bool))[flat]
         offsets = np.concatenate([[0], np.cumsum(plain)])[offsets]
         flat = flat[plain]
-        return Cut(sentences, hashes[flat], offsets, lambda chosen: [pieces[i] for i in flat[chosen].tolist()])
+        return SegmentedText(
+            sentences, hashes[flat], offsets, lambda chosen: [pieces[i] for i in flat[chosen].tolist()]
+        )
 
     def _foreign(self, text: pa.Array, flat: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
         """Spell what is unknown: `flat` gets ids above those of the tokens, for the texts that are returned."""

@@ -31,7 +31,7 @@ _STEP = 16  # bytes that are looked at together
 _SPECIAL = ("<s>", "</s>", "<unk>")
 
 
-class Tokens(NamedTuple):
+class LineTokens(NamedTuple):
     """Tokens of lines, end to end.
 
     Attributes
@@ -56,7 +56,7 @@ def hash_of(token: str) -> np.uint64:
     return np.uint64(hash_bytes(data, 0, len(data)))
 
 
-def tokenize(lines: Sentences, unit: str) -> Tokens:
+def tokenize(lines: Sentences, unit: str) -> LineTokens:
     r"""Cut lines into tokens.
 
     Parameters
@@ -90,7 +90,7 @@ def tokenize(lines: Sentences, unit: str) -> Tokens:
         hashes, offsets, starts, ends,
     )  # fmt: skip
     found = int(offsets[-1])
-    return Tokens(hashes[:found], offsets, starts[:found], ends[:found])
+    return LineTokens(hashes[:found], offsets, starts[:found], ends[:found])
 
 
 def _ascii_kinds() -> NDArray[np.uint8]:

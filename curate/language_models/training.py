@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.errors import RunError
 from curate.language_models import arpa
-from curate.language_models.kneser_ney import EOS, Estimate, estimate
-from curate.language_models.ngram import NgramModel, Table, build
+from curate.language_models.kneser_ney import EOS, EstimatedModel, estimate
+from curate.language_models.ngram import NgramModel, NgramTable, build
 from curate.language_models.vocabulary import Vocabulary
 
 FOLDER = "CURATE_KENLM"
@@ -98,10 +98,10 @@ def counts_of(text: Collected) -> dict[str, int]:
     return {"sentences": sentences, "tokens": len(text.ids) - 2 * sentences, "vocabulary": len(text.words)}
 
 
-def tables_of(found: Estimate, ids: NDArray[np.int32]) -> list[Table]:
+def tables_of(found: EstimatedModel, ids: NDArray[np.int32]) -> list[NgramTable]:
     """An estimate's n-grams as a model takes them."""
     return [
-        Table(n.ends if back == 0 else ids[n.ends - back], n.parents, n.log10_prob, n.log10_backoff)
+        NgramTable(n.ends if back == 0 else ids[n.ends - back], n.parents, n.log10_prob, n.log10_backoff)
         for back, n in enumerate(found.orders)
     ]
 

@@ -21,7 +21,7 @@ from curate.artifact import Artifact, Shard, Totals
 from curate.contamination.benchmarks import Benchmark, FieldNames, file_problems, identity, items_of
 from curate.contamination.index import Lengths, open_index, words_of, write_index
 from curate.errors import Problem, RunError, nearest
-from curate.io.files import Listing
+from curate.io.files import FileListing
 from curate.stage import Annotate, Annotator, Known
 from curate.table import ParquetWriter, read_part
 
@@ -86,7 +86,7 @@ class Decontaminate(Annotator):
     )
 
     @cached_property
-    def listings(self) -> dict[str, Listing]:
+    def listings(self) -> dict[str, FileListing]:
         """The files of each benchmark; found once, so that all parts of a run see the same."""
         return {name: found.listing() for name, found in self.benchmarks.items()}
 

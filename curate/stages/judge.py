@@ -276,10 +276,10 @@ class Judge(Stage):
         return {"requests": endpoint.requests, "failed": dict(sorted(endpoint.failures.items()))}
 
     def _settings(self) -> Any:
-        from curate.weak.judge.endpoint import Settings
+        from curate.weak.judge.endpoint import EndpointSettings
 
         fields = ("base_url", "concurrency", "requests_per_second", "timeout", "retries", "backoff")
-        return Settings(key=self._key() or None, **{field: getattr(self, field) for field in fields})
+        return EndpointSettings(key=self._key() or None, **{field: getattr(self, field) for field in fields})
 
     def _cache_path(self, artifact: str) -> str:
         from curate.weak.judge.cache import default_path

@@ -17,10 +17,10 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact
 from curate.dedup import scope, survivors
-from curate.dedup.candidates import Banding, Part, connect, parts_of
+from curate.dedup.candidates import BandLayout, Part, connect, parts_of
 from curate.dedup.clusters import COMPONENT_LIMIT, Clustering, Clusters, Shingling, cluster, verdicts
 from curate.dedup.index import Index, open_index
-from curate.dedup.quality import Pair, measure, sample
+from curate.dedup.quality import DroppedPair, measure, sample
 from curate.dedup.scope import Within
 from curate.dedup.survivors import Keep, Policy, Priority
 from curate.engine.context import EXCHANGE
@@ -181,7 +181,7 @@ class MinHash(Stage):
     @property
     def clustering(self) -> Clustering:
         """How candidates become clusters."""
-        banding = Banding(self.signatures.column, self.bands * self.rows, self.bands, self.rows, self.within)
+        banding = BandLayout(self.signatures.column, self.bands * self.rows, self.bands, self.rows, self.within)
         shingling = Shingling(self.ngram, self.unit)
         return Clustering(
             banding,
@@ -248,7 +248,7 @@ class MinHash(Stage):
         clusters = cluster(ctx, parts, found, self.clustering)
         write = partial(_write, ctx.artifact, self.columns(), clusters, parts)
         tallies = ctx.map_shards(write)
-        pairs = [Pair(*pair) for tally in tallies for pair in tally["sample"]]
+        pairs = [DroppedPair(*pair) for tally in tallies for pair in tally["sample"]]
         quality = measure(ctx, self.clustering, self.seed, pairs)
         storage.remove_tree(f"{ctx.path}/{EXCHANGE}")
         counted = [{key: tally[key] for key in ("documents", "bytes", "jaccard")} for tally in tallies]

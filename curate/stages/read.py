@@ -19,7 +19,7 @@ from curate.artifact import Shard
 from curate.config.units import Bytes
 from curate.engine.context import Context
 from curate.errors import Problem, RunError, nearest
-from curate.io.files import FORMATS, InputFile, Listing, list_files
+from curate.io.files import FORMATS, FileListing, InputFile, list_files
 from curate.io.formats import html, jsonl, parquet, text, warc
 from curate.io.identifiers import unique_ids
 from curate.io.pieces import Unit, plan_units, shard_size
@@ -115,7 +115,7 @@ class Read(Stage):
     )
 
     @cached_property
-    def listings(self) -> dict[str, Listing]:
+    def listings(self) -> dict[str, FileListing]:
         """The files of each source; found once, so that all parts of a run see the same."""
         return {name: list_files(source.patterns, source.format) for name, source in self.sources.items()}
 
@@ -227,7 +227,7 @@ class Read(Stage):
 # -- checks ------------------------------------------------------------------------------------------------------------
 
 
-def _name_problems(listing: Listing) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def _name_problems(listing: FileListing) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Where in a source's stanza, what is wrong and a hint, from the names of its files."""
     for pattern, hint in listing.unmatched:
         yield ("path",), f"{pattern!r} matches nothing", hint
@@ -244,7 +244,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _extra_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]:
+def _extra_problems(listing: FileListing, where: tuple[str, ...]) -> Iterator[Problem]:
     """Whether the packages that web archives and HTML need are there."""
     needing = [file.name for file in listing.files if file.format in _WEB]
     if needing and (why := warc.missing()):
@@ -281,7 +281,7 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 class _Tally:
     """What became of the records and files of one source."""
 
-    def __init__(self, source: str, listing: Listing) -> None:
+    def __init__(self, source: str, listing: FileListing) -> None:
         self.source = source
         self.listed = len(listing.files) + len(listing.bad)
         self.ignored = listing.ignored

@@ -57,7 +57,7 @@ def _amount(value: object, info: ValidationInfo) -> int:
     return (parse_count if info.data.get("shard_unit") == "tokens" else parse_bytes)(value)
 
 
-class Group(NamedTuple):
+class FileGroup(NamedTuple):
     """Output files that share a folder: an increment of the ladder, or the held-out documents of one source.
 
     Attributes
@@ -78,7 +78,7 @@ class Group(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """Which row goes to which file.
 
     Parameters
@@ -91,7 +91,7 @@ class Layout:
         The run's seed.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[FileGroup, ...]
     reaches: Mapping[str, Sequence["Reach"]]
     seed: int
 
@@ -174,7 +174,7 @@ class Shards(Stage):
             source: [Reach.from_json(rung["reach"]) for rung in entry["rungs"]]
             for source, entry in plan["sources"].items()
         }
-        layout = Layout(_groups(plan, self.shard_size, self.shard_unit), reaches, ctx.seed)
+        layout = FileLayout(_groups(plan, self.shard_size, self.shard_unit), reaches, ctx.seed)
         schema = self._schema(ctx.table)
         results = []
         for first in range(0, layout.files, MAX_PARTITIONS):
@@ -213,7 +213,7 @@ class Shards(Stage):
 # -- layout ------------------------------------------------------------------------------------------------------------
 
 
-def _groups(plan: Mapping[str, Any], shard_size: int, unit: str) -> tuple[Group, ...]:
+def _groups(plan: Mapping[str, Any], shard_size: int, unit: str) -> tuple[FileGroup, ...]:
     """The output files that a plan comes to; an increment has at least one file, empty or not."""
     totals = [0, *(rung[unit] for rung in plan["rungs"])]
     wanted = {
@@ -225,7 +225,7 @@ def _groups(plan: Mapping[str, Any], shard_size: int, unit: str) -> tuple[Group,
             wanted[_validation(source)] = max(entry["validation"][unit], 1)
     files = [-(-size // shard_size) for size in wanted.values()]
     firsts = accumulate(files, initial=0)
-    return tuple(Group(folder, first, count) for folder, first, count in zip(wanted, firsts, files, strict=False))
+    return tuple(FileGroup(folder, first, count) for folder, first, count in zip(wanted, firsts, files, strict=False))
 
 
 def _validation(source: str) -> str:
@@ -233,7 +233,7 @@ def _validation(source: str) -> str:
     return f"validation/{quote(source, safe='')}"
 
 
-def _rungs(plan: Mapping[str, Any], layout: Layout, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _rungs(plan: Mapping[str, Any], layout: FileLayout, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rungs with the number of files that make them up, counted from the first, and the hash chain over these."""
     rungs, chain = [], ""
     for rung, group in zip(plan["rungs"], layout.groups, strict=False):
@@ -246,7 +246,9 @@ def _rungs(plan: Mapping[str, Any], layout: Layout, results: Sequence[Mapping[st
 # -- shuffle -----------------------------------------------------------------------------------------------------------
 
 
-def _scatter(table: Table, layout: Layout, schema: pa.Schema, files: range, shard: Shard, path: str) -> dict[str, Any]:
+def _scatter(
+    table: Table, layout: FileLayout, schema: pa.Schema, files: range, shard: Shard, path: str
+) -> dict[str, Any]:
     """Write what one input shard gives to each of `files`: batch p is for file number p of them.
 
     Batches are taken out of the shard one at a time, so that many epochs of a document cost no memory.
@@ -273,7 +275,7 @@ def _scatter(table: Table, layout: Layout, schema: pa.Schema, files: range, shar
 
 
 def _copies(
-    layout: Layout, source: str, split: pa.ChunkedArray, ids: NDArray[np.uint8]
+    layout: FileLayout, source: str, split: pa.ChunkedArray, ids: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64], NDArray[np.int64]]:
     """Row, epoch, order hash and file of every copy that a shard of `source` gives."""
     from curate.mixture.budget import copies
@@ -305,7 +307,9 @@ def _rows_of(split: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
     return np.flatnonzero(pc.call_function("equal", [split, pa.scalar(name)]).fill_null(False))
 
 
-def _write(layout: Layout, schema: pa.Schema, folder: str, files: range, number: int, rows: pa.Table) -> dict[str, Any]:
+def _write(
+    layout: FileLayout, schema: pa.Schema, folder: str, files: range, number: int, rows: pa.Table
+) -> dict[str, Any]:
     """Write one output file, ordered by hash, then id and epoch; row groups of 1024 rows or 32 MB."""
     path = layout.path(files[number])
     keys = [(ORDER, "ascending"), ("id", "ascending"), ("epoch", "ascending")]
@@ -360,7 +364,7 @@ def _languages(rows: pa.Table) -> dict[str, int]:
 # -- accounts ----------------------------------------------------------------------------------------------------------
 
 
-def _verify(plan: Mapping[str, Any], layout: Layout, results: Sequence[Mapping[str, Any]]) -> None:
+def _verify(plan: Mapping[str, Any], layout: FileLayout, results: Sequence[Mapping[str, Any]]) -> None:
     """Raise ``RunError`` unless what was written is what was planned: copies, tokens and bytes by source and group."""
     for position, group in enumerate(layout.groups):
         written = Totals()

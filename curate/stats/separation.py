@@ -21,7 +21,7 @@ ALPHA = 0.01  # chance that any one of the cuts would be found where the corpora
 MAX_RULES = 12  # chosen together: each has to remove what those before it leave
 
 
-class Cut(NamedTuple):
+class ScoreCut(NamedTuple):
     """A rule ``value side threshold``, and how many documents it removes."""
 
     side: Side
@@ -50,7 +50,7 @@ class Signal(NamedTuple):
 
     name: str
     separation: Separation | None
-    cut: Cut | None
+    cut: ScoreCut | None
     good_null: int
     bad_null: int
 
@@ -59,7 +59,7 @@ class Chosen(NamedTuple):
     """One of several rules that go together, with what it removes beyond those before it."""
 
     name: str
-    cut: Cut
+    cut: ScoreCut
 
 
 def separation(good: Values, bad: Values) -> Separation | None:
@@ -80,7 +80,7 @@ def separation(good: Values, bad: Values) -> Separation | None:
     return Separation(auc, float(np.abs(distance).max()))
 
 
-def best_cut(good: Values, bad: Values, totals: tuple[int, int], max_good: int) -> Cut | None:
+def best_cut(good: Values, bad: Values, totals: tuple[int, int], max_good: int) -> ScoreCut | None:
     """The cut with the largest share of bad documents less the share of good ones beyond it; None where none gains.
 
     Parameters
@@ -95,7 +95,7 @@ def best_cut(good: Values, bad: Values, totals: tuple[int, int], max_good: int) 
     Examples
     --------
     >>> best_cut(np.array([5.0, 6.0, 7.0]), np.array([1.0, 2.0, 6.0]), (3, 3), 0)
-    Cut(side='<', threshold=5.0, bad=2, good=0)
+    ScoreCut(side='<', threshold=5.0, bad=2, good=0)
     """
     values = np.union1d(good, bad)
     if len(values) < 2:
@@ -114,7 +114,7 @@ def best_cut(good: Values, bad: Values, totals: tuple[int, int], max_good: int) 
         if gain[gap] > least:
             least = int(gain[gap])
             threshold = round_cut(float(values[gap]), float(values[gap + 1]), side)
-            best = Cut(side, threshold, int(removed[gap]), int(lost[gap]))
+            best = ScoreCut(side, threshold, int(removed[gap]), int(lost[gap]))
     return best
 
 
@@ -207,7 +207,7 @@ def choose(names: Sequence[str], read: Read, max_good_loss: float, comparisons: 
     chosen: dict[tuple[str, Side], Chosen] = {}
     left: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
     for _ in range(MAX_RULES):
-        best: tuple[float, str, Cut] | None = None
+        best: tuple[float, str, ScoreCut] | None = None
         for name in names:
             good, bad = read(name)
             totals = len(good), len(bad)
@@ -222,19 +222,19 @@ def choose(names: Sequence[str], read: Read, max_good_loss: float, comparisons: 
         if best is None or left is None:
             break
         _, name, cut = best
-        before = chosen.pop((name, cut.side), Chosen(name, Cut(cut.side, cut.threshold, 0, 0))).cut
+        before = chosen.pop((name, cut.side), Chosen(name, ScoreCut(cut.side, cut.threshold, 0, 0))).cut
         chosen[name, cut.side] = Chosen(name, cut._replace(bad=cut.bad + before.bad, good=cut.good + before.good))
         good, bad = read(name)
         left = left[0] & ~_beyond(good, cut), left[1] & ~_beyond(bad, cut)
     return list(chosen.values())
 
 
-def _beyond(values: Values, cut: Cut) -> NDArray[np.bool_]:
+def _beyond(values: Values, cut: ScoreCut) -> NDArray[np.bool_]:
     """Which documents a cut removes; a null is on no side."""
     return values < cut.threshold if cut.side == "<" else values > cut.threshold
 
 
-def _gain(cut: Cut, totals: tuple[int, int]) -> float:
+def _gain(cut: ScoreCut, totals: tuple[int, int]) -> float:
     return cut.bad / totals[1] - cut.good / totals[0]
 
 

@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.signals import classes, composition, gopher, repetition, web, wordlists
+from curate.signals import classes, composition, gopher, repetition, web
 from curate.signals.c4 import c4, find_boilerplate, long_lines
 from curate.signals.measure import Limits, measure
+from curate.signals.stopwords import ENGLISH_STOP_WORDS
 from curate.text.batch import TextBatch
 from curate.text.scan import scan
+from curate.text.wordlists import compile_list, count_entries
 
 ROWS = 1024
 IN_MEMORY, END_TO_END = "in memory", "end to end"
@@ -80,7 +82,7 @@ def batches(rows: list[dict[str, Any]]) -> list[pa.Array]:
 
 
 def ours_in_memory(arrays: list[pa.Array]) -> float:
-    stop_words = wordlists.compile_list(wordlists.ENGLISH_STOP_WORDS)
+    stop_words = compile_list(ENGLISH_STOP_WORDS)
     return best(lambda: [measure(TextBatch(array), Limits(), stop_words) for array in arrays])
 
 
@@ -99,7 +101,7 @@ def ours_end_to_end(path: Path, folder: Path) -> float:
 
 def profile(arrays: list[pa.Array], size: float) -> list[tuple[str, float]]:
     """Milliseconds per MB of each step, best of three passes."""
-    stop_words = wordlists.compile_list(wordlists.ENGLISH_STOP_WORDS)
+    stop_words = compile_list(ENGLISH_STOP_WORDS)
     found: dict[str, float] = {}
     for _ in range(3):
         spent: dict[str, float] = {}
@@ -127,7 +129,7 @@ def profile(arrays: list[pa.Array], size: float) -> list[tuple[str, float]]:
                 "patterns of RefinedWeb",
                 lambda d=data, c=counts, x=lines, m=made: web.refinedweb(d, c, x, m, Limits().max_uppercase),
             )
-            step("stop words", lambda w=words: wordlists.count_entries(w, stop_words))
+            step("stop words", lambda w=words: count_entries(w, stop_words))
             step(
                 "sums and ratios",
                 lambda c=counts, x=lines, m=made, p=phrases, n=ngrams, r=repeats: (
@@ -177,7 +179,7 @@ def main() -> None:
         folder = Path(place)
         whole, part, rows = corpus(options, folder)
         arrays, size = batches(rows), megabytes(rows)
-        measure(TextBatch(arrays[0]), Limits(), wordlists.compile_list(["a"]))  # compiles the kernels
+        measure(TextBatch(arrays[0]), Limits(), compile_list(["a"]))  # compiles the kernels
         if options.profile:
             for name, milliseconds in profile(arrays, size):
                 print(f"| {name} | {milliseconds:.2f} | {1000 / milliseconds:.0f} |")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.classifiers import logistic
-from curate.classifiers.linear import Linear, scores
-from curate.classifiers.logistic import Settings, train, vocabulary
+from curate.classifiers.linear import LinearModel, scores
+from curate.classifiers.logistic import LogisticSettings, train, vocabulary
 
 WORDS = st.lists(st.sampled_from(["a", "bb", "ccc", "d", "é", "."]), max_size=8)
 LINES = st.lists(WORDS, min_size=1, max_size=8)
@@ -22,7 +22,7 @@ def arrow(lines: list[list[str]]) -> pa.LargeStringArray:
     return pa.array([" ".join(words) for words in lines], pa.large_string())
 
 
-def asked(model: Linear, lines: list[list[str]]) -> np.ndarray:
+def asked(model: LinearModel, lines: list[list[str]]) -> np.ndarray:
     data = [" ".join(words).encode() for words in lines]
     bounds = np.concatenate(([0], np.cumsum([len(line) for line in data]))).astype(np.int64)
     return scores(model, np.frombuffer(b"".join(data), np.uint8), bounds)[:, 0]
@@ -48,7 +48,9 @@ def features(words: list[str], vocabulary: list[str], ngrams: int, buckets: int)
     return found
 
 
-def reference(lines: list[list[str]], target: list[float], weight: list[float], how: Settings) -> tuple[dict, float]:
+def reference(
+    lines: list[list[str]], target: list[float], weight: list[float], how: LogisticSettings
+) -> tuple[dict, float]:
     """AdaGrad in plain Python."""
     counts = Counter(word for words in lines for word in words)
     known = sorted((w for w in counts if counts[w] >= how.min_count), key=lambda w: (-counts[w], w))
@@ -73,7 +75,7 @@ def reference(lines: list[list[str]], target: list[float], weight: list[float], 
 @settings(max_examples=40, deadline=None)
 def test_training_and_scores_are_those_of_plain_python(lines: list[list[str]], ngrams: int, least: int, rng) -> None:
     target, weight = [rng.random() for _ in lines], [rng.choice([0.0, 0.5, 1.0]) for _ in lines]
-    how = Settings(0.3, 3, ngrams, 7, least)
+    how = LogisticSettings(0.3, 3, ngrams, 7, least)
     model = train(arrow(lines), np.array(target), np.array(weight), how)
     weights, bias = reference(lines, target, weight, how)
     assert model.bias == pytest.approx(bias, rel=1e-5, abs=1e-6)
@@ -94,7 +96,7 @@ def test_a_soft_target_is_what_is_learned() -> None:
     lines = [["a"], ["b"]] * 300
     target, weight = np.tile([0.8, 0.3], 300), np.ones(600)
     target[::4], weight[::4] = 0.2, 2.0  # half of the documents "a", with twice the weight of the others
-    model = train(arrow(lines), target, weight, Settings(0.3, 60, 1, 1, 1))
+    model = train(arrow(lines), target, weight, LogisticSettings(0.3, 60, 1, 1, 1))
     a, b = asked(model, [["a"], ["b"]])
     assert a == pytest.approx((0.8 + 2 * 0.2) / 3, abs=0.05)
     assert b == pytest.approx(0.3, abs=0.03)
@@ -102,7 +104,7 @@ def test_a_soft_target_is_what_is_learned() -> None:
 
 def test_a_file_holds_the_model(tmp_path: Path) -> None:
     lines = [["a", "bb"], ["ccc"], ["d", "é"]] * 5
-    model = train(arrow(lines), np.tile([1.0, 0.0, 0.5], 5), np.ones(15), Settings(0.3, 3, 2, 50, 1))
+    model = train(arrow(lines), np.tile([1.0, 0.0, 0.5], 5), np.ones(15), LogisticSettings(0.3, 3, 2, 50, 1))
     for name in ("one.npz", "two.npz"):
         logistic.save(model, str(tmp_path / name))
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()

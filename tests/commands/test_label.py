@@ -14,7 +14,7 @@ from curate.config.load import from_mapping
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.pipeline import Pipeline
-from curate.weak.gold.file import Answer, read_answers, read_gold
+from curate.weak.gold.file import GoldAnswer, read_answers, read_gold
 from curate.weak.gold.journal import Journal
 from tests.runs import curate, document
 from tests.weak.gold.corpora import made_up_run
@@ -115,10 +115,10 @@ def test_the_share_to_keep(scored: str, tmp_path: Path) -> None:
         assert estimate is not None
         assert estimate[0] == pytest.approx(0.2)
         assert estimate[1] < 0.2 < estimate[2]
-        journal.append(Answer(subject.sample.drawn[0].id, "keep"))
+        journal.append(GoldAnswer(subject.sample.drawn[0].id, "keep"))
         changed = 0.22 if subject.sample.drawn[0].source == "web" else 0.2
         assert f"by this sample: {100 * changed:.0f} %" in "\n".join(conclusion(subject, journal))
-    assert keep_rate([Answer(bytes(16), "skip")]) is None
+    assert keep_rate([GoldAnswer(bytes(16), "skip")]) is None
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (0.9, 0.1, 0.4), (0.02, 0.05, 0.6)])
@@ -132,7 +132,7 @@ def test_the_interval_holds_the_share_as_often_as_it_says(shares: tuple[float, .
     held = 0
     for _ in range(400):
         answers = [
-            Answer(bytes([stratum]) + n.to_bytes(15, "big"), label, stratum=str(stratum), documents=size, draw="x")
+            GoldAnswer(bytes([stratum]) + n.to_bytes(15, "big"), label, stratum=str(stratum), documents=size, draw="x")
             for stratum, (corpus, size, take) in enumerate(zip(corpora, sizes, asked, strict=True))
             for n, label in enumerate(rng.sample(corpus, take))
         ]

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from curate.errors import RunError
-from curate.io.files import Listing, list_files
+from curate.io.files import FileListing, list_files
 from curate.io.pieces import plan_units
 from curate.io.records import Fields
 from curate.io.streams import BrokenFileError, opened
@@ -23,11 +23,11 @@ def fill(folder: Path, *names: str) -> None:
         path.write_bytes(b'{"text": "a"}\n')
 
 
-def names(listing: Listing) -> list[str]:
+def names(listing: FileListing) -> list[str]:
     return [file.name for file in listing.files]
 
 
-def bad(listing: Listing) -> list[tuple[str, str]]:
+def bad(listing: FileListing) -> list[tuple[str, str]]:
     return [(file.name, file.reason) for file in listing.bad]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.stats.separation import ALPHA, Cut, best_cut, chance, choose, compare, round_cut, separation
+from curate.stats.separation import ALPHA, ScoreCut, best_cut, chance, choose, compare, round_cut, separation
 
 NUMBERS = st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6), st.sampled_from([0.1, 0.2, 0.3, 1e-9]))
 SAMPLES = st.lists(NUMBERS, max_size=12)
@@ -73,7 +73,7 @@ def test_round_thresholds() -> None:
 def test_constants_ties_and_empty_samples() -> None:
     same = np.full(5, 3.0)
     assert best_cut(same, same, (5, 5), 5) is None
-    assert best_cut(same, same + 1, (5, 5), 0) == Cut(">", 3.0, 5, 0)
+    assert best_cut(same, same + 1, (5, 5), 0) == ScoreCut(">", 3.0, 5, 0)
     assert best_cut(same, np.array([]), (5, 1), 5) is None
     assert best_cut(np.array([]), np.array([]), (1, 1), 1) is None
     assert separation(np.array([]), same) is None
@@ -83,7 +83,7 @@ def test_constants_ties_and_empty_samples() -> None:
 
 def test_the_budget_of_good_documents_is_kept_to_the_document() -> None:
     good, bad = np.arange(100.0), np.concatenate([np.full(50, 1.5), np.full(50, 3.5)])
-    assert best_cut(good, bad, (100, 100), 4) == Cut("<", 4.0, 100, 4)
+    assert best_cut(good, bad, (100, 100), 4) == ScoreCut("<", 4.0, 100, 4)
     cut = best_cut(good, bad, (100, 100), 3)
     assert cut is not None
     assert (cut.bad, cut.good) == (50, 2)

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answer:
+class GoldAnswer:
     """One line of a gold file.
 
     Parameters
@@ -79,7 +79,7 @@ class Answer:
 
         Examples
         --------
-        >>> Answer(bytes(16), "keep", "web", "7", 2.5, "web", 5, "0f").line()[-63:]
+        >>> GoldAnswer(bytes(16), "keep", "web", "7", 2.5, "web", 5, "0f").line()[-63:]
         b'"keep","weight":2.5,"stratum":"web","documents":5,"draw":"0f"}\n'
         """
         fields = {"id": self.id.hex(), "source": self.source, "source_id": self.source_id, "label": self.label}
@@ -135,7 +135,7 @@ def read_gold(path: str) -> Gold:
     return weighted(read_answers(path))
 
 
-def read_answers(path: str) -> list[Answer]:
+def read_answers(path: str) -> list[GoldAnswer]:
     """All lines of a gold file; raises as `read_gold` does."""
     try:
         with storage.filesystem(path)[0].open(storage.filesystem(path)[1], "rb") as file:
@@ -166,7 +166,7 @@ def split_torn(data: bytes) -> tuple[bytes, bytes]:
         return data[:end], last
 
 
-def parse(data: bytes, path: str, first_line: int = 1) -> list[Answer]:
+def parse(data: bytes, path: str, first_line: int = 1) -> list[GoldAnswer]:
     """The answers in some lines; empty ones are passed over.
 
     Parameters
@@ -181,12 +181,12 @@ def parse(data: bytes, path: str, first_line: int = 1) -> list[Answer]:
     ConfigError
         Lines are wrong: each with ``file:line``.
     """
-    answers: list[Answer] = []
+    answers: list[GoldAnswer] = []
     problems: list[Problem] = []
     for number, line in enumerate(data.split(b"\n"), first_line):
         if line.strip():
             found = _answer(line)
-            if isinstance(found, Answer):
+            if isinstance(found, GoldAnswer):
                 answers.append(found)
             else:
                 problems.append(Problem((f"{path}:{number}",), *found))
@@ -197,7 +197,7 @@ def parse(data: bytes, path: str, first_line: int = 1) -> list[Answer]:
     return answers
 
 
-def _answer(line: bytes) -> Answer | tuple[str, str]:
+def _answer(line: bytes) -> GoldAnswer | tuple[str, str]:
     """A line as an answer; or what is wrong with it, and a hint."""
     try:
         fields = orjson.loads(line)
@@ -213,7 +213,7 @@ def _answer(line: bytes) -> Answer | tuple[str, str]:
     if missing:
         return f"has no {' and no '.join(missing)}", 'for example {"id": "...", "label": "keep"}'
     known: dict[str, Any] = {name: fields[name] for name, _, _ in _FIELDS if name in fields and name != "id"}
-    return Answer(bytes.fromhex(fields["id"]), **known)
+    return GoldAnswer(bytes.fromhex(fields["id"]), **known)
 
 
 def _short(value: Any) -> str:
@@ -253,7 +253,7 @@ _FIELDS = (
 )
 
 
-def weighted(answers: Sequence[Answer]) -> Gold:
+def weighted(answers: Sequence[GoldAnswer]) -> Gold:
     """Labels of documents by the last line about each, and their weights.
 
     Parameters
@@ -267,7 +267,7 @@ def weighted(answers: Sequence[Answer]) -> Gold:
 
     >>> first, second, third = (bytes([n]) * 16 for n in range(3))
     >>> said = [(first, "drop", "a", 4), (second, "keep", "a", 4), (third, "drop", "b", 2), (first, "keep", "a", 4)]
-    >>> lines = [Answer(own, label, stratum=part, documents=n, draw="x") for own, label, part, n in said]
+    >>> lines = [GoldAnswer(own, label, stratum=part, documents=n, draw="x") for own, label, part, n in said]
     >>> gold = weighted(lines)
     >>> gold.labels.tolist(), gold.weights.tolist()
     ([1, 1, 0], [2.0, 2.0, 2.0])
@@ -285,6 +285,6 @@ def weighted(answers: Sequence[Answer]) -> Gold:
     return Gold(ids, labels, np.fromiter(weights.values(), np.float64, len(weights)))
 
 
-def labels_of(answers: Iterable[Answer]) -> dict[bytes, str]:
+def labels_of(answers: Iterable[GoldAnswer]) -> dict[bytes, str]:
     """The label of each document, by the last line about it, in the order in which they were first named."""
     return {each.id: each.label for each in answers}

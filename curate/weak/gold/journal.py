@@ -12,7 +12,7 @@ from types import TracebackType
 
 from curate import storage
 from curate.errors import ConfigError, Problem, RunError
-from curate.weak.gold.file import Answer, parse, split_torn
+from curate.weak.gold.file import GoldAnswer, parse, split_torn
 
 _APPENDING = 0  # byte that is locked by who appends
 
@@ -36,15 +36,15 @@ class Journal:
     --------
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder, Journal(f"{folder}/gold.jsonl") as journal:
-    ...     journal.append(Answer(bytes(16), "drop"))
-    ...     journal.append(Answer(bytes(16), "keep"))
+    ...     journal.append(GoldAnswer(bytes(16), "drop"))
+    ...     journal.append(GoldAnswer(bytes(16), "keep"))
     ...     journal.labels[bytes(16)], len(journal.answers)
     ('keep', 2)
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.answers: list[Answer] = []
+        self.answers: list[GoldAnswer] = []
         self.labels: dict[bytes, str] = {}
         self.asked: set[tuple[str, bytes]] = set()
         self.torn = 0
@@ -88,7 +88,7 @@ class Journal:
         self._size += len(whole)
         self._lines += whole.count(b"\n")
 
-    def append(self, answer: Answer) -> None:
+    def append(self, answer: GoldAnswer) -> None:
         """Add a line; it is on the disk when this returns.
 
         Raises

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from curate.table import Table, read_row
 from curate.text.excerpts import passages
-from curate.weak.gold.file import Answer
+from curate.weak.gold.file import GoldAnswer
 from curate.weak.gold.journal import Journal
 from curate.weak.gold.sample import Drawn, Sample
 
@@ -81,7 +81,7 @@ class Questions:
 
     def answer(self, drawn: Drawn, label: str) -> None:
         """Write an answer down."""
-        line = Answer(
+        line = GoldAnswer(
             drawn.id,
             label,
             drawn.source,

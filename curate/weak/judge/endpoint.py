@@ -42,7 +42,7 @@ class StoppedError(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
+class EndpointSettings:
     """How an endpoint is asked; nothing here changes an answer.
 
     Parameters
@@ -130,7 +130,7 @@ class Endpoint:
         Requests sent, failed attempts included.
     """
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(self, settings: EndpointSettings, stop: threading.Event) -> None:
         import httpx
 
         self._settings = settings

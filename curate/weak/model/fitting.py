@@ -58,7 +58,7 @@ class Dependencies:
         Share of the related pairs of functions that no turning round brings into agreement (`opposition.opposed`).
     """
 
-    pairs: list[rank_one.Pair]
+    pairs: list[rank_one.FunctionPair]
     weights: Floats
     separate: Floats
     strength: Floats | None = None
@@ -199,7 +199,7 @@ def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Depe
     return Dependencies(pairs, _weights(state, pairs), separate, strength, explained, doubts, opposed)
 
 
-def _weights(state: VoteState, pairs: list[rank_one.Pair]) -> Floats:
+def _weights(state: VoteState, pairs: list[rank_one.FunctionPair]) -> Floats:
     """Shape (functions,): 1 over 1 and the sum of what others repeat of a function."""
     repeated = np.zeros(len(state.layout.names))
     for pair in pairs:
@@ -207,7 +207,7 @@ def _weights(state: VoteState, pairs: list[rank_one.Pair]) -> Floats:
     return 1 / (1 + repeated)
 
 
-def independent(weights: Floats, pairs: list[rank_one.Pair]) -> int:
+def independent(weights: Floats, pairs: list[rank_one.FunctionPair]) -> int:
     """How many groups of functions with a weight there are when copies are taken as one."""
     group = list(range(len(weights)))
 

@@ -32,7 +32,7 @@ Labels = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearCorrection:
     """What is added to scores that are multiplied.
 
     Parameters
@@ -87,7 +87,7 @@ class Correction:
     """
 
     kind: str
-    linear: Linear
+    linear: LinearCorrection
     curve: dict[str, Any] | None
     losses: dict[str, float]
     held_out: Floats
@@ -141,7 +141,7 @@ def _one_hot(layout: Layout, votes: NDArray[np.int8]) -> Floats:
 
 
 def _left_out(
-    folds: NDArray[np.int64], fit: Callable[[NDArray[np.bool_]], Linear], scores: Floats, outcomes: Floats
+    folds: NDArray[np.int64], fit: Callable[[NDArray[np.bool_]], LinearCorrection], scores: Floats, outcomes: Floats
 ) -> Floats:
     """Shape (rows, classes): for each row the posterior of a correction fitted without its fold."""
     q = np.empty_like(scores)
@@ -162,20 +162,20 @@ def _better(losses: Floats, simpler: Floats, weights: Floats) -> bool:
     return bool(gains.mean() > MARGIN * gains.std() / np.sqrt(len(gains)))
 
 
-def _nothing(outcomes: int, classes: int) -> Linear:
-    return Linear(1.0, np.zeros(classes), np.zeros((outcomes, classes)))
+def _nothing(outcomes: int, classes: int) -> LinearCorrection:
+    return LinearCorrection(1.0, np.zeros(classes), np.zeros((outcomes, classes)))
 
 
 def _fit(
     kind: str, rows: NDArray[np.bool_], scores: Floats, outcomes: Floats, labels: Labels, weights: Floats
-) -> Linear:
+) -> LinearCorrection:
     k = scores.shape[1]
     if kind == "none":
         return _nothing(outcomes.shape[1], k)
     one = np.ones((int(rows.sum()), 1))
     columns = np.concatenate([one, outcomes[rows]], axis=1) if kind == "full" else one
     scale, table = _ridge(scores[rows], columns, labels[rows], weights[rows])
-    return Linear(scale, table[0], table[1:] if kind == "full" else np.zeros((outcomes.shape[1], k)))
+    return LinearCorrection(scale, table[0], table[1:] if kind == "full" else np.zeros((outcomes.shape[1], k)))
 
 
 def _ridge(scores: Floats, columns: Floats, labels: Labels, weights: Floats) -> tuple[float, Floats]:

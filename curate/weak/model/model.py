@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from curate.stats import calibration
 from curate.weak.model import fitting, gold_correction, outcome_tables
-from curate.weak.model.checks import code_problems, complain
 from curate.weak.model.fitting import Fit, Fitted
 from curate.weak.model.posterior import Posterior
 from curate.weak.model.rows import write_npz
 from curate.weak.model.statistics import Layout, VoteState
+from curate.weak.model.vote_checks import code_problems, complain
 
 SCHEMA = 1
 MODEL_FILE, ARRAYS_FILE = "label_model.json", "label_model.npz"

@@ -254,7 +254,7 @@ def _step(strength, values, weights, owner, squares, scale):
 
 
 @dataclass(frozen=True)
-class Pair:
+class FunctionPair:
     """Two functions that agree more, or less, than the class explains.
 
     Parameters
@@ -276,7 +276,7 @@ class Pair:
     redundancy: float
 
 
-def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne) -> list[Pair]:
+def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne) -> list[FunctionPair]:
     """Pairs of functions with a residual correlation of at least `DEPENDENT` that is no accident.
 
     No accident: the two outcomes meet on more documents than the fit has it, or on fewer, by `SURE` standard errors;
@@ -292,11 +292,11 @@ def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne)
         block = np.s_[layout.offsets[i] : layout.offsets[i + 1], layout.offsets[j] : layout.offsets[j + 1]]
         u, v = np.unravel_index(int(np.abs(large[block]).argmax()), large[block].shape)
         redundancy = max(float(repeated[block].max()), 0.0)
-        pairs.append(Pair(i, j, int(u) - 1, int(v) - 1, float(large[block][u, v]), redundancy))
+        pairs.append(FunctionPair(i, j, int(u) - 1, int(v) - 1, float(large[block][u, v]), redundancy))
     return pairs
 
 
-def explained(layout: Layout, found: Correlations, model: RankOne, pairs: list[Pair], n: int) -> float:
+def explained(layout: Layout, found: Correlations, model: RankOne, pairs: list[FunctionPair], n: int) -> float:
     """Share of the squared correlations of pairs that are not named dependent which the fit explains.
 
     What sampling alone makes of a correlation, 1 / n on average, is taken off both parts. Near 1 where a single factor,

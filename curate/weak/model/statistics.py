@@ -215,7 +215,7 @@ class VoteState:
         >>> both.n, both.counts.tolist(), both.sample.votes.tolist()
         (3, [0, 1, 2, 1, 1, 1], [[0, 0], [1, 1], [1, -1]])
         """
-        from curate.weak.model.checks import checked
+        from curate.weak.model.vote_checks import checked
 
         given = checked(votes, n_classes, ordered, keys, gold, gold_weights, names, slices, seed)
         layout = Layout(n_classes, given.names, given.ordered)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from curate.io import streams
 from curate.io.formats import jsonl
 from curate.io.records import BatchBuilder, Fields
-from curate.io.streams import Lines, lines_of, opened
+from curate.io.streams import LineBlock, lines_of, opened
 from tests.io.reading import read, reasons, write
 
 
@@ -245,7 +245,7 @@ def test_ranges_give_each_line_to_one_of_them(
     for start, end in pairwise(bounds):
         with opened(file) as handle:
             for block in lines_of(handle, file, start, end, 1000):
-                assert isinstance(block, Lines)
+                assert isinstance(block, LineBlock)
                 offset = block.offset
                 for line in block.lines:
                     assert start <= offset < end

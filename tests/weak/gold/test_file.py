@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import ConfigError
-from curate.weak.gold.file import LABELS, PROBLEMS, Answer, parse, read_gold, weighted
+from curate.weak.gold.file import LABELS, PROBLEMS, GoldAnswer, parse, read_gold, weighted
 
 
 def own(number: int) -> bytes:
@@ -100,7 +100,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_last_line_that_is_half_written(tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int) -> None:
-    lines = Answer(own(1), "keep").line() + Answer(own(2), "drop").line()
+    lines = GoldAnswer(own(1), "keep").line() + GoldAnswer(own(2), "drop").line()
     path = tmp_path / "gold.jsonl"
     path.write_bytes(lines[:-cut])
     with caplog.at_level(logging.WARNING):
@@ -118,13 +118,13 @@ def test_a_last_line_that_is_half_written(tmp_path: Path, caplog: pytest.LogCapt
 
 @given(st.text(max_size=20), st.floats(1e-9, 1e12), st.sampled_from(LABELS), st.integers(0, 10**12))
 def test_what_is_written_is_read(text: str, weight: float, label: str, documents: int) -> None:
-    answer = Answer(own(7), label, text, text, weight, text, documents, text)
+    answer = GoldAnswer(own(7), label, text, text, weight, text, documents, text)
     line = answer.line()
     assert line.count(b"\n") == 1
     assert parse(line, "gold.jsonl") == [answer]
 
 
-def reference_weights(answers: list[Answer]) -> dict[bytes, Fraction]:
+def reference_weights(answers: list[GoldAnswer]) -> dict[bytes, Fraction]:
     """Mean over draws, each by its share of all answers, of N / m in the document's stratum."""
     last = {answer.id: answer.label for answer in answers}
     names = {answer.draw for answer in answers}
@@ -151,7 +151,7 @@ def reference_weights(answers: list[Answer]) -> dict[bytes, Fraction]:
 def test_weights_are_those_of_the_reference(said: list[tuple[int, str, str]]) -> None:
     """In draw x a document's stratum is its parity (5 and 7 documents); in draw y there is one of 12."""
     answers = [
-        Answer(
+        GoldAnswer(
             own(n),
             label,
             stratum=str(n % 2) if name == "x" else "",
@@ -178,10 +178,10 @@ def test_two_draws_make_one_estimate_without_bias() -> None:
         answers = []
         for stratum, members, take in (("low", range(40), 4), ("high", range(40, 60), 3)):
             answers += [
-                Answer(own(n), "keep", stratum=stratum, documents=len(members), draw="x")
+                GoldAnswer(own(n), "keep", stratum=stratum, documents=len(members), draw="x")
                 for n in rng.sample(list(members), take)
             ]
-        answers += [Answer(own(n), "keep", documents=60, draw="y") for n in rng.sample(range(60), 12)]
+        answers += [GoldAnswer(own(n), "keep", documents=60, draw="y") for n in rng.sample(range(60), 12)]
         gold = weighted(answers)
         assert gold.weights.sum() == pytest.approx(60)
         totals.append(sum(weight * value[each[-1]] for each, weight in zip(gold.ids, gold.weights, strict=True)))

@@ -9,13 +9,13 @@ import pytest
 
 from curate.errors import ConfigError, RunError
 from curate.table import Table
-from curate.weak.gold.file import Answer, read_answers, read_gold
+from curate.weak.gold.file import GoldAnswer, read_answers, read_gold
 from curate.weak.gold.journal import Journal
 from curate.weak.gold.sample import Strata, draw
 from curate.weak.gold.session import Person, Questions
 from tests.weak.gold.corpora import made_up_run
 
-FIRST, SECOND = (Answer(bytes([n]) * 16, "keep", "web", str(n), 2.0, "web", 4, "x") for n in (1, 2))
+FIRST, SECOND = (GoldAnswer(bytes([n]) * 16, "keep", "web", str(n), 2.0, "web", 4, "x") for n in (1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 OTHER = """
 import sys
-from curate.weak.gold.file import Answer
+from curate.weak.gold.file import GoldAnswer
 from curate.weak.gold.journal import Journal
 with Journal(sys.argv[1]) as journal:
     for line in sys.stdin:
@@ -112,7 +112,7 @@ with Journal(sys.argv[1]) as journal:
         if command == "claim":
             print(journal.claim(own), flush=True)
         elif command == "answer":
-            journal.append(Answer(own, "drop", draw=sys.argv[2]))
+            journal.append(GoldAnswer(own, "drop", draw=sys.argv[2]))
             journal.release(own)
             print("done", flush=True)
 """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from curate.weak.judge.answers import Answer
 from curate.weak.judge.asking import WINDOW, Asker, Call, Outcome, in_order
 from curate.weak.judge.cache import Cache
-from curate.weak.judge.endpoint import Endpoint, Settings
+from curate.weak.judge.endpoint import Endpoint, EndpointSettings
 from curate.weak.judge.prompts import PROMPTS
 from curate.weak.judge.tally import Tally
 from tests.weak.judge.server import MODEL, Faults, JudgeServer, document
@@ -120,7 +120,7 @@ def test_one_request_at_a_time_for_equal_questions(tmp_path: Path, always: float
     """Those that come while it is in flight share its answer, or its failure."""
     with JudgeServer(faults=Faults(always={"400": always}, delay=0.3)) as server:
         stop = threading.Event()
-        endpoint = Endpoint(Settings(server.url), stop)
+        endpoint = Endpoint(EndpointSettings(server.url), stop)
         asker = Asker(MODEL, {}, Cache(str(tmp_path / "a")), endpoint, stop, 8, 8)
         ask = partial(asker.question, PROMPTS["yesno"])
         outcomes = list(in_order(ask, [document(3)] * 8, 8, stop))

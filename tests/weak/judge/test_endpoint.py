@@ -8,7 +8,7 @@ import pytest
 
 from curate.errors import RunError
 from curate.weak.judge import endpoint as module
-from curate.weak.judge.endpoint import Endpoint, Pace, Settings, StoppedError, UnansweredError, _retry_after
+from curate.weak.judge.endpoint import Endpoint, EndpointSettings, Pace, StoppedError, UnansweredError, _retry_after
 from tests.weak.judge.server import MODEL, Faults, JudgeServer, document
 
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "YES, NO or UNSURE? " + document(1)}]}
@@ -30,7 +30,7 @@ class Clock(threading.Event):
 
 
 def asked(server: JudgeServer, stop: threading.Event | None = None, **settings: float) -> Endpoint:
-    return Endpoint(Settings(server.url, **{"backoff": 0.0, **settings}), stop or threading.Event())  # type: ignore[arg-type]
+    return Endpoint(EndpointSettings(server.url, **{"backoff": 0.0, **settings}), stop or threading.Event())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "malformed", "no_choices", "hang_up"])
@@ -68,10 +68,10 @@ def test_what_ends_the_run(fault: str) -> None:
 
 def test_the_key_is_sent_and_never_repeated() -> None:
     with JudgeServer(key="secret-1") as server:
-        good = Endpoint(Settings(server.url, key="secret-1"), threading.Event())
+        good = Endpoint(EndpointSettings(server.url, key="secret-1"), threading.Event())
         good.greet(MODEL)
         assert good.ask(BODY)
-        bad = Endpoint(Settings(server.url, key="secret-2"), threading.Event())
+        bad = Endpoint(EndpointSettings(server.url, key="secret-2"), threading.Event())
         for ask in (lambda: bad.greet(MODEL), lambda: bad.ask(BODY)):
             with pytest.raises(RunError) as caught:
                 ask()
@@ -84,10 +84,12 @@ def test_greeting(caplog: pytest.LogCaptureFixture) -> None:
     with JudgeServer() as server:
         asked(server).greet("simulatd")
         assert "lists no model 'simulatd'; did you mean 'simulated'?" in caplog.text
-        Endpoint(Settings(server.url.replace("/v1", "/v2")), threading.Event()).greet(MODEL)  # has no list: who knows
+        Endpoint(EndpointSettings(server.url.replace("/v1", "/v2")), threading.Event()).greet(
+            MODEL
+        )  # has no list: who knows
         url = server.url
     with pytest.raises(RunError, match=f"nobody answers at base_url '{url}'.*3 times.*refused"):
-        Endpoint(Settings(url, backoff=0.0), threading.Event()).greet(MODEL)
+        Endpoint(EndpointSettings(url, backoff=0.0), threading.Event()).greet(MODEL)
 
 
 def test_waits_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
