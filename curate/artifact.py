@@ -221,6 +221,21 @@ class Totals:
         _add(self.counts, result)
 
 
+def by_source(shards: Sequence[Shard], results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums of what was counted of each shard, by source.
+
+    Examples
+    --------
+    >>> shards = [Shard("a", 3, 90, "web", 0, "6b"), Shard("b", 4, 80, "web", 3, "1f")]
+    >>> by_source(shards, [{"cut": 1}, {"cut": 2}])
+    {'web': {'cut': 3}}
+    """
+    totals = Totals()
+    for shard, result in zip(shards, results, strict=True):
+        totals.add({shard.source: result})
+    return totals.counts
+
+
 def _add(into: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         if isinstance(value, Mapping):

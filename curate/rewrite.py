@@ -1,6 +1,6 @@
-"""A new table without some spans of text, and an account of what went."""
+"""New tables of documents: shards and flow of any, and those that lack some spans of text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.artifact import Artifact, Shard, Totals
-from curate.table import DOCUMENT, ParquetWriter, Table, id_checksum
+from curate.artifact import Artifact, Shard, by_source
+from curate.table import DOCUMENT, DocumentWriter, ParquetWriter, Table
 
 REMOVED = pa.schema(
     [
@@ -39,6 +39,39 @@ class Spans:
         return self.rows[inside] - first, self.starts[inside], self.ends[inside]
 
 
+def new_table(
+    shards: Sequence[Shard], entries: Sequence[Mapping[str, Any]], dropped: Sequence[Mapping[str, int]]
+) -> dict[str, Any]:
+    """``shards`` and ``flow`` of a table whose shards are rewritten ones of another table.
+
+    Parameters
+    ----------
+    shards
+        The old ones.
+    entries
+        Of each, what `curate.table.DocumentWriter.entry` says of the new one, other counts aside.
+    dropped
+        Of each, how many documents were left out, by reason.
+
+    Examples
+    --------
+    >>> old = Shard("a", 3, 90, "web", 0, "6b")
+    >>> made = new_table([old], [{"rows": 2, "text_bytes": 70, "id_checksum": "1f"}], [{"emptied": 1}])
+    >>> made["flow"], made["shards"][0]["text_bytes"]
+    ({'web': {'in': 3, 'kept': 2, 'dropped': {'emptied': 1}, 'quarantined': {}}}, 70)
+    """
+    fresh, row = [], 0
+    for shard, entry in zip(shards, entries, strict=True):
+        new = {name: entry[name] for name in ("rows", "text_bytes", "id_checksum")}
+        fresh.append(asdict(shard) | new | {"first_row": row})
+        row += new["rows"]
+    flow = (
+        {"in": shard.rows, "kept": entry["rows"], "dropped": lost, "quarantined": {}}
+        for shard, entry, lost in zip(shards, entries, dropped, strict=True)
+    )
+    return {"shards": fresh, "flow": by_source(shards, flow)}
+
+
 def write_without(table: Table, artifact: Artifact, spans: Spans, shard: Shard) -> dict[str, Any]:
     """Write a shard without `spans`, and beside it, in ``removed``, which they were.
 
@@ -47,15 +80,15 @@ def write_without(table: Table, artifact: Artifact, spans: Spans, shard: Shard) 
     Returns
     -------
     dict
-        ``rows``, ``text_bytes`` and ``id_checksum`` of the new shard; ``spans``, ``bytes`` (what went of documents
-        that are kept and dropped), ``touched`` and ``emptied`` documents.
+        The new shard's entry; ``spans``, ``bytes`` (what went of documents that are kept and dropped), ``touched`` and
+        ``emptied`` documents.
     """
     from curate.text.batch import TextBatch
     from curate.text.spans import cut
 
-    ids, counts, first = [], {"spans": 0, "bytes": 0, "touched": 0, "emptied": 0, "text_bytes": 0}, 0
+    counts, first = {"spans": 0, "bytes": 0, "touched": 0, "emptied": 0}, 0
     part, removed = artifact.part(shard.name), f"{artifact.path}/removed/part-{shard.name}.parquet"
-    with ParquetWriter(part, DOCUMENT) as writer, ParquetWriter(removed, REMOVED) as record:
+    with DocumentWriter(part) as writer, ParquetWriter(removed, REMOVED) as record:
         for batch in table.batches(shard, DOCUMENT.names):
             rows, starts, ends = spans.of(first, batch.num_rows)
             first += batch.num_rows
@@ -73,31 +106,15 @@ def write_without(table: Table, artifact: Artifact, spans: Spans, shard: Shard) 
                 counts["emptied"] += len(emptied)
                 batch = batch.take(pa.array(np.setdiff1d(np.arange(len(text)), emptied)))
             writer.write(batch)
-            ids.append(batch.column("id"))
-            text = TextBatch(batch.column("text"))
-            counts["text_bytes"] += int(text.offsets[-1] - text.offsets[0])
-    return {"rows": writer.rows, "id_checksum": id_checksum(pa.chunked_array(ids, pa.binary(16))), **counts}
+    return writer.entry() | counts
 
 
 def account(shards: Sequence[Shard], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The manifest of a table made by `write_without`: shards, ``flow``, and what was removed per source."""
-    flow, removed = Totals(), Totals()
-    fresh, row = [], 0
-    for shard, result in zip(shards, results, strict=True):
-        emptied = result["emptied"]
-        flow.add(
-            {
-                shard.source: {
-                    "in": shard.rows,
-                    "kept": result["rows"],
-                    "dropped": {"emptied": emptied},
-                    "quarantined": {},
-                }
-            }
-        )
-        counts = {name: result[name] for name in ("spans", "bytes", "touched", "emptied")}
-        removed.add({shard.source: counts | {"bytes_in": shard.text_bytes, "documents_in": shard.rows}})
-        kept = {name: result[name] for name in ("rows", "text_bytes", "id_checksum")}
-        fresh.append(asdict(shard) | kept | {"first_row": row})
-        row += result["rows"]
-    return {"shards": fresh, "flow": flow.counts, "removed": removed.counts}
+    removed = (
+        {name: result[name] for name in ("spans", "bytes", "touched", "emptied")}
+        | {"bytes_in": shard.text_bytes, "documents_in": shard.rows}
+        for shard, result in zip(shards, results, strict=True)
+    )
+    dropped = [{"emptied": result["emptied"]} for result in results]
+    return new_table(shards, results, dropped) | {"removed": by_source(shards, removed)}

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -53,7 +54,7 @@ class ParquetWriter:
         self._level = compression_level
         self.rows = 0
 
-    def __enter__(self) -> "ParquetWriter":
+    def __enter__(self) -> Self:
         file = self._replacing.__enter__()
         self._writer = pq.ParquetWriter(
             file,
@@ -101,6 +102,33 @@ def id_checksum(ids: pa.ChunkedArray | pa.Array) -> str:
         if buffer is not None:
             digest.update(memoryview(buffer)[chunk.offset * 16 : (chunk.offset + len(chunk)) * 16])
     return digest.hexdigest()
+
+
+class DocumentWriter(ParquetWriter):
+    """A shard of a table of documents, and what the table's manifest says of it.
+
+    Parameters
+    ----------
+    path
+        Where the file goes, local or an fsspec URL.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, DOCUMENT)
+        self.text_bytes = 0
+        self._ids: list[pa.Array] = []
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Append documents as one row group."""
+        super().write(batch)
+        self.text_bytes += pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0  # type: ignore[attr-defined]
+        ids = batch.column("id")
+        self._ids += ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
+
+    def entry(self) -> dict[str, Any]:
+        """Number of documents, bytes of their text, and hash of their ids, as a `Shard` has them."""
+        checksum = id_checksum(pa.chunked_array(self._ids, pa.binary(16)))
+        return {"rows": self.rows, "text_bytes": self.text_bytes, "id_checksum": checksum}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from curate.rules.presets import PRESETS
 from curate.rules.sql import columns_of
 from curate.stage import Annotator, Stage
 from curate.stages.select import Rule, Select, evaluate
-from curate.table import DOCUMENT, ParquetWriter, Table, id_checksum
+from curate.table import DOCUMENT, DocumentWriter, Table
 
 DOCUMENTS = 400  # of each source: a share of 90 % is then known to 3 % (two standard errors)
 TEXT_BYTES = 2_000_000  # of each source
@@ -198,19 +198,8 @@ def _write(artifact: Artifact, sampled: Mapping[str, pa.Table]) -> None:
     first_row = 0
     for number, (source, documents) in enumerate(sampled.items()):
         name = f"{number:05d}-000"
-        with ParquetWriter(artifact.part(name), DOCUMENT) as writer:
+        with DocumentWriter(artifact.part(name)) as writer:
             writer.write(documents)
-        size = sum(chunk.nbytes for chunk in documents["text"].chunks)
-        checksum = id_checksum(documents["id"])
-        shards.append(
-            {
-                "name": name,
-                "rows": documents.num_rows,
-                "text_bytes": size,
-                "source": source,
-                "first_row": first_row,
-                "id_checksum": checksum,
-            }
-        )
+        shards.append({"name": name, "source": source, "first_row": first_row} | writer.entry())
         first_row += documents.num_rows
     artifact.commit({}, {"columns": DOCUMENT.names, "shards": shards})

@@ -5,7 +5,6 @@ changed until nothing changes, so that cleaning what is clean does nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,10 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from curate.artifact import Artifact, Shard, Totals
+from curate.artifact import Artifact, Shard, Totals, by_source
 from curate.errors import Problem
+from curate.rewrite import new_table
 from curate.stage import Known, Stage
-from curate.table import DOCUMENT, ParquetWriter, Table, id_checksum
+from curate.table import DOCUMENT, DocumentWriter, ParquetWriter, Table
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -401,9 +401,9 @@ def _composed(batch: "TextBatch", documents: NDArray[np.int64]) -> "TextBatch":
 
 def _clean_shard(stage: Clean, table: Table, artifact: Artifact, shard: Shard) -> dict[str, Any]:
     """Write a shard with clean texts, and beside it, in ``changes``, what was done."""
-    totals, ids, text_bytes = Totals(), [], 0
+    totals = Totals()
     part, changes = artifact.part(shard.name), f"{artifact.path}/changes/part-{shard.name}.parquet"
-    with ParquetWriter(part, DOCUMENT) as writer, ParquetWriter(changes, CHANGES) as record:
+    with DocumentWriter(part) as writer, ParquetWriter(changes, CHANGES) as record:
         for batch in table.batches(shard, DOCUMENT.names):
             old = batch.column("text")
             texts, log = clean_texts(stage, old)
@@ -413,14 +413,7 @@ def _clean_shard(stage: Clean, table: Table, artifact: Artifact, shard: Shard) -
             batch = batch.set_column(DOCUMENT.names.index("text"), DOCUMENT.field("text"), texts)
             batch = batch.take(pa.array(np.flatnonzero(~np.logical_or.reduce(list(dropped.values())))))
             writer.write(batch)
-            ids.append(batch.column("id"))
-            text_bytes += pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0  # type: ignore[attr-defined]
-    counted = {
-        "rows": writer.rows,
-        "text_bytes": text_bytes,
-        "id_checksum": id_checksum(pa.chunked_array(ids, pa.binary(16))),
-    }
-    return {"touched": 0, "kinds": {}, "dropped": {}} | totals.counts | counted
+    return {"touched": 0, "kinds": {}, "dropped": {}} | totals.counts | writer.entry()
 
 
 def _dropped(stage: Clean, texts: pa.Array, log: Log, old: pa.Array) -> dict[str, NDArray[np.bool_]]:
@@ -466,15 +459,10 @@ def _flow(dropped: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:
 
 def _account(shards: tuple[Shard, ...], results: list[dict[str, Any]]) -> dict[str, Any]:
     """The manifest: shards, ``flow``, and what was done per source and kind."""
-    flow, changes = Totals(), Totals()
-    fresh, row = [], 0
-    for shard, result in zip(shards, results, strict=True):
-        dropped = {reason: count for reason, count in result["dropped"].items() if count or reason == EMPTIED}
-        counts = {"in": shard.rows, "kept": result["rows"], "dropped": dropped, "quarantined": {}}
-        flow.add({shard.source: counts})
-        sizes = {"documents_in": shard.rows, "bytes_in": shard.text_bytes, "bytes_out": result["text_bytes"]}
-        changes.add({shard.source: sizes | {"touched": result["touched"], "kinds": result["kinds"]}})
-        kept = {name: result[name] for name in ("rows", "text_bytes", "id_checksum")}
-        fresh.append(asdict(shard) | kept | {"first_row": row})
-        row += result["rows"]
-    return {"shards": fresh, "flow": flow.counts, "changes": changes.counts}
+    changes = (
+        {"documents_in": shard.rows, "bytes_in": shard.text_bytes, "bytes_out": result["text_bytes"]}
+        | {"touched": result["touched"], "kinds": result["kinds"]}
+        for shard, result in zip(shards, results, strict=True)
+    )
+    dropped = [{why: n for why, n in result["dropped"].items() if n or why == EMPTIED} for result in results]
+    return new_table(shards, results, dropped) | {"changes": by_source(shards, changes)}

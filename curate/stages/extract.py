@@ -2,8 +2,7 @@
 
 import importlib.util
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -11,13 +10,14 @@ import orjson
 import pyarrow as pa
 from pydantic import Field
 
-from curate.artifact import Artifact, Shard, Totals
+from curate.artifact import Artifact, Shard, by_source
 from curate.cleaning.html import EXTRACTORS, is_html
 from curate.config.units import Bytes
 from curate.engine.guarded import CallError, Guarded, TimedOutError
 from curate.errors import Problem
+from curate.rewrite import new_table
 from curate.stage import Known, Stage
-from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, ParquetWriter, Table, id_checksum
+from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, DocumentWriter, ParquetWriter, Table
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -139,7 +139,7 @@ def _extract(stage: Extract, table: Table, artifact: Artifact, shard: Shard) -> 
             dropped.update(reason["reason"] for reason in reasons)
             record.write(pa.RecordBatch.from_pylist(reasons, DROPPED))
             writer.write(_replaced(batch.take(pa.array(kept, pa.int64())), texts, metas))
-    return writer.done() | {"dropped": dict(sorted(dropped.items())), "counts": dict(sorted(counts.items()))}
+    return writer.entry() | {"dropped": dict(sorted(dropped.items())), "counts": dict(sorted(counts.items()))}
 
 
 def _document(
@@ -187,27 +187,20 @@ def _replaced(batch: pa.RecordBatch, texts: list[str], metas: list[str | None]) 
     return batch
 
 
-class _RowGroups:
+class _RowGroups(DocumentWriter):
     """Writes batches of any size as row groups of the usual size: text is a small part of its HTML."""
 
     def __init__(self, path: str) -> None:
-        self._writer = ParquetWriter(path, DOCUMENT)
+        super().__init__(path)
         self._pending: list[pa.RecordBatch] = []
-        self._ids: list[pa.Array] = []
-        self._rows = self._bytes = self._text_bytes = 0
-
-    def __enter__(self) -> "_RowGroups":
-        self._writer.__enter__()
-        return self
+        self._rows = self._bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take a batch."""
         size = sum(len(text.as_buffer()) for text in batch["text"])
         self._pending.append(batch)
-        self._ids.append(batch.column("id"))
         self._rows += batch.num_rows
         self._bytes += size
-        self._text_bytes += size
         if self._rows >= ROW_GROUP or self._bytes >= ROW_GROUP_BYTES:
             self._flush(last=False)
 
@@ -216,41 +209,20 @@ class _RowGroups:
             if table.num_rows < ROW_GROUP and self._bytes < ROW_GROUP_BYTES and not last:
                 self._pending, self._rows, self._bytes = table.to_batches(), table.num_rows, 0
                 return
-            self._writer.write(table)
+            super().write(table)
         self._pending, self._rows, self._bytes = [], 0, 0
 
     def __exit__(self, *error: Any) -> None:
         if error[0] is None:
             self._flush(last=True)
-        self._writer.__exit__(*error)
-
-    def done(self) -> dict[str, Any]:
-        """What a shard's entry in the manifest says."""
-        checksum = id_checksum(pa.chunked_array(self._ids, pa.binary(16)))
-        return {"rows": self._writer.rows, "text_bytes": self._text_bytes, "id_checksum": checksum}
+        super().__exit__(*error)
 
 
 def _groups(table: pa.Table) -> Iterator[pa.Table]:
     yield from (table.slice(start, ROW_GROUP) for start in range(0, table.num_rows, ROW_GROUP))
 
 
-def _account(shards: Iterable[Shard], results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _account(shards: Sequence[Shard], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The manifest: shards, ``flow``, and what was done per source."""
-    flow, extracted = Totals(), Totals()
-    fresh, row = [], 0
-    for shard, result in zip(shards, results, strict=True):
-        flow.add(
-            {
-                shard.source: {
-                    "in": shard.rows,
-                    "kept": result["rows"],
-                    "dropped": result["dropped"],
-                    "quarantined": {},
-                }
-            }
-        )
-        extracted.add({shard.source: result["counts"]})
-        own = {name: result[name] for name in ("rows", "text_bytes", "id_checksum")}
-        fresh.append(asdict(shard) | own | {"first_row": row})
-        row += result["rows"]
-    return {"shards": fresh, "flow": flow.counts, "extracted": extracted.counts}
+    made = new_table(shards, results, [result["dropped"] for result in results])
+    return made | {"extracted": by_source(shards, (result["counts"] for result in results))}

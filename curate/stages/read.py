@@ -26,7 +26,7 @@ from curate.io.pieces import Unit, plan_units, shard_size
 from curate.io.records import QUARANTINE, Batch, BatchBuilder, Fields, Reject
 from curate.io.streams import BrokenFileError
 from curate.stage import Estimate, Known, Stage
-from curate.table import DOCUMENT, ROW_GROUP_BYTES, ParquetWriter, id_checksum, read_part
+from curate.table import DOCUMENT, ROW_GROUP_BYTES, DocumentWriter, ParquetWriter, read_part
 
 TOLERATED_ROWS = 10
 TOLERATED_FILES = 1
@@ -464,7 +464,7 @@ class _Shards:
         self.done: list[dict[str, Any]] = []
         self._path, self._key, self._shard_bytes = path, key, shard_bytes
         self._stack = ExitStack()
-        self._writer: ParquetWriter | None = None
+        self._writer: DocumentWriter | None = None
 
     def __enter__(self) -> "_Shards":
         return self
@@ -475,22 +475,15 @@ class _Shards:
             return
         if self._writer is None:
             self._name = f"{self._key}-{len(self.done):03d}"
-            self._writer = self._stack.enter_context(ParquetWriter(f"{self._path}/part-{self._name}.parquet", DOCUMENT))
-            self._ids: list[pa.Array] = []
-            self._bytes = 0
+            self._writer = self._stack.enter_context(DocumentWriter(f"{self._path}/part-{self._name}.parquet"))
         self._writer.write(batch.documents)
-        self._ids.append(batch.documents.column("id"))
-        self._bytes += batch.text_bytes
-        if self._bytes >= self._shard_bytes or self._writer.rows >= SHARD_ROWS:
+        if self._writer.text_bytes >= self._shard_bytes or self._writer.rows >= SHARD_ROWS:
             self._finish()
 
     def _finish(self) -> None:
         if self._writer is not None:
             self._stack.close()
-            checksum = id_checksum(pa.chunked_array(self._ids))
-            self.done.append(
-                {"name": self._name, "rows": self._writer.rows, "text_bytes": self._bytes, "id_checksum": checksum}
-            )
+            self.done.append({"name": self._name} | self._writer.entry())
             self._writer = None
 
     def __exit__(self, *error: Any) -> None:
