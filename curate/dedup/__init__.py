@@ -1,1 +1,1 @@
-"""What the stages that find duplicates share: who is compared with whom, candidates, clusters, survivors."""
+"""Methods that the deduplication stages share: scopes, candidates, clusters and survivors."""

@@ -1,9 +1,9 @@
-"""Candidates for near-duplicates: documents that agree in all rows of a band, and what connects them.
+"""Candidates for near-duplicates: documents that agree in all rows of a band, and their connected components.
 
-Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4. Documents that share a band are joined by
-edges to the one with the smallest row number, never pair by pair, so a bucket of n documents costs n edges. Whatever
-is connected is a component: candidates never lie in two of them, so components are what the next step may look at one
-by one.
+The method is that of Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4. The documents that
+share a band key form a bucket. Edges join each of them to the document with the smallest row number, never pair by
+pair, so a bucket of n documents costs n edges. Two candidates always lie in the same connected component, so the next
+step can process each component by itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,10 +25,10 @@ from curate.table import ParquetWriter, Table, read_part
 if TYPE_CHECKING:
     from curate.engine.context import Context
 
-HOT_BUCKET = 100_000  # documents; a bucket beyond it is boilerplate or an accident, and is reported
-KEYS_PER_EXCHANGE = 1 << 31  # bands are exchanged in groups of at most so many keys, 20 bytes each: 43 GB of disk,
-KEYS_PER_TASK = 1 << 21  # and so many from one shard, at 180 bytes of a task's memory: 0.4 GB
-EDGES_PER_BATCH = 1 << 22  # edges that the union-find holds at a time, at 70 bytes of memory: 0.3 GB
+HOT_BUCKET = 100_000  # documents; larger buckets are boilerplate or an accident, and the report counts them
+KEYS_PER_EXCHANGE = 1 << 31  # keys of the bands that are exchanged together, at 20 bytes each: 43 GB of disk
+KEYS_PER_TASK = 1 << 21  # keys that one task sends, at 180 bytes of memory each: 0.4 GB
+EDGES_PER_BATCH = 1 << 22  # edges that the union-find holds at once, at 70 bytes of memory each: 0.3 GB
 
 EDGE = pa.schema([("low", pa.uint64()), ("high", pa.uint64())])
 LABEL = pa.schema([("label", pa.int64())])
@@ -36,16 +36,16 @@ LABEL = pa.schema([("label", pa.int64())])
 
 @dataclass(frozen=True)
 class BandLayout:
-    """Which columns hold the signatures, how they are cut, and who is compared with whom.
+    """Which column holds the signatures, how they are divided into bands, and which documents are compared.
 
     Parameters
     ----------
     column
-        Column of the signatures.
+        Column that holds the signatures.
     permutations, bands, rows
-        Length of a signature; it is cut into `bands` of `rows`.
+        Length of a signature, and the number of bands of `rows` minima into which it is divided.
     within
-        Scope of the comparison, see `curate.dedup.scope`.
+        Scope of the comparison (see `curate.dedup.scope`).
     """
 
     column: str
@@ -57,19 +57,19 @@ class BandLayout:
 
 @dataclass(frozen=True)
 class Part:
-    """A shard whose documents are compared: one of the table, or one of an index.
+    """A shard whose documents are compared. It belongs to the table that is deduplicated, or to an index.
 
     Parameters
     ----------
     name
-        Unique among the parts.
+        Name of the part, unique among all parts.
     table, shard
-        Where its columns are read.
+        The shard, and the table from which its columns are read.
     first_row
-        Number of documents in all parts before this one.
+        Number of documents in all earlier parts.
     settled
-        Column that is true for documents that were kept before: only these take part, and they stay kept. Empty for
-        a shard of the table.
+        Column of an index that is true for the documents that the earlier run kept. Only these are compared, and they
+        stay kept. Empty for a shard of the table.
     """
 
     name: str
@@ -80,17 +80,17 @@ class Part:
 
     @property
     def rows(self) -> int:
-        """Number of documents, whether they take part or not."""
+        """Number of documents, compared or not."""
         return self.shard.rows
 
-    def taking_part(self) -> NDArray[np.int64]:
-        """Positions of the documents that take part."""
+    def compared_rows(self) -> NDArray[np.int64]:
+        """Row numbers, within the shard, of the documents that are compared."""
         if not self.settled:
             return np.arange(self.rows)
         return np.flatnonzero(self.table.read(self.shard, [self.settled])[self.settled].to_numpy())
 
     def signatures(self, banding: BandLayout) -> NDArray[np.uint32]:
-        """Signatures, shape (documents, permutations)."""
+        """Read the signatures, shape (documents, permutations)."""
         column = self.table.read(self.shard, [banding.column]).column(banding.column).combine_chunks()
         width = banding.permutations
         minima = np.frombuffer(column.buffers()[1] or b"", "<u4", len(column) * width, column.offset * width * 4)
@@ -98,18 +98,18 @@ class Part:
 
 
 class Components(NamedTuple):
-    """Outcome of `connect`.
+    """Result of `connect`.
 
     Attributes
     ----------
     path
-        File from which `labels_of` reads.
+        File that `labels_of` reads.
     members
-        Documents that have candidates.
+        Number of documents that have candidates.
     oversized
-        Labels of components of more than the given number of documents.
+        Labels of the components that have more documents than the limit.
     counts
-        ``hot_buckets``, ``largest_bucket``, ``largest_component`` for the manifest.
+        The manifest's ``hot_buckets``, ``largest_bucket`` and ``largest_component``.
     """
 
     path: str
@@ -119,7 +119,7 @@ class Components(NamedTuple):
 
 
 def parts_of(table: Table, settled: Sequence[tuple[Table, str]] = ()) -> tuple[Part, ...]:
-    """The shards of a table, and after them those of indexes with the column that says who was kept."""
+    """Return the shards of a table, followed by the shards of indexes, each with its column of kept documents."""
     parts = [Part(shard.name, table, shard, shard.first_row) for shard in table.shards]
     row = table.rows
     for number, (index, column) in enumerate(settled):
@@ -130,47 +130,50 @@ def parts_of(table: Table, settled: Sequence[tuple[Table, str]] = ()) -> tuple[P
 
 
 def connect(ctx: "Context", parts: Sequence[Part], banding: BandLayout, component_limit: int) -> Components:
-    """Find the components of the documents that share bands.
+    """Find the connected components of the documents that share band keys.
 
     Parameters
     ----------
     ctx
-        Of the stage.
+        Context of the stage.
     parts
-        From `parts_of`.
+        The shards to compare, from `parts_of`.
     banding
-        How signatures are cut.
+        Shape of the bands, and the scope.
     component_limit
-        Components of more documents than this are named in the result.
+        The result lists the components that have more documents than this.
     """
-    found, edges = [], []
+    bucket_counts, edges = [], []
     rows = sum(part.rows for part in parts)
     for bands in _band_groups(banding.bands, parts):
         name = f"bands-{bands.start:04d}"
         folder = f"{ctx.path}/{EXCHANGE}/edges/{name}"
         partitions = partition_count(rows * len(bands))
         mapper = partial(_send_bands, banding, bands, partitions, folder)
-        found += ctx.exchange(name, mapper, partial(_join_buckets, folder), partitions, parts)
+        bucket_counts += ctx.exchange(name, mapper, partial(_join_buckets, folder), partitions, parts)
         edges += [_edge_file(folder, "shard", part.name) for part in parts]
         edges += [_edge_file(folder, "partition", partition) for partition in range(partitions)]
     path = f"{ctx.path}/{EXCHANGE}/labels.arrow"
     task = partial(_label_components, parts, edges, component_limit)
     labelled = ctx.map(task, [path], phase="components", keys=["components"])[0]
     counts = {
-        "hot_buckets": sum(result["hot_buckets"] for result in found),
-        "largest_bucket": max((result["largest_bucket"] for result in found), default=0),
+        "hot_buckets": sum(result["hot_buckets"] for result in bucket_counts),
+        "largest_bucket": max((result["largest_bucket"] for result in bucket_counts), default=0),
         "largest_component": labelled["largest"],
     }
     return Components(path, labelled["members"], labelled["oversized"], counts)
 
 
 def labels_of(path: str, position: int) -> pa.Array:
-    """Labels of the documents of part number `position`: smallest row of the component, null without candidates."""
+    """Read the label of each document of part number `position`.
+
+    The label is the smallest row number of the document's component, null for a document without candidates.
+    """
     return read_partition([path], position)["label"].combine_chunks()
 
 
 def scoped_keys(banding: BandLayout, part: Part, signatures: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """Band keys, shape (documents, bands), that differ between scopes."""
+    """Compute band keys, shape (documents, bands), that differ between scopes."""
     from curate.dedup.minhash import band_keys
 
     return band_keys(signatures, banding.bands, banding.rows) ^ _scope(banding.within, part)[:, None]
@@ -181,14 +184,14 @@ def _scope(within: str, part: Part) -> NDArray[np.uint64]:
 
 
 class _Buckets(NamedTuple):
-    """Documents by band key.
+    """Buckets of documents that share a band key.
 
     Attributes
     ----------
     keys, centers, sizes
-        Key, smallest row and number of documents of each bucket, by ascending key.
+        Key, smallest row number and number of documents of each bucket, by ascending key.
     edges
-        Smaller and larger rows of a forest that spans all buckets.
+        Smaller and larger row of each edge of a forest that connects the rows of every bucket.
     """
 
     keys: NDArray[np.uint64]
@@ -198,7 +201,7 @@ class _Buckets(NamedTuple):
 
 
 def _buckets(keys: NDArray[np.uint64], rows: NDArray[np.uint64], sizes: NDArray[np.uint32]) -> _Buckets:
-    """Join rows with equal keys to the smallest of them; row i stands for ``sizes[i]`` documents."""
+    """Join rows with equal keys to the smallest of these rows. Row i stands for ``sizes[i]`` documents."""
     from curate.dedup.unionfind import spanning_forest
 
     order = np.argsort(keys)
@@ -212,7 +215,7 @@ def _buckets(keys: NDArray[np.uint64], rows: NDArray[np.uint64], sizes: NDArray[
 
 
 def _band_groups(bands: int, parts: Sequence[Part]) -> Iterator[range]:
-    """Bands that are exchanged together: as many as the limits allow, and one at least."""
+    """Split the bands into groups that are exchanged together: as large as the limits allow, at least one band."""
     rows = [part.rows for part in parts if part.rows]
     size = min(KEYS_PER_EXCHANGE // sum(rows), KEYS_PER_TASK // max(rows), bands) if rows else bands
     for start in range(0, bands, max(size, 1)):
@@ -222,10 +225,10 @@ def _band_groups(bands: int, parts: Sequence[Part]) -> Iterator[range]:
 def _send_bands(
     banding: BandLayout, bands: range, partitions: int, folder: str, part: Part, path: str
 ) -> dict[str, Any]:
-    """Join what meets within the shard; send one row per key, so that a reducer gets no more than that."""
+    """Join the buckets of a shard, and send one row per key, so that a reducer receives no more than that."""
     keys = scoped_keys(banding, part, part.signatures(banding))[:, bands.start : bands.stop]
-    chosen = part.taking_part()
-    keys, rows = keys[chosen], (chosen + part.first_row).astype(np.uint64)
+    compared = part.compared_rows()
+    keys, rows = keys[compared], (compared + part.first_row).astype(np.uint64)
     buckets = _buckets(keys.ravel(), np.repeat(rows, len(bands)), np.ones(keys.size, np.uint32))
     _write_edges(_edge_file(folder, "shard", part.name), buckets.edges)
     sent = pa.table({"key": buckets.keys, "row": buckets.centers, "size": buckets.sizes})
@@ -234,7 +237,7 @@ def _send_bands(
 
 
 def _join_buckets(folder: str, partition: int, received: pa.Table) -> dict[str, Any]:
-    """Join what meets across shards."""
+    """Join the buckets that span several shards."""
     buckets = _buckets(*(received[name].to_numpy() for name in ("key", "row", "size")))
     _write_edges(_edge_file(folder, "partition", partition), buckets.edges)
     largest = int(buckets.sizes.max(initial=0))
@@ -251,26 +254,30 @@ def _write_edges(path: str, edges: tuple[NDArray[np.uint64], NDArray[np.uint64]]
 
 
 def _label_components(parts: Sequence[Part], edge_files: Sequence[str], limit: int, path: str) -> dict[str, Any]:
-    """Write the smallest row of each document's component, null for one without candidates; a batch per part."""
+    """Write the label of each document, one batch per part (see `labels_of`)."""
     rows = sum(part.rows for part in parts)
     labels = _labels(rows, edge_files)
-    alone = labels == np.arange(rows)
-    alone[labels[~alone]] = False
+    isolated = labels == np.arange(rows)
+    isolated[labels[~isolated]] = False
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with storage.replacing(path) as file, pa.ipc.new_file(file, LABEL, options=options) as writer:
         for part in parts:
-            within = slice(part.first_row, part.first_row + part.rows)
-            writer.write_batch(pa.record_batch([pa.array(labels[within], mask=alone[within])], schema=LABEL))
-    found, sizes = np.unique(labels[~alone], return_counts=True)
+            part_rows = slice(part.first_row, part.first_row + part.rows)
+            column = pa.array(labels[part_rows], mask=isolated[part_rows])
+            writer.write_batch(pa.record_batch([column], schema=LABEL))
+    components, sizes = np.unique(labels[~isolated], return_counts=True)
     return {
         "members": int(sizes.sum()),
         "largest": int(sizes.max(initial=0)),
-        "oversized": found[sizes > limit].tolist(),
+        "oversized": components[sizes > limit].tolist(),
     }
 
 
 def _labels(rows: int, edge_files: Sequence[str]) -> NDArray[np.int64]:
-    """Smallest row of each row's component; edges are read in batches and drawn between components found before."""
+    """Label each row with the smallest row of its component.
+
+    Edges are read in batches. Each batch joins the components of the batches before it.
+    """
     from curate.dedup.unionfind import components
 
     labels = np.arange(rows)
@@ -280,11 +287,11 @@ def _labels(rows: int, edge_files: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _edge_batches(edge_files: Sequence[str], size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    batch, held = [], 0
+    batch, edge_count = [], 0
     for number, path in enumerate(edge_files, start=1):
         batch.append(read_part(path))
-        held += len(batch[-1])
-        if held >= size or number == len(edge_files):
+        edge_count += len(batch[-1])
+        if edge_count >= size or number == len(edge_files):
             edges = pa.concat_tables(batch)
             yield edges["low"].to_numpy().astype(np.int64), edges["high"].to_numpy().astype(np.int64)
-            batch, held = [], 0
+            batch, edge_count = [], 0

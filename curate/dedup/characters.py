@@ -1,9 +1,9 @@
-"""Characters of documents as tokens, for n-grams of characters.
+"""Characters of documents as tokens, for character n-grams.
 
-A document is the sequence of the lower-cased code points of its words (see `curate.text.words`), with one separator
-between two words unless both are characters of scripts that are written without spaces: between these a space is
-layout, as a line break is. Punctuation, case and layout do not count, as with words; and where each word is one code
-point, n-grams of words and of characters are the same.
+A document is the sequence of the lower-cased code points of its words (see `curate.text.words`). One separator stands
+between two words, unless both neighbouring characters belong to scripts that are written without spaces. In these
+scripts a space is layout, like a line break. Punctuation, case and layout are ignored, as they are for words. Where
+every word is one code point, word n-grams and character n-grams are the same.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ _SEPARATOR = np.uint64(ord(" "))
 
 
 class Characters(NamedTuple):
-    """Characters of a batch of documents, end to end.
+    """Hashes of the characters of a batch of documents, concatenated.
 
     Attributes
     ----------
@@ -41,25 +41,27 @@ def characters(data: NDArray[np.uint8], words: Words) -> Characters:
     data
         Valid UTF-8 of all documents, shape (bytes,).
     words
-        ``segment(data, offsets)``.
+        The words of the documents, from ``segment(data, offsets)``.
 
     Returns
     -------
     Characters
-        The hash of a code point is `mix64` of it; that of the separator is the hash of a space, which no word has.
+        A character's hash is `mix64` of its code point. The separator has the hash of a space, which no word contains.
 
     Examples
     --------
     >>> from curate.text.words import segment
-    >>> def of(text: str) -> list[int]:
+    >>> def hashes(text: str) -> list[int]:
     ...     data = np.frombuffer(text.encode(), np.uint8)
     ...     return characters(data, segment(data, np.array([0, len(data)]))).hashes.tolist()
-    >>> of("To be!") == of("to, BE"), of("to be") == of("tobe"), len(of("to be")), len(of("東京 は"))
-    (True, False, 5, 3)
+    >>> hashes("To be!") == hashes("to, BE"), hashes("to be") == hashes("tobe")
+    (True, False)
+    >>> len(hashes("to be")), len(hashes("東京 は"))
+    (5, 3)
     """
     classes, lower = tables()
-    room = int((words.ends - words.starts).sum()) + len(words.starts)
-    hashes = np.empty(room, np.uint64)
+    capacity = int((words.ends - words.starts).sum()) + len(words.starts)
+    hashes = np.empty(capacity, np.uint64)
     offsets = np.zeros(len(words.offsets), np.int64)
     _characters(data, words.starts, words.ends, words.offsets, classes, lower, hashes, offsets)
     return Characters(hashes[: offsets[-1]], offsets)
@@ -68,19 +70,19 @@ def characters(data: NDArray[np.uint8], words: Words) -> Characters:
 @numba.njit(cache=True, nogil=True)
 def _characters(data, starts, ends, word_offsets, classes, lower, hashes, offsets):
     separator = mix64(_SEPARATOR)
-    found = 0
+    count = 0
     for document in range(len(word_offsets) - 1):
         spaced = True
         for word in range(word_offsets[document], word_offsets[document + 1]):
-            at = starts[word]
-            code, _ = decode(data, at)
+            position = starts[word]
+            code, _ = decode(data, position)
             unspaced = classes[code] & UNSPACED != 0
             if word > word_offsets[document] and (spaced or not unspaced):
-                hashes[found] = separator
-                found += 1
+                hashes[count] = separator
+                count += 1
             spaced = not unspaced
-            while at < ends[word]:
-                code, at = decode(data, at)
-                hashes[found] = mix64(np.uint64(lower[code]))
-                found += 1
-        offsets[document + 1] = found
+            while position < ends[word]:
+                code, position = decode(data, position)
+                hashes[count] = mix64(np.uint64(lower[code]))
+                count += 1
+        offsets[document + 1] = count

@@ -1,9 +1,9 @@
-"""Clusters of near-duplicates: of the candidates, which are similar, and who is kept.
+"""Clusters of near-duplicates: which candidates are similar, and which document of each cluster is kept.
 
-Components come whole to one task each, as signatures and not as text. There the documents are taken in the order of
-the policy: one that shares a band with a document kept before, and is similar to it, is dropped in favour of the first
-such; any other is kept (see `curate.dedup.leaders`). The outcome is that of one process that goes through the whole
-corpus in that order, and a function of the set of documents alone.
+One task receives a whole component of candidates, as signatures and not as text. It processes the documents in the
+order of the policy. A document that shares a band with an earlier kept document, and is similar to it, is dropped in
+favour of the first such document; every other document is kept (see `curate.dedup.leaders`). The result is the same as
+if one process went through the whole corpus in that order. It depends only on the set of documents.
 """
 
 from collections import Counter
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from curate.engine.context import Context
     from curate.text.batch import TextBatch
 
-COMPONENT_LIMIT = 1 << 19  # documents, at about 4 KB of a reducer's memory: 2 GB
-BYTES_PER_ROW = 16  # of the rows that `partition_count` counts
+COMPONENT_LIMIT = 1 << 19  # documents of a component, at about 4 KB of a reducer's memory each: 2 GB
+BYTES_PER_ROW = 16  # size of the rows for which `partition_count` is made
 
 GROUP = pa.schema([("group", pa.int32()), ("best", pa.bool_())])
 VERDICT = pa.schema(
@@ -52,7 +52,7 @@ VERDICT = pa.schema(
 
 @dataclass(frozen=True)
 class Shingling:
-    """What a document is a set of.
+    """How a document is represented as a set of n-grams.
 
     Parameters
     ----------
@@ -66,15 +66,22 @@ class Shingling:
     unit: Literal["word", "char"]
 
     def tokens(self, text: "TextBatch") -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint64]]:
-        """Hashes of the tokens, where each document's begin, and a hash for documents without tokens."""
+        """Hash the tokens of documents.
+
+        Returns
+        -------
+        tuple
+            Hashes of all tokens, uint64, shape (tokens,); the offsets of the documents, int64, shape (documents + 1,);
+            and a hash that represents each document without tokens (0 for the others), uint64, shape (documents,).
+        """
         from curate.dedup.characters import characters
         from curate.text.hashing import symbols_hash
 
-        found = text.words if self.unit == "word" else characters(text.data, text.words)
+        tokens = text.words if self.unit == "word" else characters(text.data, text.words)
         fallback = np.zeros(len(text), np.uint64)
-        without = np.flatnonzero(np.diff(found.offsets) == 0)
-        fallback[without] = symbols_hash(text.data, text.offsets, without)[:, 0]
-        return found.hashes, found.offsets, fallback
+        empty = np.flatnonzero(np.diff(tokens.offsets) == 0)
+        fallback[empty] = symbols_hash(text.data, text.offsets, empty)[:, 0]
+        return tokens.hashes, tokens.offsets, fallback
 
 
 @dataclass(frozen=True)
@@ -84,15 +91,16 @@ class Clustering:
     Parameters
     ----------
     banding, policy, shingling
-        How signatures are cut, who is kept, and what documents are sets of.
+        Shape of the bands, order of preference, and representation of documents as sets.
     verify
-        Similarity by ``signature``, by the exact ``jaccard`` of the sets, or ``off``: all candidates are similar.
+        How similarity is computed: from the ``signature``, as the exact ``jaccard`` of the sets, or ``off``, which
+        treats all candidates as similar.
     threshold
-        Least similarity.
+        Minimum similarity.
     closure
-        Whether similarity is passed on, so that a document may be dropped in favour of one that it is not similar to.
+        Whether similarity is transitive, so that a document may be dropped in favour of one that it is not similar to.
     min_size
-        Clusters of fewer documents are left alone.
+        Clusters of fewer documents are kept whole.
     """
 
     banding: BandLayout
@@ -105,14 +113,15 @@ class Clustering:
 
 
 class Clusters(NamedTuple):
-    """Outcome of `cluster`.
+    """Result of `cluster`.
 
     Attributes
     ----------
     groups, paths
-        Folder and files from which `verdicts` reads.
+        Folder and files that `verdicts` reads.
     counts
-        ``cluster_sizes`` (clusters by number of documents in powers of two), ``crowded`` and ``cut_components``.
+        For the manifest: ``cluster_sizes`` (number of clusters by their number of documents, in powers of two),
+        ``crowded`` (see `curate.dedup.leaders.Leaders`) and ``cut_components``.
     """
 
     groups: str
@@ -120,26 +129,26 @@ class Clusters(NamedTuple):
     counts: dict[str, Any]
 
 
-def cluster(ctx: "Context", parts: Sequence[Part], found: Components, clustering: Clustering) -> Clusters:
-    """Decide on all documents that have candidates.
+def cluster(ctx: "Context", parts: Sequence[Part], components: Components, clustering: Clustering) -> Clusters:
+    """Cluster all documents that have candidates.
 
     Parameters
     ----------
     ctx
-        Of the stage; its table has the columns of the policy and of the scope.
+        Context of the stage. Its table has the columns of the policy and of the scope.
     parts
-        From `curate.dedup.candidates.parts_of`.
-    found
-        From `curate.dedup.candidates.connect`, with `COMPONENT_LIMIT`.
+        The shards to compare, from `curate.dedup.candidates.parts_of`.
+    components
+        Components of candidates, from `curate.dedup.candidates.connect` with `COMPONENT_LIMIT`.
     clustering
-        How to decide.
+        How candidates become clusters.
     """
-    partitions = partition_count(found.members * _bytes_per_member(ctx, clustering) // BYTES_PER_ROW)
+    partitions = partition_count(components.members * _bytes_per_member(ctx, clustering) // BYTES_PER_ROW)
     groups = f"{ctx.path}/{EXCHANGE}/groups"
     paths = [f"{ctx.path}/{EXCHANGE}/verdicts/{partition:05d}.arrow" for partition in range(partitions)]
     results = ctx.exchange(
         "clusters",
-        partial(_send_members, clustering, tuple(parts), found, groups, partitions),
+        partial(_send_members, clustering, tuple(parts), components, groups, partitions),
         partial(_decide, clustering, paths, len(parts)),
         partitions,
         parts,
@@ -151,19 +160,20 @@ def cluster(ctx: "Context", parts: Sequence[Part], found: Components, clustering
     counts = {
         "cluster_sizes": dict(sizes),
         "crowded": totals.counts["crowded"],
-        "cut_components": len(found.oversized),
+        "cut_components": len(components.oversized),
     }
     return Clusters(groups, paths, counts)
 
 
 def verdicts(clusters: Clusters, position: int, part: Part) -> "pl.DataFrame":
-    """What became of each document of part number `position`.
+    """Return the decision about each document of part number `position`.
 
     Returns
     -------
     polars.DataFrame
-        ``keep``; ``dup_count``, the documents that it stands for, 0 for one that is dropped; and, null without
-        near-duplicates, ``cluster``, ``size``, ``jaccard`` and the columns of `VERDICT` that tell of the keeper.
+        One row per document. ``keep`` is whether it is kept. ``dup_count`` is the number of documents that it stands
+        for, 0 if it is dropped. ``size`` is the size of its cluster, 1 without near-duplicates. ``cluster``,
+        ``jaccard`` and the columns of `VERDICT` about the keeper are null without near-duplicates.
     """
     import polars as pl
 
@@ -180,41 +190,41 @@ def verdicts(clusters: Clusters, position: int, part: Part) -> "pl.DataFrame":
 
 
 def _bytes_per_member(ctx: "Context", clustering: Clustering) -> int:
-    """About what a document takes in the exchange: its signature, its set of shingles, identity."""
+    """Estimate the bytes of one document in the exchange: its signature, its set of shingles, its identity."""
     sets = 0
     if clustering.verify == "jaccard":
         text_bytes = sum(shard.text_bytes for shard in ctx.table.shards)
-        per_shingle = 6 if clustering.shingling.unit == "word" else 1  # bytes of text that one more token takes
+        per_shingle = 6 if clustering.shingling.unit == "word" else 1  # bytes of text per token
         sets = 4 * text_bytes // per_shingle // max(ctx.table.rows, 1)
     return 100 + 4 * clustering.banding.permutations + sets
 
 
-# -- members of components, sent once per shard and content ------------------------------------------------------------
+# -- mappers: send the members of components, equal ones once per shard ------------------------------------------------
 
 
 def _send_members(
     clustering: Clustering,
     parts: Sequence[Part],
-    found: Components,
+    components: Components,
     groups: str,
     partitions: int,
     part: Part,
     path: str,
 ) -> dict[str, Any]:
-    """Send the best of the shard's members that are alike in all that is compared, and how many there are."""
+    """Send the members of components. Of members that are equal in all that is compared, send the best and a count."""
     import polars as pl
 
     from curate.text.words import mix64
 
     position = next(i for i, other in enumerate(parts) if other.name == part.name)
-    labels = labels_of(found.path, position)
+    labels = labels_of(components.path, position)
     rows = np.flatnonzero(labels.is_valid().to_numpy(zero_copy_only=False))
-    every = part.signatures(clustering.banding)
-    signatures = every[rows]
+    all_signatures = part.signatures(clustering.banding)
+    signatures = all_signatures[rows]
     label = labels.drop_null().to_numpy().astype(np.uint64)
-    oversized = np.isin(label, np.array(found.oversized, np.uint64))
+    oversized = np.isin(label, np.array(components.oversized, np.uint64))
     if oversized.any():
-        first_band = scoped_keys(clustering.banding, part, every)[rows, 0]
+        first_band = scoped_keys(clustering.banding, part, all_signatures)[rows, 0]
         label[oversized] = mix64(label[oversized] ^ first_band[oversized])
     sets = _sets(clustering, part, rows)
     members = _identity(clustering.policy, parts[0], part)[rows].with_columns(
@@ -242,7 +252,7 @@ def _send_members(
 
 
 def _identity(policy: Policy, first: Part, part: Part) -> "pl.DataFrame":
-    """Who the documents of a part are, and what they are ranked by; those that are settled need no rank."""
+    """Read the identity of a part's documents, and their rank. Documents of an index need no rank: theirs is null."""
     import polars as pl
 
     names = pl.DataFrame(part.table.read(part.shard, ["source_id"])).with_columns(source=pl.lit(part.shard.source))
@@ -250,33 +260,33 @@ def _identity(policy: Policy, first: Part, part: Part) -> "pl.DataFrame":
         return pl.concat([ranking(part.table, policy, part.shard), names], how="horizontal")
     unranked = ranking(first.table, policy, first.shard).clear().drop("id")
     ids = pl.Series("id", part.table.read(part.shard, ["id"])["id"])
-    nulls = [pl.lit(None, kind).alias(name) for name, kind in unranked.schema.items()]
+    nulls = [pl.lit(None, dtype).alias(name) for name, dtype in unranked.schema.items()]
     ranked = ids.to_frame().with_columns(nulls).select(*unranked.columns[:-1], "id", unranked.columns[-1])
     return pl.concat([ranked, names], how="horizontal")
 
 
 def _sets(clustering: Clustering, part: Part, rows: NDArray[np.int64]) -> "Sets":
-    """Shingle sets of some rows, read from their text; empty ones where they are not wanted or the text is not read."""
+    """Compute the shingle sets of some rows from their text; empty sets for an index and where sets are not needed."""
     from curate.dedup.minhash import Sets, shingle_sets
     from curate.text.batch import TextBatch
 
     if clustering.verify != "jaccard" or part.settled:
         return Sets(np.empty(0, np.uint32), np.zeros(len(rows) + 1, np.int64))
-    found, first = [], 0
+    batches, first = [], 0
     for batch in part.table.batches(part.shard, ["text"]):
         inside = rows[(rows >= first) & (rows < first + batch.num_rows)] - first
         first += batch.num_rows
         if len(inside):
             text = TextBatch(batch.column(0).take(pa.array(inside)))
             tokens, offsets, fallback = clustering.shingling.tokens(text)
-            found.append(shingle_sets(tokens, offsets, clustering.shingling.ngram, fallback))
-    sizes = np.concatenate([np.zeros(0, np.int64), *(np.diff(sets.offsets) for sets in found)])
-    shingles = np.concatenate([np.zeros(0, np.uint32), *(sets.shingles for sets in found)])
+            batches.append(shingle_sets(tokens, offsets, clustering.shingling.ngram, fallback))
+    sizes = np.concatenate([np.zeros(0, np.int64), *(np.diff(sets.offsets) for sets in batches)])
+    shingles = np.concatenate([np.zeros(0, np.uint32), *(sets.shingles for sets in batches)])
     return Sets(shingles, np.concatenate(([0], np.cumsum(sizes))))
 
 
 def _content(signatures: NDArray[np.uint32], sets: "Sets") -> NDArray[np.uint64]:
-    """Hash of what is compared: documents with one hash are compared once."""
+    """Hash all that is compared of a document: documents with the same hash are compared once."""
     from curate.dedup.minhash import band_keys
     from curate.text.words import mix64
 
@@ -286,7 +296,7 @@ def _content(signatures: NDArray[np.uint32], sets: "Sets") -> NDArray[np.uint64]
 
 
 def _starts(*sorted_keys: NDArray[Any]) -> NDArray[np.int64]:
-    """Where a new combination of values begins."""
+    """Return the positions at which a new combination of values begins."""
     changed = np.zeros(len(sorted_keys[0]), np.bool_)
     changed[:1] = True
     for keys in sorted_keys:
@@ -297,7 +307,7 @@ def _starts(*sorted_keys: NDArray[Any]) -> NDArray[np.int64]:
 def _write_groups(
     path: str, rows: int, grouped: NDArray[np.int64], group: NDArray[np.int32], best: NDArray[np.int64]
 ) -> None:
-    """Note which group each row is in, and whether it is the one that was sent."""
+    """Write the group of each row, and whether the row is the one that was sent for its group."""
     groups = np.full(rows, -1, np.int32)
     groups[grouped] = group
     sent = np.zeros(rows, np.bool_)
@@ -316,13 +326,13 @@ def _lists(sets: "Sets") -> pa.Array:
     return pa.LargeListArray.from_arrays(pa.array(sets.offsets), pa.array(sets.shingles))
 
 
-# -- components, decided one by one ------------------------------------------------------------------------------------
+# -- reducers: decide one component after another ----------------------------------------------------------------------
 
 
 def _decide(
     clustering: Clustering, paths: Sequence[str], parts: int, partition: int, received: pa.Table
 ) -> dict[str, Any]:
-    """Cluster the components of a partition, and address the verdicts to the parts that sent their members."""
+    """Cluster the components of a partition, and send the decisions to the parts of their members."""
     import polars as pl
 
     members = pl.DataFrame(received.drop_columns([n for n in ("signature", "shingles") if n in received.column_names]))
@@ -363,7 +373,7 @@ def _decide(
 def _leaders(
     clustering: Clustering, members: "pl.DataFrame", received: pa.Table
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
-    """Leader of each member, similarity to it, and how many were crowded out."""
+    """Return the leader of each member, the similarity to it, and `Leaders.crowded`."""
     from curate.dedup.leaders import lead
     from curate.dedup.minhash import Sets, band_keys
     from curate.text.words import mix64
@@ -372,7 +382,8 @@ def _leaders(
     column = received["signature"].take(sent).combine_chunks()
     shape = (len(column), clustering.banding.permutations)
     signatures = np.frombuffer(column.buffers()[1] or b"", "<u4", shape[0] * shape[1]).reshape(shape)
-    # Components are told apart by their label. The last key is the whole signature: equals meet in any crowd.
+    # The label keeps components apart. The last key is the whole signature: by it equal documents are compared even if
+    # the keys of their bands are full.
     label = mix64(members["label"].to_numpy())[:, None]
     bands = band_keys(signatures, clustering.banding.bands, clustering.banding.rows)
     keys = np.concatenate((bands, band_keys(signatures, 1, shape[1]) + np.uint64(1)), axis=1) ^ label

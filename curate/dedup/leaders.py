@@ -1,13 +1,13 @@
-"""Leader clustering: one document after another joins the first leader that it is similar to, or leads.
+"""Leader clustering: each document joins the first leader that it is similar to, or becomes a leader itself.
 
-The leader algorithm (Hartigan, "Clustering Algorithms", 1975, chapter 3) in a given order: a document is compared with
-the leaders that share a band with it, joins the first of those that are similar enough, and leads if none is. So no
-two leaders that share a band are similar, and every other document is similar to its leader: there are no chains. With
-`closure`, documents are compared with all that came before, and similarity is passed on: the clusters are the connected
-components of the similar pairs (single linkage).
+This is the leader algorithm (Hartigan, "Clustering Algorithms", 1975, chapter 3), with the documents in a given order.
+A document is compared with the leaders that share a band with it. It joins the first leader that is similar enough; if
+there is none, it becomes a leader. So no two leaders that share a band are similar, every other document is similar to
+its leader, and there are no chains. With `closure`, a document is compared with all earlier documents and similarity is
+transitive: the clusters are the connected components of the similar pairs (single linkage).
 
-A band key remembers at most `LEADERS_PER_KEY` documents, the first in the order, which bounds the comparisons of a
-document by ``keys * LEADERS_PER_KEY`` however many documents share a key.
+Each band key stores at most `LEADERS_PER_KEY` documents, the first in the order. So a document is compared with at most
+``keys * LEADERS_PER_KEY`` others, however many documents share its keys.
 """
 
 import math
@@ -21,7 +21,7 @@ from curate.dedup.minhash import Sets
 
 LEADERS_PER_KEY = 32
 NO_DOCUMENT = -1
-_DEVIATIONS = 5.0  # of the estimate below the threshold, beyond which sets are not compared: a chance of 3e-7
+_DEVIATIONS = 5.0  # sets are not compared if the estimate is so many standard deviations below the threshold; p = 3e-7
 
 
 class Leaders(NamedTuple):
@@ -30,11 +30,11 @@ class Leaders(NamedTuple):
     Attributes
     ----------
     leader
-        Leader of each document, its own number for a leader, int64, shape (documents,).
+        Number of each document's leader, its own number for a leader, int64, shape (documents,).
     similarity
-        To the leader, 1 for a leader, float32, shape (documents,).
+        Similarity of each document to its leader, 1 for a leader, float32, shape (documents,).
     crowded
-        Documents that a key did not remember because it held `LEADERS_PER_KEY` others, summed over keys.
+        Number of times that a key did not store a document because it held `LEADERS_PER_KEY` already.
     """
 
     leader: NDArray[np.int64]
@@ -51,30 +51,30 @@ def lead(
     *,
     closure: bool = False,
 ) -> Leaders:
-    """Cluster documents that are given in the order of preference.
+    """Cluster documents, which are given in the order of preference.
 
     Parameters
     ----------
     keys
-        Band keys, shape (documents, keys); documents are compared if they share one.
+        Band keys, shape (documents, keys). Two documents are compared if they share a key.
     signatures
-        Shape (documents, permutations).
+        MinHash signatures, shape (documents, permutations).
     settled
-        Documents that lead whatever comes before them, such as those of an index, shape (documents,).
+        Documents that are always leaders, whatever precedes them, such as those of an index; shape (documents,).
     threshold
-        Least similarity to a leader.
+        Minimum similarity to a leader.
     sets
-        Shingle sets, by which similarity is exact; without them, or where one of the two is empty, it is the share of
-        equal minima. A pair whose signatures put it more than 5 standard deviations below the threshold is not
-        compared by its sets.
+        Shingle sets, for exact similarity. Without them, or where one of the two sets is empty, the similarity is the
+        share of equal minima. If the signatures of a pair put it more than 5 standard deviations below the threshold,
+        its sets are not compared.
     closure
-        Whether similarity is passed on.
+        Whether similarity is transitive.
 
     Returns
     -------
     Leaders
-        With `closure`, the leader is the first document of the cluster, and the similarity to it may be below the
-        threshold.
+        With `closure`, the leader is the first document of the cluster, and its similarity to another document of the
+        cluster may be below the threshold.
 
     Examples
     --------
@@ -87,7 +87,8 @@ def lead(
     """
     count, permutations = signatures.shape
     deviation = math.sqrt(max(threshold * (1 - threshold), 0.0) / permutations)
-    least = math.ceil(threshold * permutations - 1e-9)  # minima that agree at least, if the signatures decide
+    # Least number of agreeing minima: if signatures decide, and below which sets are not even compared.
+    least = math.ceil(threshold * permutations - 1e-9)
     hopeless = least if sets is None else max(math.floor((threshold - _DEVIATIONS * deviation) * permutations), 0)
     sets = Sets(np.empty(0, np.uint32), np.zeros(count + 1, np.int64)) if sets is None else sets
     leader = np.arange(count)
@@ -102,11 +103,11 @@ def lead(
 def _lead(keys, signatures, settled, limits, shingles, offsets, closure, slots, leader, similarity):  # noqa: C901
     documents, bands = keys.shape
     mask = np.uint64(len(slots) - 1)
-    # A slot leads to the chain of documents that a key remembers: entries[e] and the entry after it.
+    # A slot holds the first entry of a key's chain. Entry e stores the document entries[e]; following[e] comes next.
     entries = np.empty(documents * bands, np.int64)
     following = np.empty(documents * bands, np.int64)
     chain_keys = np.empty(documents * bands, np.uint64)
-    lengths = np.empty(documents * bands, np.int64)  # of the chain, at its first entry
+    lengths = np.empty(documents * bands, np.int64)  # length of the chain, stored at its first entry
     used = 0
     crowded = 0
     compared = np.full(documents, NO_DOCUMENT, np.int64)
@@ -133,7 +134,7 @@ def _lead(keys, signatures, settled, limits, shingles, offsets, closure, slots, 
             leader[document], similarity[document] = first_similar, similar
             continue
         if twin:
-            continue  # what shares all its keys is remembered
+            continue  # a document with the same keys is stored already
         for band in range(bands):
             slot = _slot(slots, chain_keys, keys[document, band], mask)
             first = slots[slot]
@@ -152,7 +153,7 @@ def _lead(keys, signatures, settled, limits, shingles, offsets, closure, slots, 
             entries[used] = document
             used += 1
     if closure:
-        for document in range(documents):  # the root of a component is its first document
+        for document in range(documents):  # the root of a component is its first document in the order
             leader[document] = leader[leader[document]]
             if leader[document] != document:
                 root = leader[document]
@@ -162,7 +163,7 @@ def _lead(keys, signatures, settled, limits, shingles, offsets, closure, slots, 
 
 @numba.njit(cache=True, nogil=True)
 def _slot(slots, chain_keys, key, mask):
-    """Where the chain of a key begins, or the empty slot where it would."""
+    """Slot that holds the first entry of a key's chain, or the empty slot for a new chain."""
     slot = key & mask
     while slots[slot] != NO_DOCUMENT and chain_keys[slots[slot]] != key:
         slot = (slot + np.uint64(1)) & mask

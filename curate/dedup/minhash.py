@@ -3,17 +3,18 @@
 Sources: Broder, "On the resemblance and containment of documents" (1997) for signatures; Leskovec, Rajaraman and
 Ullman, "Mining of Massive Datasets", chapter 3, for bands and rows.
 
-**Hash family.** A shingle has one 64-bit hash with halves ``x`` (low) and ``y`` (high); its value under permutation p
-is ``(a[p] * x + y) mod 2^32``, and the signature keeps the minimum of each permutation over the shingles. For uniform
-``(x, y)`` the values of a shingle under p and q are uniform, and independent but for the lowest t bits, where 2^t is
-the largest power of two in ``a[p] - a[q]``. The estimate of the Jaccard similarity is therefore unbiased, and its
-variance, a matter of pairs of permutations, is the ``J (1 - J) / permutations`` of independent ones. Bands depend on
-more than pairs; there the tests compare the recall with its formula. The arithmetic is one 32-bit multiplication,
-addition and minimum per permutation and shingle, in vector lanes. Signatures are uint32: half the size of 64 bits and
-twice the lanes, and a false match of two minima has a chance of about shingles / 2^32, far below the sampling error.
+**Hash family.** A shingle has one 64-bit hash with halves ``x`` (low) and ``y`` (high). Its value under permutation p
+is ``(a[p] * x + y) mod 2^32``. The signature holds, for each permutation, the minimum of the values of all shingles.
+For uniform ``(x, y)``, the values of a shingle under permutations p and q are uniform. They are also independent,
+except for the lowest t bits, where 2^t is the largest power of two that divides ``a[p] - a[q]``. Therefore the estimate
+of the Jaccard similarity J is unbiased. Its variance depends only on pairs of permutations, so it is
+``J (1 - J) / permutations``, as for independent permutations. Bands depend on more than pairs; the tests compare their
+recall with the formula. The arithmetic is one 32-bit multiplication, addition and minimum per permutation and shingle,
+in vector lanes. Signatures are uint32: half the size of uint64 and twice the lanes. Two minima agree by accident with a
+probability of about shingles / 2^32, far below the sampling error.
 
-A document with fewer words than `ngram` is one shingle, and a document without words is its fallback hash: short or
-empty documents match only if they are equal.
+A document with fewer words than `ngram` is one shingle. A document without words is represented by its fallback hash.
+So short or empty documents match only if they are equal.
 """
 
 import math
@@ -25,14 +26,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from curate.text.words import mix64
 
-_BASE = np.uint64(0x2545F4914F6CDD1D)  # 5 mod 8, so that _BASE^d - 1, the effect of exchanging words, has few factors 2
+_BASE = np.uint64(0x2545F4914F6CDD1D)  # 5 mod 8: then _BASE^d - 1, the effect of swapping words, has few factors of 2
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MERSENNE_61 = np.uint64((1 << 61) - 1)
 _MAX_32 = 0xFFFFFFFF
 
 
-class Banding(NamedTuple):
-    """Shape of locality-sensitive hashing: documents are candidates if all `rows` of one of the `bands` agree."""
+class BandShape(NamedTuple):
+    """Shape of locality-sensitive hashing: documents are candidates if all `rows` of any of the `bands` agree."""
 
     bands: int
     rows: int
@@ -44,9 +45,9 @@ class Sets(NamedTuple):
     Attributes
     ----------
     shingles
-        Sorted shingles of all documents, end to end, uint32.
+        Shingles of all documents, concatenated, uint32. Those of each document are sorted and distinct.
     offsets
-        Document i has ``shingles[offsets[i]:offsets[i + 1]]``, int64, shape (documents + 1,).
+        Document i has the shingles ``shingles[offsets[i]:offsets[i + 1]]``, int64, shape (documents + 1,).
     """
 
     shingles: NDArray[np.uint32]
@@ -61,31 +62,31 @@ def signatures(
     seed: int,
     fallback: NDArray[np.uint64],
 ) -> NDArray[np.uint32]:
-    """MinHash signature of each document's set of word n-grams.
+    """Compute the MinHash signature of each document's set of word n-grams.
 
     Parameters
     ----------
     word_hashes, word_offsets
-        `hashes` and `offsets` of `curate.text.words.Words`.
+        The fields `hashes` and `offsets` of `curate.text.words.Words`.
     ngram
         Words per shingle, at least 1.
     permutations
-        Length of a signature; a longer signature of the same seed begins with the shorter one.
+        Length of a signature. A longer signature with the same seed begins with the shorter one.
     seed
-        Chooses the hash family; signatures of different seeds cannot be compared.
+        Seed of the hash family. Signatures with different seeds cannot be compared.
     fallback
-        Hash of each document that stands for it if it has no words, shape (documents,): for instance one half of
+        Hash that represents each document if it has no words, shape (documents,): for instance one half of
         `curate.text.hashing.normalized_hash`.
 
     Returns
     -------
     NDArray[np.uint32]
-        Shape (documents, permutations).
+        Signatures, shape (documents, permutations).
 
     Raises
     ------
     ValueError
-        If `ngram` or `permutations` is below 1, or `fallback` has another length than there are documents.
+        If `ngram` or `permutations` is below 1, or `fallback` does not have one hash per document.
 
     Examples
     --------
@@ -94,7 +95,7 @@ def signatures(
     (2, 112)
     """
     if permutations < 1:
-        raise ValueError(f"permutations is at least 1, not {permutations}")
+        raise ValueError(f"permutations must be at least 1, not {permutations}")
     _check_shingling(word_offsets, ngram, fallback)
     key = np.uint64(mix64(np.uint64(seed)))
     draws = mix64(key + _STEP * np.arange(1, permutations + 1, dtype=np.uint64))
@@ -111,10 +112,10 @@ def datasketch_signatures(
     seed: int,
     scheme: Literal["affine32", "legacy"] = "affine32",
 ) -> NDArray[np.uint32] | NDArray[np.uint64]:
-    """Signatures bit for bit as ``datasketch.MinHash(num_perm=permutations, seed=seed, scheme=scheme)`` makes them.
+    """Compute the same signatures as ``datasketch.MinHash(num_perm=permutations, seed=seed, scheme=scheme)``.
 
-    For comparing with, or adding to, signatures that exist. The documentation of datasketch 2.0 defines the schemes:
-    ``affine32`` is ``(a * fmix32(x) + b) mod 2^32`` with odd a; ``legacy``, all there was before 2.0, is
+    Use them to compare with existing signatures, or to add to them. The documentation of datasketch 2.0 defines the
+    schemes: ``affine32`` is ``(a * fmix32(x) + b) mod 2^32`` with odd a; ``legacy``, the only scheme before 2.0, is
     ``((a * x + b) mod 2^64 mod (2^61 - 1)) mod 2^32``.
 
     Parameters
@@ -131,12 +132,12 @@ def datasketch_signatures(
     Returns
     -------
     NDArray[np.uint32] or NDArray[np.uint64]
-        Shape (documents, permutations); uint64 for ``legacy``, as in datasketch.
+        Signatures, shape (documents, permutations); uint64 for ``legacy``, as in datasketch.
 
     Raises
     ------
     ValueError
-        If there is no such scheme.
+        If `scheme` is neither ``affine32`` nor ``legacy``.
 
     Examples
     --------
@@ -159,31 +160,31 @@ def datasketch_signatures(
         signature = np.full((len(offsets) - 1, permutations), _MAX_32, np.uint32)
         _affine_minima(_fmix32(token_hashes.astype(np.uint32)), offsets, a, b, signature)
     else:
-        raise ValueError(f"scheme is 'affine32' or 'legacy', not {scheme!r}")
+        raise ValueError(f"scheme must be 'affine32' or 'legacy', not {scheme!r}")
     return signature
 
 
 def band_keys(signature: NDArray[np.unsignedinteger], bands: int, rows: int) -> NDArray[np.uint64]:
-    """64-bit key of each band of each signature; equal keys make two documents candidates.
+    """Compute the 64-bit key of each band of each signature. Documents with equal keys are candidates.
 
-    The number of the band enters its key, so keys of all bands can share one table.
+    The number of the band is part of its key, so the keys of all bands can share one table.
 
     Parameters
     ----------
     signature
-        Shape (documents, permutations); the first ``bands * rows`` columns are used.
+        Signatures, shape (documents, permutations), of which the first ``bands * rows`` columns are used.
     bands, rows
-        See `Banding`.
+        See `BandShape`.
 
     Returns
     -------
     NDArray[np.uint64]
-        Shape (documents, bands).
+        Keys, shape (documents, bands).
 
     Raises
     ------
     ValueError
-        If the signature is shorter than ``bands * rows``.
+        If `bands` or `rows` is below 1, or the signature is shorter than ``bands * rows``.
 
     Examples
     --------
@@ -192,24 +193,27 @@ def band_keys(signature: NDArray[np.unsignedinteger], bands: int, rows: int) -> 
     ((1, 2), False)
     """
     if bands < 1 or rows < 1 or bands * rows > signature.shape[1]:
-        raise ValueError(f"{bands} bands of {rows} rows do not fit a signature of {signature.shape[1]} permutations")
+        raise ValueError(
+            f"{bands} bands of {rows} rows do not fit a signature of {signature.shape[1]} permutations; "
+            "bands and rows must be at least 1, and bands x rows at most the number of permutations"
+        )
     keys = np.empty((len(signature), bands), np.uint64)
     _band_keys(signature, rows, keys)
     return keys
 
 
 def estimate_jaccard(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
-    """Estimated Jaccard similarity of pairs of signatures: the share of permutations that agree.
+    """Estimate the Jaccard similarity of pairs of documents as the share of equal minima in their signatures.
 
     Parameters
     ----------
     a, b
-        Signatures, shape (pairs, permutations).
+        Signatures of the documents of each pair, shape (pairs, permutations).
 
     Returns
     -------
     NDArray[np.float64]
-        Shape (pairs,), with a standard error of ``sqrt(J * (1 - J) / permutations)``.
+        Estimates, shape (pairs,), with a standard error of ``sqrt(J * (1 - J) / permutations)``.
 
     Examples
     --------
@@ -220,7 +224,7 @@ def estimate_jaccard(a: NDArray[np.unsignedinteger], b: NDArray[np.unsignedinteg
 
 
 def collision_probability(jaccard: ArrayLike, bands: int, rows: int) -> NDArray[np.float64]:
-    """Chance that documents of a given similarity become candidates: ``1 - (1 - J^rows)^bands``.
+    """Probability that two documents of a given similarity become candidates: ``1 - (1 - J^rows)^bands``.
 
     Examples
     --------
@@ -230,53 +234,53 @@ def collision_probability(jaccard: ArrayLike, bands: int, rows: int) -> NDArray[
     return 1 - (1 - np.asarray(jaccard, np.float64) ** rows) ** bands
 
 
-def choose_bands(permutations: int, threshold: float, recall: float) -> Banding:
-    """Banding that finds pairs at the threshold with the wanted recall and the fewest candidates below it.
+def choose_bands(permutations: int, threshold: float, recall: float) -> BandShape:
+    """Choose the bands and rows that reach a recall at the threshold with the fewest candidates below it.
 
-    For each number of rows, the fewest bands that reach the recall have the least false candidates; of these the one
-    is chosen for which the integral of `collision_probability` from 0 to the threshold is smallest.
+    For each number of rows, the smallest number of bands that reaches the recall gives the fewest false candidates.
+    Among these shapes, the result minimizes the integral of `collision_probability` from 0 to the threshold.
 
     Parameters
     ----------
     permutations
-        Most permutations to use.
+        Maximum number of permutations.
     threshold
-        Jaccard similarity, above 0 and below 1.
+        Jaccard similarity, between 0 and 1 exclusive.
     recall
-        Least chance, above 0 and below 1, that a pair at the threshold becomes a candidate.
+        Minimum probability that a pair at the threshold becomes a candidate, between 0 and 1 exclusive.
 
     Returns
     -------
-    Banding
-        ``bands * rows <= permutations``.
+    BandShape
+        Shape with ``bands * rows <= permutations``.
 
     Raises
     ------
     ValueError
-        If no banding of so many permutations reaches the recall.
+        If no shape with so many permutations reaches the recall.
 
     Examples
     --------
     >>> choose_bands(permutations=112, threshold=0.8, recall=0.9)
-    Banding(bands=13, rows=8)
+    BandShape(bands=13, rows=8)
     """
     if not (0 < threshold < 1 and 0 < recall < 1):
-        raise ValueError(f"threshold and recall lie between 0 and 1, not at {threshold} and {recall}")
+        raise ValueError(f"threshold and recall must lie between 0 and 1, not be {threshold} and {recall}")
     similarity = np.linspace(0, threshold, 1001)
-    best, least = None, math.inf
+    best, fewest = None, math.inf
     for rows in range(1, permutations + 1):
-        missed = math.log1p(-(threshold**rows))  # logarithm of the chance that a band misses a pair
+        missed = math.log1p(-(threshold**rows))  # logarithm of the probability that one band misses a pair
         if math.log1p(-recall) < permutations * missed:
-            break  # more bands than permutations, and ever more with more rows
+            break  # this needs more bands than there are permutations, and so does every larger number of rows
         bands = max(1, math.ceil(math.log1p(-recall) / missed - 1e-9))
         false_candidates = float(np.mean(collision_probability(similarity, bands, rows)))
-        if bands * rows <= permutations and false_candidates < least:
-            best, least = Banding(bands, rows), false_candidates
+        if bands * rows <= permutations and false_candidates < fewest:
+            best, fewest = BandShape(bands, rows), false_candidates
     if best is None:
         reached = float(collision_probability(threshold, permutations, 1))
         raise ValueError(
-            f"{permutations} permutations find a pair of Jaccard {threshold} with recall {reached:.4g} at most, "
-            f"not {recall}: allow more permutations or ask for less recall"
+            f"{permutations} permutations find a pair of Jaccard similarity {threshold} with a recall of at most "
+            f"{reached:.4g}, not {recall}; allow more permutations or ask for less recall"
         )
     return best
 
@@ -288,19 +292,19 @@ def exact_jaccard(
     ngram: int,
     fallback: NDArray[np.uint64],
 ) -> NDArray[np.float64]:
-    """Jaccard similarity of the shingle sets of pairs of documents, with the shingles of `signatures`.
+    """Compute the exact Jaccard similarity of the shingle sets of pairs of documents.
 
     Parameters
     ----------
     word_hashes, word_offsets, ngram, fallback
-        As in `signatures`.
+        As in `signatures`, with the same shingles.
     pairs
-        Document numbers, shape (pairs, 2).
+        Document numbers of each pair, shape (pairs, 2).
 
     Returns
     -------
     NDArray[np.float64]
-        Shape (pairs,).
+        Similarities, shape (pairs,).
 
     Raises
     ------
@@ -328,10 +332,11 @@ def exact_jaccard(
 def shingle_sets(
     word_hashes: NDArray[np.uint64], word_offsets: NDArray[np.int64], ngram: int, fallback: NDArray[np.uint64]
 ) -> Sets:
-    """Sets of shingles as 32 bits each, to travel: those of `exact_jaccard`, without the lower half of their hashes.
+    """Compute the sets of shingles as 32-bit hashes, which are small enough to send between tasks.
 
-    Two shingles of a pair of documents of n shingles are taken for one with a chance of about ``n^2 / 2^32``, which
-    changes their similarity by about 1 / n.
+    The hashes are the upper halves of the 64-bit hashes of `exact_jaccard`. In a pair of documents of n shingles, two
+    different shingles have the same hash with a probability of about ``n^2 / 2^32``, which changes the similarity of
+    the pair by about 1 / n.
 
     Parameters
     ----------
@@ -362,16 +367,16 @@ def shingle_sets(
 
 def _check_shingling(word_offsets: NDArray[np.int64], ngram: int, fallback: NDArray[np.uint64]) -> None:
     if ngram < 1:
-        raise ValueError(f"ngram is at least 1, not {ngram}")
+        raise ValueError(f"ngram must be at least 1, not {ngram}")
     if len(fallback) != len(word_offsets) - 1:
-        raise ValueError(f"fallback has {len(fallback)} hashes for {len(word_offsets) - 1} documents")
+        raise ValueError(f"fallback must have one hash per document, not {len(fallback)} for {len(word_offsets) - 1}")
 
 
 @numba.njit(cache=True, nogil=True)
 def _shingles(word_hashes, start, end, fallback, ngram, key, out):
-    """Write the shingle hashes of the document with words start to end; the number of shingles, at least 1."""
+    """Write the shingle hashes of the document with the words start to end, and return their number, at least 1."""
     words = end - start
-    rolling = np.uint64(0)  # sum of hash * _BASE^(words that follow in the n-gram), modulo 2^64
+    rolling = np.uint64(0)  # sum of hash * _BASE^(number of later words in the n-gram), modulo 2^64
     if words < ngram:
         for i in range(start, end):
             rolling = rolling * _BASE + word_hashes[i]
@@ -402,14 +407,14 @@ def _signatures(word_hashes, word_offsets, fallback, ngram, key, multipliers, si
     for document in range(len(signature)):
         start, end = word_offsets[document], word_offsets[document + 1]
         count = _shingles(word_hashes, start, end, fallback[document], ngram, key, shingles)
-        shingles[count] = shingles[count - 1]  # shingles go in pairs, and a repeated one does not change a minimum
+        shingles[count] = shingles[count - 1]  # shingles are processed in pairs; a repeated one changes no minimum
         for i in range(count + 1):
             low[i] = np.uint32(shingles[i])
             high[i] = np.uint32(shingles[i] >> np.uint64(32))
         minima = signature[document]
         for i in range(0, count, 2):
-            # The halves come from 32-bit arrays, and each product is cut to 32 bits at once: without either, LLVM
-            # computes in 64-bit lanes, at half the speed. Two shingles at a time save a third of the memory traffic.
+            # The halves come from 32-bit arrays, and each product is truncated to 32 bits at once. Without either, LLVM
+            # uses 64-bit lanes, at half the speed. Two shingles at a time save a third of the memory traffic.
             low_0, high_0, low_1, high_1 = low[i], high[i], low[i + 1], high[i + 1]
             for p in range(len(multipliers)):
                 value_0 = np.uint32(np.uint32(low_0 * multipliers[p]) + high_0)
@@ -454,7 +459,7 @@ def _band_keys(signature, rows, keys):
 
 @numba.njit(cache=True, nogil=True)
 def _shingle_sets(word_hashes, word_offsets, fallback, documents, ngram, starts, shingles, sizes):
-    """Sorted distinct shingles of document i, `sizes[i]` of them, from `shingles[starts[i]]` on."""
+    """Write the sorted distinct shingles of document i, `sizes[i]` of them, from `shingles[starts[i]]` on."""
     for i in range(len(documents)):
         document = documents[i]
         part = shingles[starts[i] : starts[i + 1]]

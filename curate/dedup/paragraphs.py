@@ -1,4 +1,4 @@
-"""Lines and paragraphs of documents, and hashes of what they say."""
+"""Boundaries of the lines or paragraphs of documents, and hashes of their words."""
 
 import numba
 import numpy as np
@@ -11,27 +11,28 @@ _LINE_FEED = 10
 
 
 def units(data: NDArray[np.uint8], offsets: NDArray[np.int64], *, paragraphs: bool) -> NDArray[np.int64]:
-    r"""Where lines or paragraphs begin: they cover all bytes, so each ends where the next begins.
+    r"""Find where lines or paragraphs begin. The units cover all bytes: each ends where the next begins.
 
-    A line ends with its line feed. A paragraph ends with the blank lines after it, which are lines of ASCII white
-    space alone; blank lines at the start of a document belong to its first paragraph.
+    A line ends with its line feed. A paragraph ends with the blank lines after it (lines of ASCII white space only).
+    Blank lines at the start of a document belong to its first paragraph.
 
     Parameters
     ----------
     data, offsets
         Document i is ``data[offsets[i]:offsets[i + 1]]``.
     paragraphs
-        Paragraphs, and not lines.
+        True for paragraphs, false for lines.
 
     Returns
     -------
     NDArray[np.int64]
-        Positions in `data`, the end of the last document included; a document without bytes has no unit.
+        Byte positions in `data` where units begin, followed by the end of the last document. An empty document has no
+        unit.
 
     Examples
     --------
     >>> data = np.frombuffer(b"a\nb\n \nc", np.uint8)
-    >>> [units(data, np.array([0, 7]), paragraphs=kind).tolist() for kind in (True, False)]
+    >>> [units(data, np.array([0, 7]), paragraphs=paragraphs).tolist() for paragraphs in (True, False)]
     [[0, 6, 7], [0, 2, 4, 6, 7]]
     """
     feeds = int(np.count_nonzero(data[offsets[0] : offsets[-1]] == _LINE_FEED))
@@ -41,17 +42,22 @@ def units(data: NDArray[np.uint8], offsets: NDArray[np.int64], *, paragraphs: bo
 
 
 def unit_hashes(bounds: NDArray[np.int64], words: Words) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    r"""What each unit says, as 128 bits (see `curate.text.hashing.words_hash`), and its number of words.
+    r"""Hash the words of each unit and count them.
 
-    Units without words, of which there is one for every other line where blank lines part paragraphs, all have the
-    same hash.
+    All units without words have the same hash. Where blank lines separate paragraphs, every other line is such a unit.
 
     Parameters
     ----------
     bounds
-        From `units`.
+        Boundaries of the units, from `units`.
     words
-        Of the documents.
+        Words of the documents.
+
+    Returns
+    -------
+    tuple
+        128-bit hashes (see `curate.text.hashing.words_hash`), uint64, shape (units, 2), and numbers of words, int64,
+        shape (units,).
 
     Examples
     --------
@@ -62,26 +68,26 @@ def unit_hashes(bounds: NDArray[np.int64], words: Words) -> tuple[NDArray[np.uin
     >>> bool((hashes[0] == hashes[1]).all()), lengths.tolist()
     (True, [2, 2, 0])
     """
-    inside = np.searchsorted(words.starts, bounds)
-    return words_hash(Words(words.starts, words.ends, inside, words.hashes)), np.diff(inside)
+    first_words = np.searchsorted(words.starts, bounds)
+    return words_hash(Words(words.starts, words.ends, first_words, words.hashes)), np.diff(first_words)
 
 
 @numba.njit(cache=True, nogil=True)
 def _bounds(data, offsets, paragraphs, bounds):
     count = 0
     for document in range(len(offsets) - 1):
-        at, end = offsets[document], offsets[document + 1]
-        if at == end:
+        position, end = offsets[document], offsets[document + 1]
+        if position == end:
             continue
-        bounds[count] = at
+        bounds[count] = position
         count += 1
         blank_before, any_before = False, False
-        while at < end:
-            start, blank = at, True
-            while at < end and data[at] != _LINE_FEED:
-                blank &= data[at] == 32 or 9 <= data[at] <= 13
-                at += 1
-            at += at < end
+        while position < end:
+            start, blank = position, True
+            while position < end and data[position] != _LINE_FEED:
+                blank &= data[position] == 32 or 9 <= data[position] <= 13
+                position += 1
+            position += position < end
             begins = any_before and (not paragraphs or (blank_before and not blank))
             if begins and start > bounds[count - 1]:
                 bounds[count] = start

@@ -1,8 +1,8 @@
-"""How well near-duplicates were found: the curve that is expected, copies planted to be found, pairs looked at again.
+"""Quality of near-duplicate detection: expected recall, measured recall on planted copies, and audited pairs.
 
-A rate of edits says little by itself, since what counts is the Jaccard similarity that they leave. So every planted
-copy is measured: the share that was found stands beside the share that the formula of the bands expects at the exact
-similarities of the same copies.
+A rate of edits alone says little, because recall depends on the Jaccard similarity that the edits leave. So the exact
+similarity of every planted copy is computed. The share of copies that are found is reported beside the share that the
+formula of the bands predicts for exactly these similarities.
 """
 
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ from curate.table import Table
 if TYPE_CHECKING:
     from curate.engine.context import Context
 
-RATES = (0.01, 0.03, 0.08, 0.2)  # of a planted copy's tokens that are edited
-PLANTED = 256  # documents of which copies are planted
-PLANTED_SHARDS = 4  # that they are taken from
-PLANTED_TOKENS = (50, 20_000)  # of a document that is taken: enough to edit, and not a book
-PAIRS_PER_SHARD = 64  # pairs of a keeper and a dropped document that are looked at again, at most,
-PAIRS = 200  # and of all shards,
-MOST_TOKENS = 100_000  # and no longer than this: two of each pair are held at once
+RATES = (0.01, 0.03, 0.08, 0.2)  # shares of a planted copy's tokens that are edited
+PLANTED = 256  # maximum number of documents of which copies are planted
+PLANTED_SHARDS = 4  # number of shards from which these documents come
+PLANTED_TOKENS = (50, 20_000)  # length of these documents: long enough to edit, shorter than a book
+PAIRS_PER_SHARD = 64  # maximum number of audited pairs of a dropped document and its keeper, per shard
+PAIRS = 200  # the same for all shards together
+MOST_TOKENS = 100_000  # longer documents are not audited: both documents of a pair are in memory at once
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class DroppedPair(NamedTuple):
-    """A dropped document and its keeper, by row number, in the order of a hash of the dropped one."""
+    """Row numbers of a dropped document and its keeper. Pairs are sorted by a hash of the dropped document's row."""
 
     order: int
     dropped: int
@@ -42,55 +42,56 @@ class DroppedPair(NamedTuple):
 
 
 def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[DroppedPair]) -> dict[str, Any]:
-    """Measure recall on planted copies and, unless similarities are exact anyway, precision on found pairs.
+    """Measure recall on planted copies and, unless `verify` is ``jaccard``, audit a sample of the dropped documents.
 
     Parameters
     ----------
     ctx
-        Of the stage.
+        Context of the stage.
     clustering
-        What was done.
+        How the stage clustered the documents.
     seed
-        Of the signatures.
+        Seed of the signatures.
     pairs
-        What `sample` found in each shard; the first `PAIRS` of all are looked at again.
+        Pairs from `sample` of all shards, of which the first `PAIRS` are audited.
 
     Returns
     -------
     dict
-        ``curve``, pairs of a similarity and the chance that such a pair becomes a candidate; ``planted``, per rate of
-        edits the copies, their mean similarity, how many were found and how many the curve expects; ``audited``, the
-        pairs looked at again and how many of them have the similarity asked for.
+        ``curve``: pairs of a similarity and the probability that two documents of this similarity become candidates.
+        ``planted``: for each rate of edits, the copies, their mean similarity, and how many of them were found and were
+        expected. ``audited``: the number of audited pairs, and how many of them reach the threshold; empty for exact
+        similarities, which need no audit.
     """
     chosen = sorted(pairs)[:PAIRS] if clustering.verify != "jaccard" else []
-    wanted, planting = _by_shard(ctx.table, chosen), _planting(ctx.table)
+    audited, planting = _by_shard(ctx.table, chosen), _planting(ctx.table)
     folder = f"{ctx.path}/{EXCHANGE}/sample"
-    shards = [shard for shard in ctx.table.shards if shard.name in wanted or shard.name in planting]
-    ctx.map(partial(_fetch, ctx.table, clustering.shingling, wanted, planting, folder), shards, phase="sample")
+    shards = [shard for shard in ctx.table.shards if shard.name in audited or shard.name in planting]
+    ctx.map(partial(_fetch, ctx.table, clustering.shingling, audited, planting, folder), shards, phase="sample")
     task = partial(_measure, clustering, seed, chosen, [f"{folder}/{shard.name}.arrow" for shard in shards])
     return ctx.map(task, ["quality"], phase="quality", keys=["quality"])[0]
 
 
 def sample(rows: NDArray[np.int64], keepers: NDArray[np.int64]) -> list[list[int]]:
-    """Some pairs of a shard, each the values of a `DroppedPair`, chosen by the hash of the dropped document's row."""
+    """Sample pairs of a shard by a hash of the dropped row. Each item holds the fields of a `DroppedPair`."""
     from curate.text.words import mix64
 
-    order = mix64(rows.astype(np.uint64) + _GOLDEN) >> np.uint64(11)  # below 2^53, so that JSON holds it
+    order = mix64(rows.astype(np.uint64) + _GOLDEN) >> np.uint64(11)  # below 2^53, which JSON represents exactly
     first = np.argsort(order, kind="stable")[:PAIRS_PER_SHARD]
     return [list(map(int, pair)) for pair in zip(order[first], rows[first], keepers[first], strict=True)]
 
 
 def edited(tokens: NDArray[np.uint64], rate: float, draw: int) -> NDArray[np.uint64]:
-    """A copy with a share of its tokens replaced (60 %), deleted (20 %) or followed by another (20 %).
+    """Copy a document with some of its tokens replaced (60 %), deleted (20 %) or followed by a new token (20 %).
 
     Parameters
     ----------
     tokens
-        Hashes, shape (tokens,).
+        Hashes of the tokens, shape (tokens,).
     rate
-        Chance of a token to be edited.
+        Probability that a token is edited.
     draw
-        Chooses where and how; new tokens are equal to no other.
+        Seed of the edits. New tokens differ from all other tokens.
 
     Examples
     --------
@@ -110,7 +111,7 @@ def edited(tokens: NDArray[np.uint64], rate: float, draw: int) -> NDArray[np.uin
 
 
 def _uniform(count: int, stream: int) -> NDArray[np.float64]:
-    """Numbers in [0, 1) that are the same on every platform and in every version."""
+    """Draw numbers in [0, 1) that are the same on every platform and in every version."""
     from curate.text.words import mix64
 
     base = mix64(np.uint64(stream + 1))
@@ -118,52 +119,52 @@ def _uniform(count: int, stream: int) -> NDArray[np.float64]:
 
 
 def _planting(table: Table) -> list[str]:
-    """Shards at whose beginning copies are planted, spread over the table."""
+    """Choose the shards, spread over the table, whose first documents are copied."""
     step = -(-len(table.shards) // PLANTED_SHARDS)
     return [shard.name for shard in table.shards[:: max(step, 1)]]
 
 
 def _by_shard(table: Table, pairs: Sequence[DroppedPair]) -> dict[str, list[int]]:
-    """Rows of the pairs' documents by the shard that they are in."""
+    """Group the rows of the pairs' documents by their shard."""
     firsts = np.array([shard.first_row for shard in table.shards])
-    found: dict[str, list[int]] = {}
+    rows_by_shard: dict[str, list[int]] = {}
     for row in sorted({row for pair in pairs for row in (pair.dropped, pair.keeper)}):
         shard = table.shards[int(np.searchsorted(firsts, row, side="right")) - 1]
-        found.setdefault(shard.name, []).append(row)
-    return found
+        rows_by_shard.setdefault(shard.name, []).append(row)
+    return rows_by_shard
 
 
 def _fetch(
     table: Table, shingling: Shingling, rows: dict[str, list[int]], planting: Sequence[str], folder: str, shard: Shard
 ) -> dict[str, Any]:
-    """Write the tokens of the rows wanted of a shard, and of its first documents if copies of them are planted."""
-    wanted = np.array(rows.get(shard.name, []), np.int64) - shard.first_row
+    """Write the tokens of a shard's audited documents and, if it is chosen, of its first documents, to be copied."""
+    audited = np.array(rows.get(shard.name, []), np.int64) - shard.first_row
     first, parts = 0, []
     for batch in table.batches(shard, ["text"]):
-        inside = wanted[(wanted >= first) & (wanted < first + batch.num_rows)] - first
+        inside = audited[(audited >= first) & (audited < first + batch.num_rows)] - first
         if first == 0 and shard.name in planting:
             parts.append(_tokens(shingling, batch.column(0), np.arange(batch.num_rows), -1))
         if len(inside):
             parts.append(_tokens(shingling, batch.column(0), inside, shard.first_row + first))
         first += batch.num_rows
-        if first > wanted.max(initial=-1):
+        if first > audited.max(initial=-1):
             break
     write_partitions(f"{folder}/{shard.name}.arrow", pa.concat_tables(parts), np.zeros(sum(map(len, parts)), int), 1)
     return {"documents": sum(map(len, parts))}
 
 
 def _tokens(shingling: Shingling, text: pa.Array, rows: NDArray[np.int64], first_row: int) -> pa.Table:
-    """Row numbers and tokens of some documents; planted ones, whose `first_row` is -1, have no number."""
+    """Return row numbers and tokens of documents. Documents to be copied have a `first_row` and row numbers of -1."""
     from curate.text.batch import TextBatch
 
     batch = TextBatch(text.take(pa.array(rows)))
     hashes, offsets, _ = shingling.tokens(batch)
     lengths = np.diff(offsets)
     low, high = PLANTED_TOKENS if first_row < 0 else (1, MOST_TOKENS)
-    fit = np.flatnonzero((lengths >= low) & (lengths <= high))
-    fit = fit[:: max(len(fit) * PLANTED_SHARDS // PLANTED, 1)] if first_row < 0 else fit
-    lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(hashes)).take(pa.array(fit))
-    numbers = np.full(len(fit), -1) if first_row < 0 else rows[fit] + first_row
+    chosen = np.flatnonzero((lengths >= low) & (lengths <= high))
+    chosen = chosen[:: max(len(chosen) * PLANTED_SHARDS // PLANTED, 1)] if first_row < 0 else chosen
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(hashes)).take(pa.array(chosen))
+    numbers = np.full(len(chosen), -1) if first_row < 0 else rows[chosen] + first_row
     return pa.table({"row": numbers, "tokens": lists})
 
 
@@ -180,15 +181,15 @@ def _measure(
     originals = [tokens[i] for i in np.flatnonzero(rows < 0)[:PLANTED]]
     planted = [_planted(clustering, seed, originals, rate, number) for number, rate in enumerate(RATES)]
     position = {int(row): i for i, row in enumerate(rows) if row >= 0}
-    both = [pair for pair in pairs if pair.dropped in position and pair.keeper in position]
+    complete = [pair for pair in pairs if pair.dropped in position and pair.keeper in position]
     audited = {}
-    if both:
+    if complete:
         similar = _jaccard(
-            clustering, [tokens[position[p.dropped]] for p in both], [tokens[position[p.keeper]] for p in both]
+            clustering, [tokens[position[p.dropped]] for p in complete], [tokens[position[p.keeper]] for p in complete]
         )
         reached = int((similar >= clustering.threshold).sum())
-        low, high = wilson_interval(reached, len(both))
-        audited = {"pairs": len(both), "reached": reached, "low": round(low, 4), "high": round(high, 4)}
+        low, high = wilson_interval(reached, len(complete))
+        audited = {"pairs": len(complete), "reached": reached, "low": round(low, 4), "high": round(high, 4)}
         audited |= {"mean_jaccard": round(float(similar.mean()), 4), "least_jaccard": round(float(similar.min()), 4)}
     return {
         "curve": np.stack((similarities, curve), axis=1).tolist(),
@@ -200,7 +201,7 @@ def _measure(
 def _planted(
     clustering: Clustering, seed: int, originals: Sequence[NDArray[np.uint64]], rate: float, number: int
 ) -> dict[str, Any]:
-    """Plant a copy of each document; the copies found, beside those that the curve expects."""
+    """Plant an edited copy of each document, and count the copies that are found and that the curve predicts."""
     from curate.dedup.minhash import band_keys, collision_probability, estimate_jaccard, signatures
 
     bands, rows = clustering.banding.bands, clustering.banding.rows
@@ -215,14 +216,14 @@ def _planted(
     met = (band_keys(minima[0], bands, rows) == band_keys(minima[1], bands, rows)).any(axis=1)
     judged = estimate_jaccard(*minima) if clustering.verify == "signature" else similar
     reached = similar >= clustering.threshold
-    found = int((met & (judged >= clustering.threshold)).sum())
-    low, high = wilson_interval(found, len(copies))
+    found_copies = int((met & (judged >= clustering.threshold)).sum())
+    low, high = wilson_interval(found_copies, len(copies))
     return {
         "rate": rate,
         "documents": len(copies),
         "mean_jaccard": round(float(similar.mean()), 4),
         "reached": int(reached.sum()),
-        "found": found,
+        "found": found_copies,
         "low": round(low, 4),
         "high": round(high, 4),
         "expected": round(float((collision_probability(similar, bands, rows) * reached).sum()), 2),

@@ -1,4 +1,4 @@
-"""Who is compared with whom: duplicates are looked for among the documents of one scope."""
+"""Scopes of a comparison: duplicates are searched only among the documents of one scope."""
 
 import re
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from curate.stage import Known
 from curate.table import Table
 
 ALL, SOURCE, META = "all", "source", "meta."
-_COLUMN = re.compile(r"\w+|meta(\.[^.\\]+)+")  # a backslash would quote what follows it in a JSON path
+_COLUMN = re.compile(r"\w+|meta(\.[^.\\]+)+")  # a backslash would escape the next character of a JSON path
 
 
 def _within(text: str) -> str:
     if not _COLUMN.fullmatch(text):
-        raise ValueError("must be 'all', 'source', a column, or 'meta.' and the name of a field of the input")
+        raise ValueError("must be 'all', 'source', a column, or 'meta.' followed by the name of an input field")
     return text
 
 
@@ -30,14 +30,14 @@ Within = Annotated[
     str,
     AfterValidator(_within),
     Field(
-        description="who is compared: `all` documents with one another, or only those of one `source`, or with one "
-        "value of a column (`lang_code`) or of a field of the input (`meta.dump`)"
+        description="which documents are compared: `all` of them, those of one `source`, or those with the same value "
+        "of a column (`lang_code`) or of an input field (`meta.dump`)"
     ),
 ]
 
 
 def columns_of(within: str) -> tuple[str, ...]:
-    """Columns that must be at hand.
+    """Return the columns from which the scope is computed.
 
     Examples
     --------
@@ -50,30 +50,31 @@ def columns_of(within: str) -> tuple[str, ...]:
 
 
 def problems(within: str, known: Known) -> Iterator[Problem]:
-    """Columns that give no scope: numbers with a fraction, and nested values."""
+    """Report a scope column of floating-point or nested type: its values do not form groups."""
     for column in columns_of(within):
-        kind = known.columns.field(column).type if column in known.columns.names else pa.null()
-        if pa.types.is_floating(kind) or pa.types.is_nested(kind):
-            yield Problem(("within",), f"{column!r} holds {kind}, whose values are no groups")
+        column_type = known.columns.field(column).type if column in known.columns.names else pa.null()
+        if pa.types.is_floating(column_type) or pa.types.is_nested(column_type):
+            message = f"column {column!r} has type {column_type}, whose values do not form groups"
+            yield Problem(("within",), message, "choose a column of text, whole numbers, booleans or dates")
 
 
 def scope_hashes(within: str, table: Table, shard: Shard) -> NDArray[np.uint64]:
-    """Hash of the scope of each document of a shard; documents without a value have one scope together.
+    """Hash the scope of each document of a shard.
 
-    Values are compared as text: 1 and "1" are one scope, 1 and 1.0 are two. A field that is null has no
-    value.
+    Values are compared as text: 1 and "1" are the same scope, 1 and 1.0 are two scopes. Documents without a value (the
+    column or the field is null or missing) form one scope together.
 
     Parameters
     ----------
     within
-        ``all``, ``source``, a column, or a field of the input.
+        ``all``, ``source``, a column, or an input field as ``meta.FIELD``.
     table, shard
-        Where the column is read.
+        The shard whose scopes are hashed, and the table that contains it.
 
     Returns
     -------
     NDArray[np.uint64]
-        Shape (documents,); 0 throughout if all documents are compared.
+        Shape (documents,). All hashes are 0 if `within` is ``all``.
     """
     if within == ALL:
         return np.zeros(shard.rows, np.uint64)
@@ -93,7 +94,7 @@ def _is_text(values: pa.Array) -> bool:
 
 
 def field_values(meta: pa.Array, name: str) -> pa.Array:
-    """The values of a field of JSON objects, as they would be printed; null where there is none.
+    """Return the values of a field of JSON objects as text, or null where the field is missing.
 
     Examples
     --------
@@ -108,10 +109,10 @@ def field_values(meta: pa.Array, name: str) -> pa.Array:
 
 
 def _hashed(values: pa.Array) -> NDArray[np.uint64]:
-    """XXH3-64 of each value; each distinct value is hashed once."""
+    """Hash each value with XXH3-64. Each distinct value is hashed once."""
     encoded = values.dictionary_encode()
     distinct = [value if isinstance(value, bytes) else value.encode() for value in encoded.dictionary.to_pylist()]
-    none = xxhash.xxh3_64_intdigest(b"")
-    # Without a type, NumPy makes floats of integers on both sides of 2^63, and floats lose 11 of the 64 bits.
-    hashes = np.array([*(xxhash.xxh3_64_intdigest(b"=" + value) for value in distinct), none], np.uint64)
+    null_hash = xxhash.xxh3_64_intdigest(b"")
+    # Without a dtype, NumPy turns integers below and above 2^63 into floats, which lose 11 of the 64 bits.
+    hashes = np.array([*(xxhash.xxh3_64_intdigest(b"=" + value) for value in distinct), null_hash], np.uint64)
     return hashes[pc.fill_null(encoded.indices, len(distinct)).to_numpy()]

@@ -1,12 +1,13 @@
-"""Repeated spans of bytes: windows of N bytes that stand elsewhere before, found exactly through anchors.
+"""Repeated spans of bytes: find, exactly, all windows of N bytes that occur earlier in the corpus.
 
-Two equal windows choose the same byte in them as their anchor, because the choice looks at the window alone: it is the
-first of the k-grams in the window with the smallest hash, k = N // 2 (a minimizer; winnowing of Schleimer, Wilkerson
-and Aiken, "Winnowing: local algorithms for document fingerprinting", 2003). So equal windows lie alike around anchors
-with equal k-grams. It is enough to bring those together, one in about N / 4 bytes, and to compare what surrounds them.
+Each window has an anchor: of the k-grams in the window, k = N // 2, the first one with the smallest hash (a minimizer;
+Schleimer, Wilkerson and Aiken, "Winnowing: local algorithms for document fingerprinting", 2003). The choice depends
+only on the bytes of the window, so equal windows have equal anchors at the same position. Hence it is enough to compare
+the text around anchors with equal k-grams. There is about one anchor per N / 4 bytes.
 
-Hashes are polynomials over the prime 2^61 - 1 (Karp and Rabin 1987) at a base that `seed` chooses: two different
-strings of n bytes are taken for one with a chance of n / 2^61, and of windows both sides of the anchor must agree.
+Hashes are polynomials modulo the prime 2^61 - 1 (Karp and Rabin 1987) at a base derived from `_SEED`. Two different
+strings of n bytes have the same hash with a probability of n / 2^61. For windows to match, the hashes on both sides of
+the anchor must agree.
 """
 
 from typing import NamedTuple
@@ -31,12 +32,12 @@ class Anchors(NamedTuple):
     Attributes
     ----------
     document, position
-        Document, and byte in it at which the k-gram starts, int64, shape (anchors,), ascending.
+        Number of the document and byte position of the k-gram in it, int64, shape (anchors,), ascending.
     key
         Hash of the k-gram, uint64.
     stride, times
-        Anchors with one key and one surrounding are one row: `times` of them, `stride` bytes apart. So text that
-        repeats itself at short distance (a line of dashes) costs no more than other text.
+        Anchors with equal k-grams and equal surroundings are stored as one row: `times` anchors, `stride` bytes apart.
+        So text with a short period (a line of dashes) costs no more than other text.
     """
 
     document: NDArray[np.int64]
@@ -47,16 +48,16 @@ class Anchors(NamedTuple):
 
 
 class Firsts(NamedTuple):
-    """Windows and the first anchor around which each stood, as ranges.
+    """Windows, as ranges, and the first anchor that has the same windows around it.
 
     Attributes
     ----------
     anchor
         Number of the anchor, int64, shape (ranges,).
     before_from, before_to
-        The windows that begin so many bytes before the anchor: from, and up to, int64.
+        A range of windows of the anchor: those that begin `before_from` to `before_to` bytes before it, int64.
     first
-        Number of the first anchor with the same windows around it, which is the anchor's own if there is none before.
+        Number of the first anchor with the same windows around it; the anchor's own number if no earlier one has them.
     """
 
     anchor: NDArray[np.int64]
@@ -66,36 +67,36 @@ class Firsts(NamedTuple):
 
 
 def gram_length(window: int) -> int:
-    """Bytes of the k-gram at an anchor."""
+    """Length in bytes of the k-gram at an anchor."""
     return window // 2
 
 
 def reach(window: int) -> int:
-    """Bytes before an anchor, and after its k-gram, that a window with this anchor may hold at most."""
+    """Maximum number of bytes that a window can hold before its anchor, and after the anchor's k-gram."""
     return window - gram_length(window)
 
 
 def anchors(data: NDArray[np.uint8], offsets: NDArray[np.int64], window: int) -> Anchors:
-    """Choose the anchors of all windows.
+    """Find the anchors of all windows of a batch of documents.
 
     Parameters
     ----------
     data, offsets
-        Document i is ``data[offsets[i]:offsets[i + 1]]``; those shorter than a window have no anchor.
+        Document i is ``data[offsets[i]:offsets[i + 1]]``. Documents shorter than a window have no anchor.
     window
-        Bytes, at least 2.
+        Length of a window in bytes, at least 2.
 
     Examples
     --------
     >>> data = np.frombuffer(b"--abcdefgh++abcdefgh", np.uint8)
-    >>> found = anchors(data, np.array([0, 10, 20]), window=8)
-    >>> len(set(found.key[found.document == 0].tolist()) & set(found.key[found.document == 1].tolist())) > 0
+    >>> document, _, key, _, _ = anchors(data, np.array([0, 10, 20]), window=8)
+    >>> len(set(key[document == 0].tolist()) & set(key[document == 1].tolist())) > 0
     True
     """
     gram = gram_length(window)
-    room = int(np.maximum(np.diff(offsets) - window + 1, 0).sum())
-    columns = np.empty((4, room), np.int64)
-    key = np.empty(room, np.uint64)
+    capacity = int(np.maximum(np.diff(offsets) - window + 1, 0).sum())
+    columns = np.empty((4, capacity), np.int64)
+    key = np.empty(capacity, np.uint64)
     count = _anchors(data, offsets, gram, reach(window), _base(), columns, key)
     document, position, stride, times = columns[:, :count].copy()
     return Anchors(document, position, key[:count].copy(), stride, times)
@@ -108,21 +109,22 @@ def surroundings(
     position: NDArray[np.int64],
     window: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
-    """How far the text around each anchor goes, up to what a window can hold, and a hash of it.
+    """Measure and hash the text around each anchor, as far as a window can reach.
 
     Parameters
     ----------
     data, offsets
         As in `anchors`.
     document, position
-        Of each anchor, documents ascending.
+        Document and position of each anchor, documents ascending.
     window
         As in `anchors`.
 
     Returns
     -------
     tuple
-        Bytes before the anchor and after its k-gram, and the hash of all of them, each of shape (anchors,).
+        Number of bytes before the anchor, number of bytes after its k-gram, and a hash of the k-gram with these bytes,
+        each of shape (anchors,).
     """
     gram = gram_length(window)
     before = np.minimum(position, reach(window))
@@ -139,12 +141,12 @@ def text_around(
     after: NDArray[np.int64],
     window: int,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The bytes before each anchor and those after its k-gram, end to end.
+    """Copy the bytes before each anchor and those after its k-gram, concatenated.
 
     Parameters
     ----------
     data, start
-        Anchor i is the k-gram at ``data[start[i]]``.
+        The k-gram of anchor i starts at ``data[start[i]]``.
     before, after
         From `surroundings`.
     window
@@ -153,7 +155,7 @@ def text_around(
     Returns
     -------
     tuple
-        Bytes, and the offsets that cut them into anchors, shape (anchors + 1,).
+        The bytes, and the offsets at which each anchor's bytes start, shape (anchors + 1,).
 
     Examples
     --------
@@ -175,18 +177,18 @@ def first_windows(
     after: NDArray[np.int64],
     window: int,
 ) -> Firsts:
-    """For each window around anchors with one key, the first anchor that has the same window around it.
+    """Find, for each window around anchors with equal k-grams, the first anchor that has the same window around it.
 
-    Linear in the number of anchors times the bytes of a window, however many have one key.
+    The time is proportional to the number of anchors times the bytes of a window, however many anchors share a key.
 
     Parameters
     ----------
     key_starts
-        Anchors from ``key_starts[i]`` up to ``key_starts[i + 1]`` have key number i; those of one key in order.
+        Anchors ``key_starts[i]`` up to ``key_starts[i + 1]`` have the same k-gram. They are in the order of preference.
     data
-        Text around the anchors, without the k-grams.
+        Text around the anchors, without the k-grams, from `text_around`.
     starts
-        Where in `data` the text around each anchor starts: `before` bytes, and then `after`.
+        Position in `data` where each anchor's text starts: `before` bytes, followed by `after` bytes.
     before, after
         From `surroundings`.
     window
@@ -211,19 +213,20 @@ def first_windows(
 def before_marks(
     data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64], limits: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    r"""Ends of spans, moved back until what follows does not join the character before it.
+    r"""Move the ends of spans back until the next character does not combine with the character before it.
 
-    Marks join what they follow, and so do vowels and final consonants of conjoining Hangul. A cut that ends before a
-    character that does neither leaves NFC text in NFC, and no mark on another letter than its own.
+    Combining marks, and the vowels and final consonants of conjoining Hangul, combine with the character before them.
+    A span that ends before any other character can be cut out of NFC text: the rest stays in NFC, and no mark moves
+    to another letter.
 
     Parameters
     ----------
     data
-        UTF-8.
+        Valid UTF-8.
     starts, ends
-        Absolute positions, both between characters.
+        Positions in `data` at which spans start and end, both at character boundaries.
     limits
-        Where the document of each span ends.
+        Position in `data` at which each span's document ends.
 
     Examples
     --------
@@ -237,7 +240,7 @@ def before_marks(
 
 
 def _count(before: NDArray[np.int64], after: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Windows around each anchor."""
+    """Number of windows around each anchor."""
     return np.maximum(before - np.maximum(most - after, 0) + 1, 0)
 
 
@@ -247,11 +250,11 @@ def _base() -> np.uint64:
 
 @numba.njit(cache=True, nogil=True)
 def _product(a, b):
-    """A * b modulo 2^61 - 1, for factors below it, in 64-bit arithmetic."""
+    """Compute a * b modulo 2^61 - 1, for factors below this prime, in 64-bit arithmetic."""
     a_high, a_low, b_high, b_low = a >> np.uint64(32), a & _LOW_32, b >> np.uint64(32), b & _LOW_32
     middle = a_high * b_low + a_low * b_high
     low = a_low * b_low
-    # 2^64 is 8 modulo the prime, and 2^32 times the upper bits of the middle is a multiple of 2^61, which is 1.
+    # Modulo the prime, 2^61 is 1 and 2^64 is 8. `middle` has the weight 2^32, so its bits from bit 29 on have 2^61.
     total = (a_high * b_high << np.uint64(3)) + (middle >> np.uint64(29)) + ((middle & _LOW_29) << np.uint64(32))
     total += (low & _PRIME) + (low >> np.uint64(61))
     total = (total & _PRIME) + (total >> np.uint64(61))
@@ -274,10 +277,14 @@ def _power(base, exponent):
 
 @numba.njit(cache=True, nogil=True)
 def _anchors(data, offsets, gram, reach, base, columns, key):
-    grams = reach + 1  # k-grams of a window, whose first starts with it and whose last ends with it
+    grams = reach + 1  # number of k-grams in a window
     leading = _power(base, gram - 1)
-    # Candidates for the minimum, oldest first, with ascending hashes: a ring.
-    ring_at, ring_order, ring_key = np.empty(grams, np.int64), np.empty(grams, np.uint64), np.empty(grams, np.uint64)
+    # Ring buffer of the candidates for the minimum, oldest first, with ascending hashes.
+    ring_position, ring_order, ring_key = (
+        np.empty(grams, np.int64),
+        np.empty(grams, np.uint64),
+        np.empty(grams, np.uint64),
+    )
     count = 0
     for number in range(len(offsets) - 1):
         first, end = offsets[number], offsets[number + 1]
@@ -287,41 +294,41 @@ def _anchors(data, offsets, gram, reach, base, columns, key):
         for i in range(first, first + gram - 1):
             rolling = _sum(_product(rolling, base), np.uint64(data[i]) + np.uint64(1))
         head, size, last = 0, 0, -1
-        # Anchors with one k-gram at one distance, which are written when the next one is another.
+        # Run of anchors with equal k-grams at equal distances. It is written when a different anchor follows.
         run, run_key, stride, times = 0, np.uint64(0), 0, 0
-        for at in range(end - first - gram + 1):
-            rolling = _sum(_product(rolling, base), np.uint64(data[first + at + gram - 1]) + np.uint64(1))
+        for position in range(end - first - gram + 1):
+            rolling = _sum(_product(rolling, base), np.uint64(data[first + position + gram - 1]) + np.uint64(1))
             order = mix64(rolling)
-            if size and ring_at[head] <= at - grams:
+            if size and ring_position[head] <= position - grams:
                 head = (head + 1) % grams
                 size -= 1
             while size and ring_order[(head + size - 1) % grams] > order:
                 size -= 1
             tail = (head + size) % grams
-            ring_at[tail], ring_order[tail], ring_key[tail] = at, order, rolling
+            ring_position[tail], ring_order[tail], ring_key[tail] = position, order, rolling
             size += 1
-            if at >= grams - 1 and ring_at[head] != last:
-                distance = ring_at[head] - last
+            if position >= grams - 1 and ring_position[head] != last:
+                distance = ring_position[head] - last
                 same = times > 0 and ring_key[head] == run_key and distance <= gram
                 if same and (times == 1 or distance == stride):
                     stride = distance
                     times += 1
                 else:
                     count = _write_run(number, run, run_key, stride, times, reach, columns, key, count)
-                    run, run_key, stride, times = ring_at[head], ring_key[head], 0, 1
-                last = ring_at[head]
-            gone = np.uint64(data[first + at]) + np.uint64(1)
-            rolling = _sum(rolling, _PRIME - _product(gone, leading))
+                    run, run_key, stride, times = ring_position[head], ring_key[head], 0, 1
+                last = ring_position[head]
+            removed = np.uint64(data[first + position]) + np.uint64(1)
+            rolling = _sum(rolling, _PRIME - _product(removed, leading))
         count = _write_run(number, run, run_key, stride, times, reach, columns, key, count)
     return count
 
 
 @numba.njit(cache=True, nogil=True)
 def _write_run(document, position, run_key, stride, times, reach, columns, key, count):
-    """Write equal k-grams at one distance; those in the middle, which have the same text around them, as one row.
+    """Write a run of equal k-grams at equal distances. Those in the middle have equal surroundings and become one row.
 
-    K-grams that overlap or touch make the text between the first and the last periodic. What is around one of them is
-    the same as around the next if both reach into periodic text alone.
+    K-grams that overlap or touch make the text between the first and the last periodic. Two neighbouring k-grams have
+    the same surroundings if these lie wholly in the periodic text.
     """
     edge = -(-reach // stride) if times > 1 else times
     inner = times - 2 * edge
@@ -341,13 +348,13 @@ def _content(data, starts, ends, before):
     content = np.empty(len(starts), np.uint64)
     for i in range(len(starts)):
         state = mix64(np.uint64(before[i]) << np.uint64(32) | np.uint64(ends[i] - starts[i]))
-        at = starts[i]
-        while at < ends[i]:
+        position = starts[i]
+        while position < ends[i]:
             word = np.uint64(0)
-            for byte in range(min(8, ends[i] - at)):
-                word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+            for byte in range(min(8, ends[i] - position)):
+                word |= np.uint64(data[position + byte]) << np.uint64(8 * byte)
             state = mix64(state ^ word)
-            at += 8
+            position += 8
         content[i] = state
     return content
 
@@ -363,15 +370,15 @@ def _text_around(data, start, before, follows, bounds, around):
 @numba.njit(cache=True, nogil=True)
 def _before_marks(data, starts, ends, limits, classes):
     for i in range(len(starts)):
-        at = ends[i]
-        while starts[i] < at < limits[i]:
-            code, _ = decode(data, at)
+        end = ends[i]
+        while starts[i] < end < limits[i]:
+            code, _ = decode(data, end)
             if not classes[code] & MARK and not _FIRST_JAMO <= code <= _LAST_JAMO:
                 break
-            at -= 1
-            while data[at] & 0xC0 == 0x80:
-                at -= 1
-        ends[i] = at
+            end -= 1
+            while data[end] & 0xC0 == 0x80:
+                end -= 1
+        ends[i] = end
 
 
 @numba.njit(cache=True, nogil=True)
@@ -384,16 +391,16 @@ def _first_windows(key_starts, data, starts, before, after, most, base, slots, s
     left, right = np.empty(anchors, np.uint64), np.empty(anchors, np.uint64)
     current, since = np.empty(anchors, np.int64), np.empty(anchors, np.int64)
     mask = np.uint64(len(slots) - 1)
-    found, stamp = 0, 0
+    count, stamp = 0, 0
     for group in range(len(key_starts) - 1):
         members = range(key_starts[group], key_starts[group + 1])
         for i in members:
             left[i], right[i], current[i] = 0, 0, -1
             after_start = starts[i] + before[i]
-            for at in range(after[i]):
-                right[i] = _sum(right[i], _product(np.uint64(data[after_start + at]) + np.uint64(1), powers[at]))
+            for j in range(after[i]):
+                right[i] = _sum(right[i], _product(np.uint64(data[after_start + j]) + np.uint64(1), powers[j]))
         for back in range(most + 1):
-            # The window holds `back` bytes before the anchor and `most - back` after the k-gram.
+            # The window holds `back` bytes before the anchor and `forth` bytes after the k-gram.
             stamp += 1
             for i in members:
                 forth = most - back
@@ -402,8 +409,8 @@ def _first_windows(key_starts, data, starts, before, after, most, base, slots, s
                         byte = data[starts[i] + before[i] - back]
                         left[i] = _sum(_product(left[i], base), np.uint64(byte) + np.uint64(1))
                     if forth < after[i]:
-                        gone = np.uint64(data[starts[i] + before[i] + forth]) + np.uint64(1)
-                        right[i] = _sum(right[i], _PRIME - _product(gone, powers[forth]))
+                        removed = np.uint64(data[starts[i] + before[i] + forth]) + np.uint64(1)
+                        right[i] = _sum(right[i], _PRIME - _product(removed, powers[forth]))
                 first = -1
                 if back <= before[i] and forth <= after[i]:
                     slot = mix64(left[i] ^ mix64(right[i])) & mask
@@ -414,13 +421,13 @@ def _first_windows(key_starts, data, starts, before, after, most, base, slots, s
                     first = slots[slot]
                 if first != current[i]:
                     if current[i] >= 0:
-                        columns[0, found], columns[1, found] = i, since[i]
-                        columns[2, found], columns[3, found] = back - 1, current[i]
-                        found += 1
+                        columns[0, count], columns[1, count] = i, since[i]
+                        columns[2, count], columns[3, count] = back - 1, current[i]
+                        count += 1
                     current[i], since[i] = first, back
         for i in members:
             if current[i] >= 0:
-                columns[0, found], columns[1, found] = i, since[i]
-                columns[2, found], columns[3, found] = most, current[i]
-                found += 1
-    return found
+                columns[0, count], columns[1, count] = i, since[i]
+                columns[2, count], columns[3, count] = most, current[i]
+                count += 1
+    return count

@@ -1,9 +1,9 @@
-"""Which member of a group of duplicates survives, decided alike by all stages that find duplicates.
+"""Choose the survivor of each group of duplicates, in the same way for all deduplication stages.
 
-The keys of groups are exchanged, never their members: a shard sends the best of its own members of a group with their
-number, the reducer takes the best of these and sends the verdict back to the shards that asked. So a reducer holds at
-most one row per shard and group, however large a group is, and the survivor is a function of the set of documents: it
-does not depend on their order, on shards or on workers.
+The stages exchange one row per group and shard, never all members. A mapper sends the best member of each group in its
+shard, with the number of members. The reducer chooses the best of these, and sends the decision back to the shards that
+have members. So a reducer holds at most one row per shard and group, however large a group is. The survivor depends
+only on the set of documents: not on their order, on shards or on workers.
 """
 
 import re
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 LONGEST = "longest"
 KEY = ("key_high", "key_low")
-"""Columns that name a group: uint64, 128 bits in all, the first of them uniform; null in a document of no group."""
+"""Columns that identify a group: two uint64, 128 bits in all, the first uniform; null for a document of no group."""
 
 Groups = Callable[[Table, Shard], pa.Table]
-"""The group of each document of a shard: a table with the columns of `KEY`."""
+"""Function that returns the group of each document of a shard, as a table with the columns of `KEY`."""
 
 _PREFERENCE = re.compile(r"(\w+|meta(\.[^.\\]+)+) (asc|desc)")
 
@@ -44,22 +44,22 @@ def _preference(text: str) -> str:
 
 
 Preference = Annotated[str, AfterValidator(_preference)]
-"""``longest``, or a column or number of the input and a direction: ``gopher_words desc``, ``meta.votes desc``."""
+"""``longest``, or a column or numeric input field with a direction: ``gopher_words desc``, ``meta.votes desc``."""
 Keep = Annotated[
     tuple[Preference, ...],
     Field(
-        description="which duplicate is kept: `longest`, or columns or numbers of the input (`meta.votes`) with `asc` "
-        "or `desc`; then the smallest id"
+        description="which duplicate is kept: `longest`, or columns or numeric input fields (`meta.votes`) followed by "
+        "`asc` or `desc`; ties go to the smallest id"
     ),
 ]
 Priority = Annotated[
     tuple[str, ...],
-    Field(description="sources whose duplicates are kept before those of others, best first; outweighs `keep`"),
+    Field(description="sources whose duplicates are kept before those of other sources, best first; precedes `keep`"),
 ]
 
 
 class Order(NamedTuple):
-    """A column by which members of a group are compared; of ``meta``, the number that a field of it holds."""
+    """A sort column and its direction. For the column ``meta``, `field` names the numeric input field to sort by."""
 
     column: str
     descending: bool
@@ -68,18 +68,18 @@ class Order(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """Total order over documents, whose first member of a group survives.
+    """Total order over documents. The first document of a group in this order survives.
 
-    Compared in turn are: the place of the source in `priority` (sources that it does not name come last), each
-    preference of `keep` (nulls, NaN and fields of the input that hold no number last), and the id, which no two
-    documents share.
+    Documents are compared by three criteria in turn. First, by the position of their source in `priority`; sources that
+    are not listed come last. Then, by each preference of `keep`; nulls, NaN and input fields without a number come
+    last. Finally, by the id, which is unique.
 
     Parameters
     ----------
     keep
-        Preferences, the weightiest first.
+        Preferences, the most important first.
     priority
-        Names of sources, the preferred first.
+        Names of sources, the most preferred first.
 
     Examples
     --------
@@ -99,35 +99,36 @@ class Policy:
 
     @property
     def directions(self) -> dict[str, bool]:
-        """Columns of `ranking` by which documents are sorted, and whether in descending order."""
+        """Sort columns of `ranking`, with true for descending order."""
         preferences = {f"preference_{i}": order.descending for i, order in enumerate(self.orders)}
         return {"priority": False, **preferences, "id": False}
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns that must be at hand: the id, and those that `keep` names."""
+        """Columns that the policy needs: the id, and the columns of `keep`."""
         return tuple(dict.fromkeys(["id", *(order.column for order in self.orders)]))
 
     def place(self, column: str) -> tuple[str | int, ...]:
-        """Where in the stanza the column is named."""
+        """Path of the preference that names the column, within the stanza; empty if there is none."""
         return next((("keep", i) for i, order in enumerate(self.orders) if order.column == column), ())
 
     def problems(self, known: Known) -> Iterator[Problem]:
-        """Columns that have no order, and sources that do not exist."""
+        """Report columns whose type has no order, and sources that do not exist."""
         for order in self.orders:
-            kind = known.columns.field(order.column).type if order.column in known.columns.names else pa.null()
-            if pa.types.is_nested(kind):
-                yield Problem(self.place(order.column), f"{order.column!r} holds {kind}, which has no order")
+            column_type = known.columns.field(order.column).type if order.column in known.columns.names else pa.null()
+            if pa.types.is_nested(column_type):
+                message = f"column {order.column!r} has type {column_type}, whose values have no order"
+                yield Problem(self.place(order.column), message)
         for index, source in enumerate(self.priority):
             if source not in known.sources:
                 yield Problem(("priority", index), f"there is no source {source!r}", nearest(source, known.sources))
 
     def clashes(self, known: Known) -> Iterator[Problem]:
-        """Policies of earlier stages that together with this one could lose a group.
+        """Report policies of earlier stages that, combined with this one, could drop a whole group.
 
-        If one stage keeps A of the duplicates A and B and another keeps B, then rules that drop what either does not
-        keep leave nothing of the group. This cannot happen if both have one policy, or if the later one prefers what
-        the earlier one keeps.
+        Suppose that A and B are duplicates, one stage keeps only A, and another keeps only B. Rules that drop all
+        documents that either stage does not keep then drop both A and B. This cannot happen if both stages have the
+        same policy, or if the later stage prefers what the earlier stage keeps.
         """
         for name, stage in known.stages.items():
             other = getattr(stage, "policy", None)
@@ -135,8 +136,9 @@ class Policy:
             if decides and isinstance(other, Policy) and not self._agrees(other, f"{name}_keep desc"):
                 yield Problem(
                     ("keep",),
-                    f"differs from what {name!r} keeps, so that a group could lose all of its documents",
-                    f"give both the same `priority`, and the same `keep` or one that begins with '{name}_keep desc'",
+                    f"differs from the policy of {name!r}: rules that combine both stages could drop a whole group",
+                    f"give both stages the same `priority`, and the same `keep` or one that starts with "
+                    f"'{name}_keep desc'",
                 )
 
     def _agrees(self, other: "Policy", kept_by_other: str) -> bool:
@@ -144,14 +146,14 @@ class Policy:
 
 
 class Election(NamedTuple):
-    """What `elect` decided.
+    """Result of `elect`.
 
     Attributes
     ----------
     paths
-        Files from which `verdicts` reads.
+        Files that `verdicts` reads.
     sizes
-        Number of groups by their number of documents, in powers of two: "4" counts the groups of 4 to 7.
+        Number of groups by their number of documents, in powers of two: "4" counts the groups of 4 to 7 documents.
     """
 
     paths: list[str]
@@ -159,18 +161,18 @@ class Election(NamedTuple):
 
 
 def elect(ctx: Context, policy: Policy, groups: Groups, documents: int) -> Election:
-    """Choose the survivor of each group of two documents or more.
+    """Choose the survivor of each group that has two or more documents.
 
     Parameters
     ----------
     ctx
-        Of the stage; its table has the columns of the policy.
+        Context of the stage. Its table has the columns of the policy.
     policy
-        Whose first member of a group survives.
+        Order of preference: the first document of a group survives.
     groups
-        Keys of the documents of a shard; called twice per shard, in workers, so it must pickle.
+        Function that returns the groups of a shard. It is called twice per shard, in workers, so it must pickle.
     documents
-        At most this many documents are in a group; from it follows the number of partitions.
+        Upper bound on the number of documents in groups, from which the number of partitions is computed.
     """
     partitions = partition_count(documents)
     paths = [f"{ctx.path}/{EXCHANGE}/verdicts/{partition:05d}.arrow" for partition in range(partitions)]
@@ -187,19 +189,20 @@ def elect(ctx: Context, policy: Policy, groups: Groups, documents: int) -> Elect
 
 
 def verdicts(table: Table, groups: Groups, paths: Sequence[str], shard: Shard) -> pa.Table:
-    """What became of each document of a shard.
+    """Return the decision about each document of a shard.
 
     Returns
     -------
     pyarrow.Table
-        ``keep``; ``keeper``, the id of the group's survivor (a survivor's own), null for a document without
-        duplicates; ``size``, the number of documents of the group, 1 without duplicates.
+        One row per document. ``keep`` is whether the document survives. ``keeper`` is the id of its group's survivor
+        (its own id if it survives), null for a document without duplicates. ``size`` is the number of documents in the
+        group, 1 without duplicates.
     """
     import polars as pl
 
     ids = pl.Series("id", table.read(shard, ["id"])["id"])
     answers = pl.DataFrame(read_partition(paths, _position(table, shard)))
-    found = (
+    decisions = (
         pl.DataFrame(groups(table, shard))
         .with_columns(ids)
         .join(answers, on=KEY, how="left", maintain_order="left")
@@ -209,34 +212,42 @@ def verdicts(table: Table, groups: Groups, paths: Sequence[str], shard: Shard) -
             size=pl.col("size").fill_null(1).cast(pl.Int32),
         )
     )
-    return found.to_arrow().cast(pa.schema([("keep", pa.bool_()), ("keeper", pa.binary(16)), ("size", pa.int32())]))
+    return decisions.to_arrow().cast(pa.schema([("keep", pa.bool_()), ("keeper", pa.binary(16)), ("size", pa.int32())]))
 
 
 def ranking(table: Table, policy: Policy, shard: Shard) -> "pl.DataFrame":
-    """What the documents of a shard are compared by: the columns that `Policy.directions` names."""
+    """Return the columns by which the documents of a shard are sorted (see `Policy.directions`)."""
     import polars as pl
 
-    read = table.read(shard, policy.columns)
+    values = table.read(shard, policy.columns)
     rank = policy.priority.index(shard.source) if shard.source in policy.priority else len(policy.priority)
     preferences = [
-        _comparable(f"preference_{i}", read[order.column], order.field) for i, order in enumerate(policy.orders)
+        _comparable(f"preference_{i}", values[order.column], order.field) for i, order in enumerate(policy.orders)
     ]
-    return pl.DataFrame([*preferences, pl.Series("id", read["id"])]).with_columns(
+    return pl.DataFrame([*preferences, pl.Series("id", values["id"])]).with_columns(
         pl.lit(rank, pl.Int32).alias("priority")
     )
 
 
 def tally(table: Table, shard: Shard, verdict: pa.Table) -> dict[str, int]:
-    """Documents of a shard that have a better duplicate, and the bytes of their text."""
-    lost = ~verdict["keep"].to_numpy()
+    """Count the documents of a shard that do not survive, and the bytes of their text."""
+    dropped = ~verdict["keep"].to_numpy()
     return {
-        "documents": int(lost.sum()),
-        "bytes": int(table.read(shard, ["text_bytes"])["text_bytes"].to_numpy()[lost].sum()),
+        "documents": int(dropped.sum()),
+        "bytes": int(table.read(shard, ["text_bytes"])["text_bytes"].to_numpy()[dropped].sum()),
     }
 
 
 def account(shards: Sequence[Shard], tallies: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-    """The manifest's ``flow`` (an annotation drops nothing) and ``duplicates``, per source, from `tally` per shard."""
+    """Build the manifest's ``flow`` (an annotation keeps every document) and ``duplicates`` per source.
+
+    Parameters
+    ----------
+    shards
+        Shards of the table.
+    tallies
+        Result of `tally` for each shard.
+    """
     duplicates = Totals()
     for shard, counts in zip(shards, tallies, strict=True):
         duplicates.add({shard.source: counts})
@@ -246,7 +257,7 @@ def account(shards: Sequence[Shard], tallies: Sequence[Mapping[str, int]]) -> di
 def _send_best(
     table: Table, policy: Policy, groups: Groups, partitions: int, shard: Shard, path: str
 ) -> dict[str, Any]:
-    """Send the best of the shard's members of each group, and how many there are."""
+    """Send the best of the shard's members of each group, and the number of members."""
     import polars as pl
 
     members = pl.DataFrame(groups(table, shard)).with_columns(
@@ -260,7 +271,7 @@ def _send_best(
 
 
 def _decide(policy: Policy, paths: Sequence[str], shards: int, partition: int, received: pa.Table) -> dict[str, Any]:
-    """Choose among the best of the shards, and address the verdict to those that sent one."""
+    """Choose the survivors, and send each decision to the shards that have members of the group."""
     import polars as pl
 
     members = pl.DataFrame(received)
@@ -272,7 +283,7 @@ def _decide(policy: Policy, paths: Sequence[str], shards: int, partition: int, r
 
 
 def _best(members: "pl.DataFrame", policy: Policy) -> "pl.DataFrame":
-    """The first member of each group in the order of the policy, with the documents of all of them as its size."""
+    """Return the first member of each group in the order of the policy, with the size of the group."""
     import polars as pl
 
     directions = {**dict.fromkeys(KEY, False), **policy.directions}
@@ -282,7 +293,7 @@ def _best(members: "pl.DataFrame", policy: Policy) -> "pl.DataFrame":
 
 
 def _comparable(name: str, column: pa.ChunkedArray, field: str) -> "pl.Series":
-    """The column without a dictionary, whose numbers differ from shard to shard, and with nulls for NaN."""
+    """Return values that compare alike in all shards: dictionaries decoded, null for NaN, fields as numbers."""
     import polars as pl
 
     if field:
@@ -295,5 +306,5 @@ def _comparable(name: str, column: pa.ChunkedArray, field: str) -> "pl.Series":
 
 
 def _position(table: Table, shard: Shard) -> int:
-    """Number of the shard: the partition of what is sent to it."""
+    """Number of the shard, which is also the number of the partition that holds its decisions."""
     return table.shards.index(shard)

@@ -1,9 +1,9 @@
 """Connected components of duplicate edges.
 
-Union by minimum with path halving: the label of a component is its smallest node, so the result depends on the set of
-edges alone and not on their order, on threads or on how the edges were split. Union by minimum gives up the
-inverse-Ackermann bound of union by rank, but with path halving an operation still costs O(log n) amortized (Tarjan and
-van Leeuwen, "Worst-case analysis of set union algorithms", JACM 31, 1984).
+The structure is a union-find with union by minimum and path halving. The label of a component is its smallest node, so
+the result depends only on the set of edges: not on their order, on threads, or on how the edges were split. Union by
+minimum gives up the inverse-Ackermann bound of union by rank, but with path halving an operation still costs O(log n)
+amortized (Tarjan and van Leeuwen, "Worst-case analysis of set union algorithms", JACM 31, 1984).
 """
 
 import numba
@@ -17,19 +17,19 @@ def components(n: int, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArra
     Parameters
     ----------
     n
-        Number of nodes; nodes are 0 to n - 1.
+        Number of nodes. The nodes are 0 to n - 1.
     a, b
         Edge i joins ``a[i]`` and ``b[i]``.
 
     Returns
     -------
     NDArray[np.int64]
-        Shape (n,); ``label[i] <= i``, and ``label[i] == i`` for one node per component.
+        Label of each node, shape (n,): ``label[i] <= i``, and ``label[i] == i`` for one node per component.
 
     Raises
     ------
     ValueError
-        If an edge names a node outside 0 to n - 1.
+        If an edge contains a node outside 0 to n - 1.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def components(n: int, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArra
     """
     for end in (a, b):
         if len(end) and (end.min() < 0 or end.max() >= n):
-            raise ValueError(f"edges name nodes from {end.min()} to {end.max()}; nodes are 0 to {n - 1}")
+            raise ValueError(f"edges contain nodes from {end.min()} to {end.max()}; nodes must lie in 0 to {n - 1}")
     parent = np.arange(n)
     _unite(parent, a.astype(np.int64, copy=False), b.astype(np.int64, copy=False), np.empty(len(a), np.bool_))
     _flatten(parent)
@@ -46,19 +46,19 @@ def components(n: int, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArra
 
 
 def spanning_forest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Fewest of the given edges that connect the same nodes, to be sent on in place of all edges.
+    """Reduce edges to a spanning forest: the fewest edges that connect the same nodes.
 
-    Edges are taken in ascending order, smaller node first, so the forest is a function of the set of edges.
+    The edges are processed in ascending order, smaller node first, so the forest is a function of the set of edges.
 
     Parameters
     ----------
     a, b
-        Edge i joins ``a[i]`` and ``b[i]``, any 64-bit numbers; order, direction, repeats and loops do not matter.
+        Edge i joins ``a[i]`` and ``b[i]``, any 64-bit numbers. Order, direction, repeats and loops have no effect.
 
     Returns
     -------
     tuple
-        Smaller and larger node of each kept edge, ascending; one edge fewer than nodes in each component.
+        Smaller and larger node of each kept edge, ascending. A component of n nodes keeps n - 1 edges.
 
     Examples
     --------
@@ -68,7 +68,8 @@ def spanning_forest(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> tuple[NDArr
     """
     nodes, positions = np.unique(np.stack((a, b)), return_inverse=True)
     positions = positions.reshape(2, -1)
-    # Below 3e9 nodes an edge fits one number that sorts as the pair does. Repeats and loops join nothing.
+    # Below 3e9 nodes a pair of positions fits one integer, and the integers sort as the pairs do. Repeats and loops
+    # join nothing.
     edges = np.sort(positions.min(axis=0) * len(nodes) + positions.max(axis=0))
     low, high = np.divmod(edges, max(len(nodes), 1))
     joined = np.empty(len(edges), np.bool_)
@@ -95,5 +96,5 @@ def _unite(parent, a, b, joined):
 
 @numba.njit(cache=True, nogil=True)
 def _flatten(parent):
-    for node in range(len(parent)):  # parents are smaller than their children, so they are final when they are read
+    for node in range(len(parent)):  # a parent is smaller than its children, so its label is final before it is read
         parent[node] = parent[parent[node]]

@@ -31,13 +31,13 @@ STAGES = {
 @pytest.fixture(scope="module", params=["local", "ray"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "local":
-        found: Engine = LocalEngine(workers=2)
+        started: Engine = LocalEngine(workers=2)
     else:
         from curate.engine.ray import RayEngine
 
-        found = RayEngine(workers=2)
-    yield found
-    found.close()
+        started = RayEngine(workers=2)
+    yield started
+    started.close()
 
 
 def corpus(path: Path) -> Table:
@@ -71,10 +71,10 @@ def survivors(stage: Stage, table: Table, path: Path, engine: Engine) -> set[tup
 
 
 def test_survivors_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
-    found = []
+    kept_by_workers = []
     for workers in (1, 2, 4):
         engine = LocalEngine(workers)
-        found.append(survivors(MinHash(), corpus(tmp_path / str(workers)), tmp_path / str(workers), engine))
+        kept_by_workers.append(survivors(MinHash(), corpus(tmp_path / str(workers)), tmp_path / str(workers), engine))
         engine.close()
-    assert found[0] == found[1] == found[2]
-    assert {keep for _, keep in found[0]} == {True, False}
+    assert kept_by_workers[0] == kept_by_workers[1] == kept_by_workers[2]
+    assert {keep for _, keep in kept_by_workers[0]} == {True, False}

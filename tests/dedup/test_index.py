@@ -17,8 +17,8 @@ SMALL = {"bands": 8, "rows": 2, "ngram": 2}
 def text(seed: int, edits: int = 0) -> str:
     rng = random.Random(seed)
     words = [f"w{rng.randrange(50)}" for _ in range(30)]
-    for at in random.Random(f"{seed}/{edits}").sample(range(30), edits):
-        words[at] = f"new{edits}"
+    for position in random.Random(f"{seed}/{edits}").sample(range(30), edits):
+        words[position] = f"new{edits}"
     return " ".join(words)
 
 
@@ -70,10 +70,10 @@ def test_a_chain_of_indexes_and_what_comes_with_them(tmp_path: Path) -> None:
     run(tmp_path / "a", {"a": OLD[:8]})
     run(tmp_path / "b", {"b": OLD[8:]}, index=[str(tmp_path / "a" / "run")])
     dump = [text(seed, edits) for seed in range(12) for edits in (1, 3)]
-    found = run(tmp_path / "c", {"c": dump}, index=[str(tmp_path / name / "run") for name in "ab"])
+    documents = run(tmp_path / "c", {"c": dump}, index=[str(tmp_path / name / "run") for name in "ab"])
     tables = [pl.read_parquet(f"{tmp_path}/{name}/run/read-*/part-*") for name in "ab"]
     old = [document for table in tables for document in table["id"]]
-    led = found.filter(pl.col("minhash_keeper").is_in(old))
+    led = documents.filter(pl.col("minhash_keeper").is_in(old))
     assert len(led) > 0
     assert not led["minhash_keep"].any()
     assert led["minhash_dup_count"].sum() == 0
@@ -92,7 +92,9 @@ def test_the_text_of_an_index_is_not_read(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_serve_as_an_index_is_a_problem_before_anything_runs(tmp_path: Path) -> None:
     run(tmp_path / "old", {"old": OLD})
-    with pytest.raises(ConfigError, match=r"signature_word2_16_0.*not signature_word2_16_7") as error:
+    with pytest.raises(
+        ConfigError, match=r"signature_word2_16_0.*not signature_word2_16_7.*use the same unit, ngram"
+    ) as error:
         run(tmp_path / "seed", {"new": NEW}, seed=7, index=[str(tmp_path / "old" / "run")])
     assert error.value.problems[0].where == ("stages", "minhash", "index", 0)
     with pytest.raises(ConfigError, match="there is no run in"):
@@ -112,7 +114,7 @@ def test_an_index_without_the_column_of_the_scope_is_a_problem_before_anything_r
         "heuristics": {},
         "minhash": {**SMALL, "within": "gopher_words", "index": index},
     }
-    with pytest.raises(ConfigError, match=r"has no 'gopher_words', within whose values is compared") as error:
+    with pytest.raises(ConfigError, match=r"lacks the column 'gopher_words', which `within` needs") as error:
         Pipeline.from_mapping({"run": {"root": str(tmp_path / "new")}, "stages": stages})
     assert error.value.problems[0].where == ("stages", "minhash", "index", 0)
     for within in ("date", "meta.dump", "source"):  # are documents' own

@@ -51,11 +51,11 @@ def test_leaders_are_those_of_a_plain_loop(case, seed: int, threshold: float, ex
             return len(members[a] & members[b]) / len(members[a] | members[b])
         return float((signatures[a] == signatures[b]).mean())
 
-    found = lead(keys, signatures, settled, threshold, sets, closure=closure)
+    leaders = lead(keys, signatures, settled, threshold, sets, closure=closure)
     wanted = reference(keys.tolist(), similar, settled.tolist(), threshold, closure)
-    assert found.leader.tolist() == wanted
-    assert found.crowded == 0
-    assert found.similarity.tolist() == pytest.approx(
+    assert leaders.leader.tolist() == wanted
+    assert leaders.crowded == 0
+    assert leaders.similarity.tolist() == pytest.approx(
         [1.0 if a == leader else similar(a, leader) for a, leader in enumerate(wanted)]
     )
 
@@ -66,14 +66,14 @@ def test_a_crowded_key_costs_recall_and_says_so_but_equals_still_meet() -> None:
     signatures = np.concatenate((signatures, signatures))
     shared = np.zeros((2 * count, 1), np.uint64)
     keys = np.concatenate((shared, signatures[:, :1].astype(np.uint64) + 1), axis=1)
-    found = lead(keys, signatures, np.zeros(2 * count, bool), 0.5)
-    assert found.leader.tolist() == list(range(count)) * 2
-    assert found.crowded == count - LEADERS_PER_KEY
+    leaders = lead(keys, signatures, np.zeros(2 * count, bool), 0.5)
+    assert leaders.leader.tolist() == list(range(count)) * 2
+    assert leaders.crowded == count - LEADERS_PER_KEY
 
 
 def test_documents_without_a_set_are_compared_by_signature() -> None:
     signatures = np.array([[1, 1, 1, 1], [1, 1, 1, 2], [1, 1, 1, 3]], np.uint32)
     sets = Sets(np.array([1, 2, 3, 4], np.uint32), np.array([0, 0, 2, 4]))
-    found = lead(signatures[:, :1].astype(np.uint64), signatures, np.array([True, False, False]), 0.7, sets)
-    assert found.leader.tolist() == [0, 0, 0]
-    assert found.similarity.tolist() == [1.0, 0.75, 0.75]
+    leaders = lead(signatures[:, :1].astype(np.uint64), signatures, np.array([True, False, False]), 0.7, sets)
+    assert leaders.leader.tolist() == [0, 0, 0]
+    assert leaders.similarity.tolist() == [1.0, 0.75, 0.75]

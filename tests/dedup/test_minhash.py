@@ -83,9 +83,9 @@ few_words = st.lists(st.lists(st.integers(0, 3), max_size=10), min_size=2, max_s
 @given(word_lists, st.integers(1, 6), st.integers(1, 20), st.integers(0, MASK))
 def test_signatures_follow_their_formula(documents: list[list[int]], ngram: int, permutations: int, seed: int):
     fallback = np.arange(len(documents), dtype=np.uint64)
-    found = signatures(*join(documents), ngram, permutations, seed, fallback)
+    signature = signatures(*join(documents), ngram, permutations, seed, fallback)
     expected = [reference_signature(words, ngram, permutations, seed, i) for i, words in enumerate(documents)]
-    assert found.tolist() == expected
+    assert signature.tolist() == expected
 
 
 def simulate(jaccard: float, pairs: int, size: int, permutations: int) -> tuple[float, np.ndarray, np.ndarray]:
@@ -115,8 +115,8 @@ def test_estimates_are_unbiased_with_the_variance_of_independent_permutations(ja
 @pytest.mark.parametrize("jaccard", [0.4, 0.6, 0.7, 0.75, 0.8, 0.85])
 def test_recall_of_bands_follows_the_formula(bands: int, rows: int, jaccard: float):
     truth, a, b = simulate(jaccard, pairs=4000, size=100, permutations=bands * rows)
-    found = (band_keys(a, bands, rows) == band_keys(b, bands, rows)).any(axis=1).mean()
-    assert found == pytest.approx(float(collision_probability(truth, bands, rows)), abs=0.03)
+    share = (band_keys(a, bands, rows) == band_keys(b, bands, rows)).any(axis=1).mean()
+    assert share == pytest.approx(float(collision_probability(truth, bands, rows)), abs=0.03)
 
 
 def test_estimates_agree_with_exact_similarity_on_edited_text():
@@ -171,7 +171,11 @@ def test_documents_without_words_are_not_all_equal():
 
 @pytest.mark.parametrize(
     ("ngram", "permutations", "fallbacks", "message"),
-    [(0, 8, 1, "ngram is at least 1"), (5, 0, 1, "permutations is at least 1"), (5, 8, 2, "2 hashes for 1 documents")],
+    [
+        (0, 8, 1, "ngram must be at least 1"),
+        (5, 0, 1, "permutations must be at least 1"),
+        (5, 8, 2, "one hash per document, not 2 for 1"),
+    ],
 )
 def test_impossible_signatures_are_refused(ngram: int, permutations: int, fallbacks: int, message: str):
     with pytest.raises(ValueError, match=message):
@@ -207,9 +211,9 @@ def test_datasketch_signatures_are_those_of_datasketch(scheme, seed: int):
         sketch.update_batch([token.encode() for token in document])
         expected.append(sketch.hashvalues)
     tokens, offsets = join([[sha1_hash32(token.encode()) for token in document] for document in documents])
-    found = datasketch_signatures(tokens.astype(np.uint32), offsets, 96, seed, scheme)
-    assert found.dtype == expected[0].dtype
-    assert np.array_equal(found, np.array(expected))
+    signature = datasketch_signatures(tokens.astype(np.uint32), offsets, 96, seed, scheme)
+    assert signature.dtype == expected[0].dtype
+    assert np.array_equal(signature, np.array(expected))
 
 
 def test_an_unknown_datasketch_scheme_is_refused():
@@ -227,14 +231,14 @@ def test_band_keys_are_equal_for_equal_bands_only(rows: list[list[int]]):
 
 
 def test_bands_longer_than_the_signature_are_refused():
-    with pytest.raises(ValueError, match="14 bands of 8 rows do not fit a signature of 100"):
+    with pytest.raises(ValueError, match="14 bands of 8 rows do not fit a signature of 100 permutations; "):
         band_keys(np.zeros((1, 100), np.uint32), 14, 8)
 
 
 def test_collision_probability_of_published_settings():
     # FineWeb (arXiv 2406.17557, section 3.4) states 56 %, 77 %, 92 % and 98.8 % for 14 bands of 8 rows.
-    found = collision_probability([0.7, 0.75, 0.8, 0.85], 14, 8)
-    assert found == pytest.approx([0.56, 0.77, 0.92, 0.988], abs=0.006)
+    probability = collision_probability([0.7, 0.75, 0.8, 0.85], 14, 8)
+    assert probability == pytest.approx([0.56, 0.77, 0.92, 0.988], abs=0.006)
 
 
 def false_candidates(threshold: float, bands: int, rows: int) -> float:
@@ -266,7 +270,10 @@ def test_choose_bands_has_no_more_false_candidates_than_datasketch_at_equal_reca
 
 
 def test_a_recall_out_of_reach_is_refused():
-    with pytest.raises(ValueError, match=r"10 permutations find a pair of Jaccard 0.2 with recall 0.8926 at most"):
+    with pytest.raises(
+        ValueError,
+        match=r"10 permutations find a pair of Jaccard similarity 0.2 with a recall of at most 0.8926, not 0.95",
+    ):
         choose_bands(10, 0.2, 0.95)
 
 
@@ -293,6 +300,6 @@ def test_near_duplicates_of_a_real_corpus(shared_data: Path):
     error = estimate_jaccard(signature[pairs[:, 0]], signature[pairs[:, 1]]) - exact
     assert abs(error.mean()) < 0.01
     keys = band_keys(signature, 14, 8)
-    found = (keys[pairs[:, 0]] == keys[pairs[:, 1]]).any(axis=1)
-    assert found[exact > 0.9].all()
-    assert found.sum() == pytest.approx(collision_probability(exact, 14, 8).sum(), abs=8)
+    candidate = (keys[pairs[:, 0]] == keys[pairs[:, 1]]).any(axis=1)
+    assert candidate[exact > 0.9].all()
+    assert candidate.sum() == pytest.approx(collision_probability(exact, 14, 8).sum(), abs=8)

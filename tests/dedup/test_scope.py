@@ -95,7 +95,7 @@ def test_all_is_no_scope_and_sources_differ(tmp_path) -> None:
 
 def test_what_has_no_groups_is_refused() -> None:
     known = Known(pa.schema([("score", pa.float32()), ("lang", pa.string())]), {}, {})
-    assert "holds float" in next(problems("score", known)).message
+    assert "has type float" in next(problems("score", known)).message
     assert not list(problems("lang", known))
     assert columns_of("meta.a.b") == ("meta",)
     for bad in ("meta.", "a b", "", "x.y", "meta.a..b", "meta.a\\"):

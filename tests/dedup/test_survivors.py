@@ -80,16 +80,16 @@ def test_the_survivor_is_the_first_in_pythons_order(
         table = with_sidecar(make_table(Path(folder) / "read", sources, shard_rows=3), documents)
         ctx = Context(Artifact("x", f"{folder}/x", ""), table, LocalEngine(workers=0))
         election = elect(ctx, policy, by_column, table.rows)
-        found = pa.concat_tables(
+        decisions = pa.concat_tables(
             [verdicts(table, by_column, election.paths, shard) for shard in table.shards]
         ).to_pylist()
     for row, (_, group, *_) in enumerate(documents):
         members = [other for other, document in enumerate(documents) if document[1] == group]
         if group is None or len(members) == 1:
-            assert found[row] == {"keep": True, "keeper": None, "size": 1}
+            assert decisions[row] == {"keep": True, "keeper": None, "size": 1}
         else:
             keeper = ids[min(members, key=rank)]
-            assert found[row] == {"keep": keeper == ids[row], "keeper": keeper, "size": len(members)}
+            assert decisions[row] == {"keep": keeper == ids[row], "keeper": keeper, "size": len(members)}
 
 
 @pytest.mark.parametrize("text", ["gopher_words", "gopher_words down", "longest  desc", "a asc, b desc", ""])
@@ -115,7 +115,7 @@ def test_sources_and_columns_without_order_are_problems() -> None:
         (("keep", 1), ""),
         (("priority", 1), "did you mean 'books'?"),
     ]
-    assert "list<item: float>, which has no order" in problems[0].message
+    assert "has type list<item: float>, whose values have no order" in problems[0].message
     assert "there is no source 'bocks'" in problems[1].message
     assert list(Exact(keep=("longest", "source asc"), priority=("web",)).check(known())) == []
     for stage in (Paragraphs, Substring):

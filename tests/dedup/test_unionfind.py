@@ -41,10 +41,10 @@ def test_order_and_direction_do_not_matter(edges: list[tuple[int, int]], random)
     shuffled = [(b, a) if random.random() < 0.5 else (a, b) for a, b in edges + edges[:2]]
     random.shuffle(shuffled)
     assert np.array_equal(components(NODES, *ends(edges)), components(NODES, *ends(shuffled)))
-    for expected, found in zip(
+    for expected, forest in zip(
         spanning_forest(*ends(edges, np.uint64)), spanning_forest(*ends(shuffled, np.uint64)), strict=True
     ):
-        assert np.array_equal(expected, found)
+        assert np.array_equal(expected, forest)
 
 
 @settings(deadline=None)
@@ -85,5 +85,5 @@ def test_no_edges():
 
 @pytest.mark.parametrize("edge", [(0, 3), (-1, 0)])
 def test_nodes_outside_the_graph_are_refused(edge: tuple[int, int]):
-    with pytest.raises(ValueError, match="nodes are 0 to 2"):
+    with pytest.raises(ValueError, match="nodes must lie in 0 to 2"):
         components(3, *ends([edge]))

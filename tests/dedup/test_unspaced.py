@@ -18,8 +18,8 @@ LETTERS = {
 
 
 def edited(rng: random.Random, letters: list[str], text: list[str], changes: int) -> list[str]:
-    for at in rng.sample(range(len(text)), changes):
-        text = [*text[:at], rng.choice(letters), *text[at + 1 :]]
+    for position in rng.sample(range(len(text)), changes):
+        text = [*text[:position], rng.choice(letters), *text[position + 1 :]]
     return text
 
 
@@ -30,9 +30,10 @@ def test_edited_copies_are_found_and_others_are_not(tmp_path: Path, language: st
     originals = [rng.choices(letters, k=400) for _ in range(12)]
     copies = [edited(rng, letters, text, changes=6) for text in originals[:6]]
     texts = ["".join(text) for text in [*originals, *copies]]
-    texts.append("。\n".join(texts[0][at : at + 20] for at in range(0, len(texts[0]), 20)))  # layout and punctuation
+    parts = [texts[0][start : start + 20] for start in range(0, len(texts[0]), 20)]
+    texts.append("。\n".join(parts))  # differs in layout and punctuation
     assert not any(" " in text for text in texts)
-    _, found = find(MinHash(unit=unit), make_table(tmp_path, {"web": texts}), tmp_path)
-    clusters = found["minhash_cluster"].to_list()
+    _, columns = find(MinHash(unit=unit), make_table(tmp_path, {"web": texts}), tmp_path)
+    clusters = columns["minhash_cluster"].to_list()
     assert clusters == [0, 1, 2, 3, 4, 5, *[None] * 6, 0, 1, 2, 3, 4, 5, 0]
-    assert found["minhash_keep"].sum() == 12
+    assert columns["minhash_keep"].sum() == 12
