@@ -1,14 +1,14 @@
-"""The text normalization of CCNet (Wenzek et al. 2020, arXiv 1911.00359), line by line on the UTF-8 of a batch.
+"""The text normalization of CCNet (Wenzek et al. 2020, arXiv 1911.00359), applied line by line to UTF-8.
 
-In this order: white space at both ends is cut, letters become lower case, text is decomposed (NFD) and nonspacing marks
-(category Mn) are dropped, every decimal digit becomes ``0``, 34 punctuation characters become ASCII, and control
-characters are dropped, tabs among them. Each character has one image under all of this but for two things: a capital
-sigma becomes one of two small ones by its neighbours, which `normalize` leaves to Python, and marks may have to change
-places, which text in NFC (as `read` leaves it) does not need.
+The steps are, in this order: strip white space at both ends, lower-case, decompose (NFD) and drop nonspacing marks
+(category Mn), replace every decimal digit by ``0``, replace 34 punctuation characters by ASCII, and drop control
+characters, tabs included. So each character has a fixed replacement, with two exceptions. A capital sigma becomes one
+of two small sigmas, depending on its neighbours; `normalize` leaves this to Python. And marks may have to be reordered,
+which is not necessary for text in NFC (as `read` writes it).
 
-CCNet's ``text_normalizer`` means to leave text composed that has no nonspacing marks; the comparison that should tell
-always fails (it compares a length with a text), so Hangul is always decomposed, and is so here. CCNet's own pipeline
-normalizes a document whole, not its lines, which drops the line breaks; that is ``whole=True``.
+CCNet's ``text_normalizer`` intends to keep text composed if it has no nonspacing marks, but its test always fails (it
+compares a length with a text). So it always decomposes Hangul, and so does this module. CCNet's pipeline normalizes a
+whole document, not its lines, which drops the line breaks; this is ``whole=True``.
 """
 
 import unicodedata
@@ -28,29 +28,29 @@ PUNCTUATION = {
     "；": ";", "–": "-", "—": " - ", "．": ". ", "～": "~", "’": "'", "…": "...", "━": "-", "〈": "<", "〉": ">",
     "【": "[", "】": "]", "％": "%", "►": "-",
 }  # fmt: skip
-"""What CCNet maps punctuation to. Its full-width digit one, a slip, never matters: digits are zeros by then."""
+"""CCNet's replacements of punctuation. The full-width digit one is a slip without effect: digits are 0 by then."""
 
 _CODE_POINTS = 0x110000
 _UNCHANGED = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, 0x2F800), (0x2FA20, 0xE0000), (0xE0200, _CODE_POINTS))
-_SAME = 255  # length of an image that is the character itself
+_SAME = 255  # length that marks a character that stays as it is
 _SIGMA = ord("Σ")
-_STEP = 16  # bytes that are looked at together, as long as all are ASCII
-_GROWTH = 3  # bytes of an image by bytes of its character, at most: that of Hangul
+_STEP = 16  # bytes that are processed together if all are ASCII
+_GROWTH = 3  # maximum ratio of the bytes of a replacement to those of its character, reached by Hangul
 
 
 class Sentences(NamedTuple):
-    """Lines of a batch of documents, end to end; those of which nothing is left are not among them.
+    """Normalized lines of a batch of documents, concatenated. Lines that become empty are left out.
 
     Attributes
     ----------
     data
-        UTF-8 of all lines, uint8.
+        UTF-8 of all lines, uint8, shape (bytes,).
     offsets
         Line i is ``data[offsets[i]:offsets[i + 1]]``, int64, shape (lines + 1,).
     documents
         Document i has the lines ``documents[i]`` up to ``documents[i + 1]``, int64, shape (documents + 1,).
     sizes
-        Bytes of each line as it was, without white space at its ends, int64, shape (lines,).
+        Size in bytes of each line before normalization, without white space at its ends, int64, shape (lines,).
     """
 
     data: NDArray[np.uint8]
@@ -60,7 +60,7 @@ class Sentences(NamedTuple):
 
 
 class _Images(NamedTuple):
-    """Per code point, place and length in `pool` of what it becomes; `bytes`, a shorter way for ASCII."""
+    """Replacements of code points, as starts and lengths in `pool`; `bytes` holds those of ASCII themselves."""
 
     starts: NDArray[np.int32]
     lengths: NDArray[np.uint8]
@@ -69,16 +69,16 @@ class _Images(NamedTuple):
 
 
 def normalize(batch: TextBatch, *, ccnet: bool = True, whole: bool = False) -> Sentences:
-    r"""Cut documents into lines and normalize them.
+    r"""Split documents into lines and normalize the lines.
 
     Parameters
     ----------
     batch
-        Documents, in NFC.
+        Documents in NFC.
     ccnet
-        Whether characters are changed; if not, lines are cut and stripped only.
+        Whether to apply CCNet's normalization. If false, lines are only stripped.
     whole
-        Whether a document is one line, whatever line breaks it has.
+        Whether to treat a document as one line, whatever line breaks it contains.
 
     Examples
     --------
@@ -95,30 +95,30 @@ def normalize(batch: TextBatch, *, ccnet: bool = True, whole: bool = False) -> S
             batch = _with_sigmas_lowered(batch)
         size = int(batch.offsets[-1] - batch.offsets[0])
         out = np.empty(size * (_GROWTH if ccnet else 1) + _STEP, np.uint8)
-        # A line that leaves something is a byte long and ends with a line break or the document.
-        most = (size + len(batch)) // 2 + len(batch) + 1
-        offsets, sizes = np.zeros(most + 1, np.int64), np.empty(most, np.int64)
+        # A line that is not empty has at least one byte and ends with a line break or the end of the document.
+        capacity = (size + len(batch)) // 2 + len(batch) + 1
+        offsets, sizes = np.zeros(capacity + 1, np.int64), np.empty(capacity, np.int64)
         documents = np.zeros(len(batch) + 1, np.int64)
         classes = tables().classes
-        found = _normalize(batch.data, batch.offsets, whole, classes, *images, out, offsets, documents, sizes)
-        if found >= 0:  # else there are capital sigmas, which few batches have
+        count = _normalize(batch.data, batch.offsets, whole, classes, *images, out, offsets, documents, sizes)
+        if count >= 0:  # otherwise the batch contains capital sigmas, which is rare
             break
-    return Sentences(out[: offsets[found]], offsets[: found + 1], documents, sizes[:found])
+    return Sentences(out[: offsets[count]], offsets[: count + 1], documents, sizes[:count])
 
 
 def _with_sigmas_lowered(batch: TextBatch) -> TextBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    odd = np.flatnonzero(pc.call_function("match_substring", [batch.text], pc.MatchSubstringOptions("Σ")))
+    rows = np.flatnonzero(pc.call_function("match_substring", [batch.text], pc.MatchSubstringOptions("Σ")))
     texts = batch.text.to_pylist()
-    for row in odd.tolist():
+    for row in rows.tolist():
         texts[row] = texts[row].lower()
     return TextBatch(pa.array(texts, pa.large_string()))
 
 
 def _image(character: str) -> str:
-    """What a character becomes; independent of its neighbours but for sigma."""
+    """Return the replacement of a character, which depends on the neighbours only for sigma."""
     marked = unicodedata.normalize("NFD", character.lower())
     kept = (c for c in marked if unicodedata.category(c) != "Mn")
     zeros = ("0" if c.isdecimal() else c for c in kept)
@@ -134,7 +134,7 @@ def _images() -> _Images:
     edges = [0, *(edge for block in _UNCHANGED for edge in block)]
     for first, last in zip(edges[::2], edges[1::2], strict=False):
         for code in range(first, last):
-            if 0xD800 <= code < 0xE000:  # surrogates, which UTF-8 does not have
+            if 0xD800 <= code < 0xE000:  # surrogates, which cannot occur in UTF-8
                 continue
             image = _image(chr(code))
             if image != chr(code):
@@ -152,7 +152,7 @@ def _identity() -> _Images:
 
 
 def _frozen(starts: NDArray[np.int32], lengths: NDArray[np.uint8], pool: NDArray[np.uint8]) -> _Images:
-    """With a table of bytes: the image of an ASCII character, or 0 for one without and for bytes of longer ones."""
+    """Add the table of bytes: the replacement of an ASCII character, or 0 if it has none and for non-ASCII bytes."""
     table = np.zeros(256, dtype=np.uint8)
     ascii_lengths = lengths[:128]
     table[:128] = np.where(ascii_lengths == _SAME, np.arange(128), np.where(ascii_lengths > 0, pool[starts[:128]], 0))
@@ -161,15 +161,15 @@ def _frozen(starts: NDArray[np.int32], lengths: NDArray[np.uint8], pool: NDArray
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _has_line_break(data, start):
-    found = False
+    line_break = False
     for i in range(_STEP):
-        found |= data[np.uint64(start + i)] == 10
-    return found
+        line_break |= data[np.uint64(start + i)] == 10
+    return line_break
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _copied(data, position, byte_images, out, filled):
-    """Write the images of some bytes; whether each of them is a character that has one."""
+    """Write the replacements of `_STEP` bytes, and return whether each byte is a character with a replacement."""
     whole = True
     for i in range(_STEP):
         image = byte_images[data[np.uint64(position + i)]]
@@ -183,13 +183,13 @@ def _normalize(  # noqa: C901 - one pass over the bytes
     data, offsets, whole, classes, starts, lengths, pool, byte_images, out, line_offsets, documents, sizes
 ):
     drops = lengths[0] != _SAME
-    found = 0
+    count = 0
     filled = 0
     for document in range(len(offsets) - 1):
-        at = offsets[document]
+        line_start = offsets[document]
         end = offsets[document + 1]
-        while at < end:
-            stop = at
+        while line_start < end:
+            stop = line_start
             if whole:
                 stop = end
             else:
@@ -197,8 +197,8 @@ def _normalize(  # noqa: C901 - one pass over the bytes
                     stop += _STEP
                 while stop < end and data[np.uint64(stop)] != 10:
                     stop += 1
-            first, last = _stripped(data, at, stop, classes)
-            at = stop + 1
+            first, last = _stripped(data, line_start, stop, classes)
+            line_start = stop + 1
             position = first
             plain_from = position
             while position < last:
@@ -228,17 +228,17 @@ def _normalize(  # noqa: C901 - one pass over the bytes
                         out[filled] = pool[i]
                         filled += 1
                 position = after
-            if filled > line_offsets[found]:
-                sizes[found] = last - first
-                found += 1
-                line_offsets[found] = filled
-        documents[document + 1] = found
-    return found
+            if filled > line_offsets[count]:
+                sizes[count] = last - first
+                count += 1
+                line_offsets[count] = filled
+        documents[document + 1] = count
+    return count
 
 
 @numba.njit(cache=True, nogil=True)
 def _stripped(data, start, stop, classes):
-    """Bounds without white space at both ends."""
+    """Return the bounds of a line without the white space at both ends."""
     while start < stop:
         code, after = decode(data, start)
         if not classes[code] & SPACE:

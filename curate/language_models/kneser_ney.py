@@ -1,23 +1,25 @@
 """Interpolated modified Kneser-Ney estimation of n-gram models (Chen and Goodman 1998, TR-10-98), with pruning.
 
 The definitions are those of lmplz (Heafield et al. 2013, "Scalable Modified Kneser-Ney Language Model Estimation"), so
-that both give the same model of the same text:
+that both programs estimate the same model from the same text:
 
-- The adjusted count ``a`` of an n-gram is its count if it has the highest order or begins with ``<s>``, and otherwise
-  the number of different words that stand before it in the text, ``<s>`` among them (its continuation count).
-- ``D[k] = k - (k + 1) t[1] / (t[1] + 2 t[2]) t[k + 1] / t[k]`` for k = 1, 2, 3, where ``t[k]`` n-grams of the order
-  have adjusted count k (their equation 26); counts above 3 have the discount of 3. Counts of counts are taken before
-  pruning.
-- ``u(w | c) = (a(c w) - D[a(c w)]) / sum_x a(c x)`` and ``p(w | c) = u(w | c) + g(c) p(w | c')``, where ``c'`` is the
-  context without its first word and ``g(c)`` is the mass that discounts and pruned n-grams leave, over the same sum.
-  Below unigrams lies the uniform distribution over the vocabulary, which has ``<unk>`` and ``</s>`` but not ``<s>``.
+- The adjusted count ``a`` of an n-gram is its count if the n-gram has the highest order or begins with ``<s>``.
+  Otherwise it is the continuation count: the number of different words, ``<s>`` included, that precede the n-gram in
+  the text.
+- The discounts are ``D[k] = k - (k + 1) t[1] / (t[1] + 2 t[2]) t[k + 1] / t[k]`` for k = 1, 2, 3, where ``t[k]`` is the
+  number of n-grams of the order with adjusted count k (their equation 26). Adjusted counts above 3 have the discount
+  ``D[3]``. The counts of counts ``t`` are taken before pruning.
+- The probability is ``p(w | c) = u(w | c) + g(c) p(w | c')`` with ``u(w | c) = (a(c w) - D[a(c w)]) / sum_x a(c x)``.
+  Here ``c'`` is the context ``c`` without its first word, and ``g(c)`` is the mass of the discounts and of the pruned
+  n-grams, divided by the same sum. Unigrams are interpolated with the uniform distribution over the vocabulary, which
+  contains ``<unk>`` and ``</s>`` but not ``<s>``.
 - An n-gram is pruned if its count in the text, not its adjusted count, is at most the threshold of its order.
 
-Counting is one stable sort. A position of the text stands for all the n-grams that end there; sorting positions by the
-word there, then by the word before it, and so on, brings equal n-grams of every order together and in the order of
-their suffixes. It takes one counting sort over word ids per order, from the farthest word to the nearest. Besides the
-sorted positions, only the n-grams of two neighbouring orders are worked on at a time; what stays of an order is 16
-bytes per n-gram.
+All n-grams are counted with one stable sort. A position of the text represents all n-grams that end there. Positions
+are sorted by the word at the position, then by the word before it, and so on. This groups equal n-grams of every order,
+in the order of their suffixes. The sort takes one counting sort over word ids per order, from the farthest word to the
+nearest. Apart from the sorted positions, only the n-grams of two neighbouring orders are in memory at a time, and the
+result takes 16 bytes per n-gram.
 """
 
 from collections.abc import Sequence
@@ -29,26 +31,26 @@ from numpy.typing import NDArray
 
 UNK, BOS, EOS = 0, 1, 2
 SPECIAL = ("<unk>", "<s>", "</s>")
-"""The first words of every vocabulary, in the order of their ids."""
+"""First words of every vocabulary, in the order of their ids."""
 
 MAX_ORDER = 6
-"""That of kenlm as it is usually compiled; models of a higher order could not be read there."""
+"""Maximum order of kenlm as it is usually compiled, which cannot read models of a higher order."""
 
 FALLBACK = (0.5, 1.0, 1.5)
-"""Discounts that lmplz takes with ``--discount_fallback``, for adjusted counts 1, 2 and from 3 on."""
+"""Discounts of lmplz with ``--discount_fallback``, for adjusted counts 1, 2, and 3 or more."""
 
 
 class Ngrams(NamedTuple):
-    """The n-grams of one order, in the order of their words from last to first.
+    """N-grams of one order, sorted by their words from last to first.
 
     Attributes
     ----------
     ends
-        A position of the text where the n-gram ends, int32, shape (n-grams,).
+        Position in the text at which the n-gram ends, int32, shape (n-grams,).
     parents
-        Index, in the order below, of the n-gram without its first word, int32, shape (n-grams,).
+        Index, among the n-grams of the order below, of the n-gram without its first word, int32, shape (n-grams,).
     log10_prob, log10_backoff
-        float32, shape (n-grams,); the latter is 0 in the highest order.
+        log10 probability and log10 backoff weight, float32, shape (n-grams,). The weight is 0 in the highest order.
     """
 
     ends: NDArray[np.int32]
@@ -63,13 +65,13 @@ class EstimatedModel(NamedTuple):
     Attributes
     ----------
     orders
-        N-grams by order; a unigram's index is its word's id.
+        N-grams by order. The index of a unigram is the id of its word.
     discounts
-        float32, shape (order, 3): for adjusted counts 1, 2 and from 3 on.
+        Discounts of adjusted counts 1, 2, and 3 or more, float32, shape (order, 3).
     counted
         Number of n-grams before pruning, by order.
     fallback
-        Orders whose discounts are `FALLBACK` because their counts of counts gave none.
+        Orders that use the discounts `FALLBACK`, because their counts of counts do not determine any.
     """
 
     orders: list[Ngrams]
@@ -79,12 +81,12 @@ class EstimatedModel(NamedTuple):
 
 
 def thresholds(order: int, prune: Sequence[int]) -> list[int]:
-    """Thresholds for all orders: the last one given holds for the orders above.
+    """Return the pruning threshold of every order. The last given threshold also applies to all higher orders.
 
     Raises
     ------
     ValueError
-        There are more than orders, they fall, or they prune words.
+        If there are more thresholds than orders, they decrease, or the first one is not 0.
 
     Examples
     --------
@@ -93,36 +95,37 @@ def thresholds(order: int, prune: Sequence[int]) -> list[int]:
     """
     prune = list(prune) or [0]
     if len(prune) > order:
-        raise ValueError(f"{len(prune)} thresholds of pruning, but the order is {order}")
+        raise ValueError(f"there are {len(prune)} pruning thresholds, but the order is {order}; give at most {order}")
     if prune != sorted(prune) or prune[0] < 0:
-        raise ValueError("thresholds of pruning must not fall from one order to the next, and not be negative")
+        raise ValueError(f"pruning thresholds must not be negative and must not decrease, as {prune} do")
     if prune[0] != 0:
-        raise ValueError("the first threshold of pruning must be 0: words are not pruned")
+        raise ValueError(f"the first pruning threshold must be 0, not {prune[0]}: unigrams cannot be pruned")
     return prune + [prune[-1]] * (order - len(prune))
 
 
 def estimate(
     tokens: NDArray[np.int32], vocabulary: int, order: int, prune: Sequence[int] = (), *, fallback: bool = False
 ) -> EstimatedModel:
-    """Estimate a model of `tokens`.
+    """Estimate a model from tokenized text.
 
     Parameters
     ----------
     tokens
-        Word ids of all sentences, each with `BOS` before and `EOS` after it, shape (positions,).
+        Word ids of all sentences, each between `BOS` and `EOS`, shape (positions,).
     vocabulary
-        Number of word ids; each but those of ``<unk>`` and ``<s>`` is in `tokens`.
+        Number of word ids. Every id except those of ``<unk>`` and ``<s>`` must occur in `tokens`.
     order
         Length of the longest n-grams.
     prune
-        See `thresholds`.
+        Pruning thresholds by order, see `thresholds`.
     fallback
-        Whether `FALLBACK` is used where counts of counts give no discounts, as in a small text.
+        Whether to use `FALLBACK` where the counts of counts do not determine discounts, as in a small text.
 
     Raises
     ------
     ValueError
-        There is no text, too much of it, the thresholds are wrong, or there are no discounts and no `fallback`.
+        If there is no text or too much of it, the thresholds are invalid, or discounts cannot be determined and
+        `fallback` is false.
 
     Examples
     --------
@@ -136,15 +139,15 @@ def estimate(
     if len(tokens) == 0:
         raise ValueError("there is no text to train on")
     if len(tokens) >= 2**31 - 1:
-        raise ValueError(f"{len(tokens)} words are more than fit (2^31); train on a sample")
+        raise ValueError(f"{len(tokens)} words exceed the maximum of 2^31; train on a sample")
     reach = _reach(tokens, order)
     ranked = _sort(tokens, reach, vocabulary, order)
     shared = _shared(tokens, reach, ranked, order)
     result = EstimatedModel([], np.zeros((order, 3), np.float32), [], [])
-    prob = np.zeros(0, np.float32)  # of the n-grams of the order below
-    below = tokens  # per position, the index of the n-gram of the order below that ends there
+    prob = np.zeros(0, np.float32)  # probabilities of the n-grams of the order below
+    below = tokens  # for each position, the index of the n-gram of the order below that ends there
     for length in range(1, order + 1):
-        groups, at = _groups(tokens, reach, ranked, shared, length, order, vocabulary)
+        groups, group_ids = _groups(tokens, reach, ranked, shared, length, order, vocabulary)
         _set_discounts(result, length, groups.adjusted, fallback=fallback)
         if length == 1:
             prob = _unigrams(groups.adjusted, result.discounts[0])
@@ -154,20 +157,20 @@ def estimate(
             continue
         kept = groups.actual > limits[length - 1]
         ends, parents = np.empty(kept.sum(), np.int32), np.empty(kept.sum(), np.int32)
-        gamma, own = np.ones_like(prob), np.empty(len(ends), np.float32)
+        gamma, kept_prob = np.ones_like(prob), np.empty(len(ends), np.float32)
         discount = np.append(np.float32(0), result.discounts[length - 1])
-        _fill(groups.ends, groups.adjusted, kept, below, prob, discount, gamma, ends, parents, own)
-        prob = own
+        _fill(groups.ends, groups.adjusted, kept, below, prob, discount, gamma, ends, parents, kept_prob)
+        prob = kept_prob
         result.orders[-1] = result.orders[-1]._replace(log10_backoff=_log10(gamma))
         result.orders.append(Ngrams(ends, parents, _log10(prob), np.zeros_like(prob)))
         result.counted.append(len(kept))
         index = np.where(kept, np.cumsum(kept, dtype=np.int32) - np.int32(1), np.int32(-1))
-        below = _renumber(at, index)
+        below = _renumber(group_ids, index)
     return result
 
 
 class _Groups(NamedTuple):
-    """Different n-grams of one order before pruning: where one ends, its count, its adjusted count."""
+    """Distinct n-grams of one order before pruning: a position where each ends, its count, its adjusted count."""
 
     ends: NDArray[np.int32]
     actual: NDArray[np.int32]
@@ -175,29 +178,30 @@ class _Groups(NamedTuple):
 
 
 def _set_discounts(result: EstimatedModel, length: int, adjusted: NDArray[np.int32], *, fallback: bool) -> None:
-    """Discounts of one order from its counts of counts, in the single precision of lmplz."""
-    found = np.bincount(adjusted[adjusted < 5], minlength=5).astype(np.float32)
-    known = bool((found[1:4] > 0).all())
+    """Set the discounts of one order from its counts of counts, in single precision like lmplz."""
+    counts = np.bincount(adjusted[adjusted < 5], minlength=5).astype(np.float32)
+    determined = bool((counts[1:4] > 0).all())
     discounts = np.zeros(3, np.float32)
-    if known:
+    if determined:
         k = np.arange(1, 4, dtype=np.float32)
-        ratio = found[1] / (found[1] + np.float32(2) * found[2])
-        discounts = k - (k + 1) * ratio * found[2:5] / found[1:4]
-        known = bool(((discounts >= 0) & (discounts <= k)).all())
-    if known:
+        ratio = counts[1] / (counts[1] + np.float32(2) * counts[2])
+        discounts = k - (k + 1) * ratio * counts[2:5] / counts[1:4]
+        determined = bool(((discounts >= 0) & (discounts <= k)).all())
+    if determined:
         result.discounts[length - 1] = discounts
         return
     if not fallback:
         raise ValueError(
-            f"the counts of counts of {length}-grams give no discounts: {found[1:].astype(int).tolist()} of them have "
-            "adjusted counts 1 to 4; the text is small or repeats itself (deduplicate it, or allow the fallback)"
+            f"the counts of counts of {length}-grams do not determine discounts: {counts[1:].astype(int).tolist()} "
+            f"{length}-grams have adjusted counts 1 to 4; the text is too small or repetitive: deduplicate it, use "
+            "more text, or set `discount_fallback: true`"
         )
     result.discounts[length - 1] = FALLBACK
     result.fallback.append(length)
 
 
 def _unigrams(adjusted: NDArray[np.int32], discounts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities of words, interpolated with the uniform distribution; ``<s>``, which is given, has 1."""
+    """Compute word probabilities, interpolated with the uniform distribution. ``<s>``, always given, has 1."""
     total = np.float32(adjusted.sum(dtype=np.int64))
     classes = np.minimum(adjusted, 3)
     discount = np.append(np.float32(0), discounts)
@@ -211,23 +215,23 @@ def _unigrams(adjusted: NDArray[np.int32], discounts: NDArray[np.float32]) -> ND
 
 
 def _log10(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of probabilities, at most 0; of nothing, the -99 of the ARPA format."""
+    """Compute log10 of probabilities, at most 0; -99 (as in the ARPA format) for a probability of 0."""
     return np.clip(np.log10(np.maximum(x.astype(np.float64), 1e-99)), -99, 0).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
 def _reach(tokens, order):
-    """Words before each position in its sentence, ``<s>`` included, at most `order`."""
+    """Count the words before each position in its sentence, ``<s>`` included, up to `order`."""
     reach = np.empty(len(tokens), np.uint8)
-    since = 0
+    distance = 0
     for i in range(len(tokens)):
-        since = 0 if tokens[i] == BOS else min(since + 1, order)
-        reach[i] = since
+        distance = 0 if tokens[i] == BOS else min(distance + 1, order)
+        reach[i] = distance
     return reach
 
 
 def _sort(tokens: NDArray[np.int32], reach: NDArray[np.uint8], vocabulary: int, order: int) -> NDArray[np.int32]:
-    """Positions of words but ``<s>``, by the word, the word before it, and so on."""
+    """Sort all positions except those of ``<s>`` by the word there, then the word before it, and so on."""
     ranked = np.flatnonzero(tokens != BOS).astype(np.int32)
     other = np.empty_like(ranked)
     for depth in range(order - 1, -1, -1):
@@ -238,7 +242,7 @@ def _sort(tokens: NDArray[np.int32], reach: NDArray[np.uint8], vocabulary: int, 
 
 @numba.njit(cache=True, nogil=True)
 def _sort_by(tokens, reach, depth, vocabulary, ranked, out):
-    """Stable counting sort by the word `depth` before; beyond the start of a sentence it is ``<s>``."""
+    """Sort, stably, by the word `depth` positions before; before the start of a sentence this word is ``<s>``."""
     starts = np.zeros(vocabulary + 1, np.int64)
     for p in ranked:
         starts[(tokens[p - depth] if depth <= reach[p] else BOS) + 1] += 1
@@ -252,7 +256,7 @@ def _sort_by(tokens, reach, depth, vocabulary, ranked, out):
 
 @numba.njit(cache=True, nogil=True)
 def _shared(tokens, reach, ranked, order):
-    """Length of the longest n-gram that ends both at a sorted position and at the one before it."""
+    """Find the length of the longest n-gram that ends at both a sorted position and the sorted position before it."""
     shared = np.zeros(len(ranked), np.uint8)
     for i in range(1, len(ranked)):
         p, q = ranked[i - 1], ranked[i]
@@ -265,25 +269,25 @@ def _shared(tokens, reach, ranked, order):
 
 
 def _groups(tokens, reach, ranked, shared, length, order, vocabulary) -> tuple[_Groups, NDArray[np.int32]]:
-    """Different n-grams of a length, and the index of the one that ends at each position (-1: none)."""
+    """Return the distinct n-grams of a length, and the index of the one that ends at each position (-1 if none)."""
     size = vocabulary if length == 1 else _different(reach, ranked, shared, length)
     groups = _Groups(np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.int32))
-    at = np.full(0 if length in (1, order) else len(tokens), -1, np.int32)
-    _count(tokens, reach, ranked, shared, length, order, *groups, at)
-    return groups, at
+    group_ids = np.full(0 if length in (1, order) else len(tokens), -1, np.int32)
+    _count(tokens, reach, ranked, shared, length, order, *groups, group_ids)
+    return groups, group_ids
 
 
 @numba.njit(cache=True, nogil=True)
 def _different(reach, ranked, shared, length):
-    found = 0
+    count = 0
     for i in range(len(ranked)):
         if shared[i] < length and reach[ranked[i]] + 1 >= length:
-            found += 1
-    return found
+            count += 1
+    return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(tokens, reach, ranked, shared, length, order, ends, actual, adjusted, at):
+def _count(tokens, reach, ranked, shared, length, order, ends, actual, adjusted, group_ids):
     group = -1
     for i in range(len(ranked)):
         p = ranked[i]
@@ -293,30 +297,30 @@ def _count(tokens, reach, ranked, shared, length, order, ends, actual, adjusted,
             group = tokens[p] if length == 1 else group + 1
             ends[group] = p
         actual[group] += 1
-        # Continuations are counted once per different word before; nothing stands before <s>.
+        # A continuation is counted once per different preceding word. Nothing precedes <s>.
         if length == order or reach[p] + 1 == length or shared[i] <= length:
             adjusted[group] += 1
-        if len(at):
-            at[p] = group
+        if len(group_ids):
+            group_ids[p] = group
 
 
 @numba.njit(cache=True, nogil=True)
-def _renumber(at, index):
-    for p in range(len(at)):
-        if at[p] >= 0:
-            at[p] = index[at[p]]
-    return at
+def _renumber(group_ids, index):
+    for p in range(len(group_ids)):
+        if group_ids[p] >= 0:
+            group_ids[p] = index[group_ids[p]]
+    return group_ids
 
 
 @numba.njit(cache=True, nogil=True)
 def _fill(group_ends, adjusted, kept, below, prob_below, discount, gamma, ends, parents, prob):
-    """Backoff weights of all contexts, then probabilities of the kept n-grams; arithmetic in single precision."""
+    """Compute the backoff weights of all contexts, then the probabilities of the kept n-grams, in single precision."""
     total = np.zeros(len(gamma), np.int32)
     pruned = np.zeros(len(gamma), np.int32)
     classes = np.zeros((len(gamma), 3), np.int32)
     for g in range(len(group_ends)):
         context = below[group_ends[g] - 1]
-        if context < 0:  # pruned, and so is all that it begins
+        if context < 0:  # the context was pruned, and so were all n-grams that begin with it
             continue
         total[context] += adjusted[g]
         if kept[g]:

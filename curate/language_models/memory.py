@@ -1,4 +1,4 @@
-"""Two instructions that numba has no function for: ask for memory before it is needed, read eight bytes at once."""
+"""Two instructions that numba does not offer: prefetch memory, and read eight bytes at once."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-_TO_READ, _KEEP, _DATA = 0, 3, 1  # arguments of LLVM's instruction
+_TO_READ, _KEEP, _DATA = 0, 3, 1  # arguments of LLVM's prefetch instruction
 
 
 def _prefetch(_context: Any, array: types.Array, row: types.Integer) -> Any:
-    """Start to load the line of the cache in which a row of an array begins, and do not wait for it.
+    """Start to load the cache line in which a row of an array begins, without waiting for it.
 
-    For a kernel that knows what it will read some hundred steps later: an ordinary load holds up what comes after it
-    when it takes long, this does not. Of a row that is out of bounds nothing is loaded, and nothing fails.
+    Use it in a kernel that knows what it will read some hundred steps later. An ordinary load that takes long delays
+    the instructions after it; a prefetch does not. A row out of bounds loads nothing and is no error.
 
     Examples
     --------
@@ -40,10 +40,10 @@ def _prefetch(_context: Any, array: types.Array, row: types.Integer) -> Any:
 prefetch: Any = intrinsic(_prefetch)
 
 
-def _eight_bytes(_context: Any, data: types.Array, at: types.Integer) -> Any:
-    """The eight bytes from a position of an array of bytes as one uint64, the first in its lowest bits.
+def _eight_bytes(_context: Any, data: types.Array, position: types.Integer) -> Any:
+    """Read the eight bytes from a position of a byte array as one uint64, the first byte in the lowest bits.
 
-    Nothing checks that there are eight.
+    The position is not checked: the array must have eight bytes from there.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def _eight_bytes(_context: Any, data: types.Array, at: types.Integer) -> Any:
         place = _place(context, builder, signature.args[0], *arguments)
         return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
 
-    return types.uint64(data, at), generate
+    return types.uint64(data, position), generate
 
 
 eight_bytes: Any = intrinsic(_eight_bytes)

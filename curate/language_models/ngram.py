@@ -1,15 +1,15 @@
-"""N-gram models with backoff that are asked on hashes of tokens: one file, mapped into memory, shared by processes.
+"""N-gram models with backoff, queried with hashes of tokens. A model is one file, mapped into memory and shared.
 
-The n-grams of all orders from 2 on lie in one hash table with linear probing, 16 bytes a cell. An n-gram's key is the
-cell of the same n-gram without its first word, and that first word: 32 bits each, so that different n-grams have
-different keys and nothing is found by chance (kenlm's probing tables compare 64-bit hashes). Words are found by the
-64-bit hash of their bytes, as in kenlm.
+The n-grams of all orders from 2 on are in one hash table with linear probing, 16 bytes per cell. The key of an n-gram
+consists of two 32-bit numbers: the cell of the same n-gram without its first word, and the first word. So different
+n-grams always have different keys, and there are no false matches (kenlm's probing tables compare 64-bit hashes). Words
+are looked up by the 64-bit hash of their bytes, as in kenlm.
 
-A query walks from a word to the left, as long as the n-gram is known. It does so order by order for some thousand
-tokens at once, not token by token: the loads of one order do not depend on each other. Some hundred buckets are asked
-for before the first is looked at, and no branch depends on what is in one, so that the processor has many cache misses
-under way instead of one. A token has the probability of the longest n-gram found, times the backoffs of
-the known contexts that are as long or longer.
+A query extends an n-gram to the left, word by word, as long as the n-gram is in the model. Several thousand tokens are
+processed together, order by order, because the loads of one order do not depend on each other. Some hundred buckets are
+prefetched before the first of them is read, and no branch depends on their content, so that the processor handles many
+cache misses at once. The probability of a token is that of the longest n-gram in the model, times the backoff weights
+of the contexts in the model that are at least as long.
 """
 
 import mmap
@@ -28,25 +28,25 @@ from curate.language_models.memory import prefetch
 from curate.text.words import mix64
 
 MAGIC = b"curate n-gram model 2\n"
-WIDTH = 4  # cells of a bucket: 64 bytes, a line of the cache
+WIDTH = 4  # cells of a bucket: 64 bytes, one cache line
 LOAD = 2.0  # cells per n-gram
-BLOCK = 1 << 11  # tokens scored at once; their working arrays stay in the cache of a core
-AHEAD = 1 << 8  # n-grams whose buckets are loaded before the first of them is looked at; they fit the fastest cache
+BLOCK = 1 << 11  # tokens that are scored together; their working arrays fit the cache of a core
+AHEAD = 1 << 8  # n-grams whose buckets are prefetched before the first one is read; they fit the fastest cache
 
 _EMPTY = np.uint64(2**64 - 1)
 
 
 class NgramTable(NamedTuple):
-    """N-grams of one order as they go into a model.
+    """N-grams of one order, the input of `build`.
 
     Attributes
     ----------
     first
-        Id of the first word, int32, shape (n-grams,).
+        Id of the first word of each n-gram, int32, shape (n-grams,).
     parents
-        Index in the order below of the n-gram without its first word, int32, shape (n-grams,).
+        Index, among the n-grams of the order below, of the n-gram without its first word, int32, shape (n-grams,).
     log10_prob, log10_backoff
-        float32, shape (n-grams,).
+        log10 probability and log10 backoff weight, float32, shape (n-grams,).
     """
 
     first: NDArray[np.int32]
@@ -56,14 +56,14 @@ class NgramTable(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What is measured of each line.
+    """Scores of lines.
 
     Attributes
     ----------
     log10_prob
-        Of all tokens and ``</s>`` given ``<s>``, float64, shape (lines,).
+        log10 probability of all tokens of a line and ``</s>``, given ``<s>``, float64, shape (lines,).
     unknown
-        Tokens that the vocabulary does not have, int64, shape (lines,).
+        Number of tokens that are not in the vocabulary, int64, shape (lines,).
     """
 
     log10_prob: NDArray[np.float64]
@@ -71,14 +71,14 @@ class Scores(NamedTuple):
 
 
 class NgramModel:
-    """A model, built or mapped from a file.
+    """A backoff model, built in memory or mapped from a file.
 
     Parameters
     ----------
     meta
-        What else is known of it: JSON values. `order` must be among them.
+        Metadata: JSON values, `order` among them.
     arrays
-        See `build`.
+        Arrays as made by `build`.
     """
 
     def __init__(self, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -88,19 +88,19 @@ class NgramModel:
 
     @property
     def vocabulary(self) -> int:
-        """Number of words, the special ones included."""
+        """Number of words, special words included."""
         return len(self._arrays["unigrams"])
 
     def words(self) -> list[str]:
-        """The vocabulary by id."""
+        """Return the words of the vocabulary, by id."""
         offsets, text = self._arrays["word_offsets"].tolist(), self._arrays["word_text"].tobytes()
         return [text[start:end].decode() for start, end in pairwise(offsets)]
 
     def ids(self, hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """Ids of words by the hash of their bytes, `UNK` for others, shape (tokens,)."""
-        found = np.empty(len(hashes), np.int32)
-        _look_up(hashes, self._arrays["word_cells"], found)
-        return found
+        """Return the ids of words given as hashes of their bytes, `UNK` for unknown words, shape (tokens,)."""
+        ids = np.empty(len(hashes), np.int32)
+        _look_up(hashes, self._arrays["word_cells"], ids)
+        return ids
 
     def score(self, hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Scores:
         """Score lines of tokens.
@@ -108,7 +108,7 @@ class NgramModel:
         Parameters
         ----------
         hashes
-            Of tokens, end to end, shape (tokens,).
+            Hashes of the tokens of all lines, concatenated, shape (tokens,).
         offsets
             Line i has the tokens ``offsets[i]`` up to ``offsets[i + 1]``, shape (lines + 1,).
 
@@ -135,7 +135,7 @@ class NgramModel:
         return scores
 
     def save(self, path: str) -> None:
-        """Write the model; the same model gives the same bytes."""
+        """Write the model to a file. The same model always gives the same bytes."""
         with storage.replacing(path) as file:
             _write(file, self.meta, self._arrays)
 
@@ -143,16 +143,16 @@ class NgramModel:
 def build(
     meta: Mapping[str, Any], words: Sequence[str], hashes: NDArray[np.uint64], tables: Sequence[NgramTable]
 ) -> NgramModel:
-    """A model of n-grams that know what they are without their first word.
+    """Build a model from n-grams that refer to the n-grams of the order below.
 
     Parameters
     ----------
     meta
-        JSON values that the model keeps.
+        Metadata that the model stores, as JSON values.
     words, hashes
-        The vocabulary by id, and hashes of its words; the first three are `curate.language_models.kneser_ney.SPECIAL`.
+        Words of the vocabulary by id, and their hashes. `curate.language_models.kneser_ney.SPECIAL` come first.
     tables
-        Orders from 1 on; the index of a unigram is its word's id.
+        N-grams of each order, from 1 on. The index of a unigram is the id of its word.
     """
     cells = _empty_cells(sum(len(table.first) for table in tables[1:]), len(words))
     nodes = np.arange(len(words), dtype=np.uint32)
@@ -170,30 +170,42 @@ def build_from_ids(
     ids: Sequence[NDArray[np.int32]],
     values: Sequence[NDArray[np.float32]],
 ) -> NgramModel:
-    """A model of n-grams that are given as word ids, shape (n-grams, n), with log10 probabilities and backoffs.
+    """Build a model from n-grams given as word ids.
+
+    Parameters
+    ----------
+    meta, words, hashes
+        As in `build`.
+    ids
+        Word ids of the n-grams of each order n, shape (n-grams, n).
+    values
+        log10 probabilities and backoff weights of the n-grams of each order, shape (n-grams, 2).
 
     Raises
     ------
     ValueError
-        An n-gram without its first word is not in the model.
+        If the model lacks the n-gram that remains when the first word of one of its n-grams is removed.
     """
     cells = _empty_cells(sum(map(len, ids[1:])), len(words))
     for grams, numbers in zip(ids[1:], values[1:], strict=True):
         failed = _insert_whole(grams, numbers, len(words), cells, _floats(cells))
         if failed >= 0:
             gram: list[str] = [str(words[i]) for i in grams[failed].tolist()]
-            raise ValueError(f"the model has {' '.join(gram)!r} but not {' '.join(gram[1:])!r}")
+            raise ValueError(
+                f"the model contains {' '.join(gram)!r} but not {' '.join(gram[1:])!r}, without which it cannot be "
+                "queried; convert it with kenlm's build_binary, which adds such n-grams"
+            )
     return _model({**meta, "order": len(ids)}, words, hashes, values[0], cells)
 
 
 def _empty_cells(ngrams: int, vocabulary: int) -> NDArray[np.uint64]:
     size = (int(ngrams * LOAD) // WIDTH + 4) * WIDTH
     if size + vocabulary >= 2**32 - 1:
-        raise ValueError(f"{size} cells are more than fit (2^32); prune the model, or train on a sample")
-    # At a multiple of 64 bytes, as in the file, so that a bucket is one line of the cache.
-    room = np.full(2 * size + 8, _EMPTY, np.uint64)
-    start = -(room.ctypes.data // 8) % 8
-    return room[start : start + 2 * size].reshape(size, 2)
+        raise ValueError(f"the model needs {size} cells, more than 2^32; prune it, or train it on a sample")
+    # The start is a multiple of 64 bytes, as in the file, so that a bucket is one cache line.
+    memory = np.full(2 * size + 8, _EMPTY, np.uint64)
+    start = -(memory.ctypes.data // 8) % 8
+    return memory[start : start + 2 * size].reshape(size, 2)
 
 
 def _model(
@@ -215,10 +227,10 @@ def _model(
 
 
 def load(path: str) -> NgramModel:
-    """Map the model at a local `path` into memory; raises ``ValueError`` when it is none."""
+    """Map the model in a local file into memory; raise ``ValueError`` if the file is not such a model."""
     with open(path, "rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError(f"{path} is not an n-gram model of this program")
+            raise ValueError(f"{path} is not a language model of curate (it does not start with {MAGIC.decode()!r})")
         size = int.from_bytes(file.read(8), "little")
         header = orjson.loads(file.read(size))
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -230,10 +242,11 @@ def load(path: str) -> NgramModel:
 
 
 def _write(file: BinaryIO, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Magic, length of the header, header, arrays at multiples of 64 bytes."""
+    """Write the magic bytes, the length of the header, the header, and the arrays at multiples of 64 bytes."""
     places: dict[str, Any] = {}
-    for room in (0, 1):  # offsets make the header longer, so it gets room for them
-        start = _aligned(len(MAGIC) + 8 + (len(_header(meta, places)) + 20 * len(arrays) if room else 0))
+    for with_positions in (False, True):  # positions lengthen the header, so the second pass reserves space for them
+        reserved = len(_header(meta, places)) + 20 * len(arrays) if with_positions else 0
+        start = _aligned(len(MAGIC) + 8 + reserved)
         for name, array in arrays.items():
             places[name] = (array.dtype.str, array.shape, start)
             start = _aligned(start + array.nbytes)
@@ -255,12 +268,12 @@ def _aligned(size: int) -> int:
 
 
 def _floats(cells: NDArray[np.uint64]) -> NDArray[np.float32]:
-    """The same memory as numbers: of a cell, columns 2 and 3 are probability and backoff."""
+    """View the cells as float32: in a row, column 2 is the probability and column 3 the backoff weight."""
     return cells.view(np.float32)
 
 
 def _word_cells(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash table of words: hashes and ids, shape (cells, 2)."""
+    """Build the hash table of words, with the columns hash and id, shape (cells, 2)."""
     cells = np.full((1 << max(4, int(len(hashes) * 2 - 1).bit_length()), 2), _EMPTY, np.uint64)
     _insert_words(hashes, cells)
     return cells
@@ -278,30 +291,33 @@ def _insert_words(hashes, cells):
 
 
 @numba.njit(cache=True, nogil=True)
-def _look_up(hashes, cells, found):
+def _look_up(hashes, cells, ids):
     mask = np.uint64(len(cells) - 1)
     for i in range(len(hashes)):
         slot = hashes[i] & mask
         while cells[slot, 0] != hashes[i] and cells[slot, 0] != _EMPTY:
             slot = (slot + np.uint64(1)) & mask
-        found[i] = cells[slot, 1] if cells[slot, 0] == hashes[i] else UNK
+        ids[i] = cells[slot, 1] if cells[slot, 0] == hashes[i] else UNK
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _bucket(key, buckets):
-    """First cell of the bucket in which a key's search begins: its mixed upper half, scaled to their number."""
+    """Return the first cell of the bucket where the search for a key begins.
+
+    The upper half of the mixed key is scaled to the number of buckets.
+    """
     return (((mix64(key) >> np.uint64(32)) * buckets) >> np.uint64(32)) * np.uint64(WIDTH)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _find(cells, bucket, key):
-    """The cell of `key`; if it has none, the first free cell, which lies in the bucket or after full ones."""
+    """Return the cell of `key`, or the free cell where it belongs, in its bucket or in the next one with room."""
     while True:
         first = cells[bucket, 0]
         second = cells[bucket + np.uint64(1), 0]
         third = cells[bucket + np.uint64(2), 0]
         fourth = cells[bucket + np.uint64(3), 0]
-        # Cells of a bucket are filled in order, so that those before the wanted one hold other keys.
+        # The cells of a bucket are filled in order, so the cells before the right one hold other keys.
         pass_first = np.uint64((first != key) & (first != _EMPTY))
         pass_second = np.uint64((second != key) & (second != _EMPTY)) & pass_first
         pass_third = np.uint64((third != key) & (third != _EMPTY)) & pass_second
@@ -326,7 +342,7 @@ def _insert(first, parents, prob, backoff, below, vocabulary, nodes, cells, valu
 
 @numba.njit(cache=True, nogil=True)
 def _insert_whole(ids, numbers, vocabulary, cells, values):
-    """Insert n-grams by their words; returns the row of the first whose end is not in the table, or -1."""
+    """Insert n-grams by their words. Return the row of the first one whose suffix is not in the table, or -1."""
     buckets = np.uint64(len(cells) // WIDTH)
     order = ids.shape[1]
     for i in range(len(ids)):
@@ -367,9 +383,9 @@ def _score(hashes, offsets, words, unigrams, cells, values, order, capacity, log
             active[going] = i
             going += word != BOS
         for n in range(2, order + 1):
-            known = backoff_bits[n - 1]
+            backoff_row = backoff_bits[n - 1]
             going = _extend(
-                n, going, cells, cell_bits, len(unigrams), tokens, active, late, nodes, bits, length, known
+                n, going, cells, cell_bits, len(unigrams), tokens, active, late, nodes, bits, length, backoff_row
             )  # fmt: skip
         _add(offsets, line, after, order, prob, length, backoff, log10_prob)
         line = after
@@ -377,7 +393,7 @@ def _score(hashes, offsets, words, unigrams, cells, values, order, capacity, log
 
 @numba.njit(cache=True, nogil=True)
 def _fill(hashes, offsets, line, words, capacity, heads, tokens, unknown):
-    """Find the words of as many lines as fit; returns the line after them and the number of tokens."""
+    """Look up the words of as many lines as fit. Return the line after them, and the number of tokens."""
     mask = np.uint64(len(words) - 1)
     filled = 0
     while line < len(offsets) - 1 and filled + offsets[line + 1] - offsets[line] + 2 <= capacity:
@@ -405,15 +421,15 @@ def _fill(hashes, offsets, line, words, capacity, heads, tokens, unknown):
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _key(i, back, nodes, tokens):
-    """Key of the n-gram that is one word longer to the left than the one found for token `i`."""
+    """Return the key of the n-gram that extends the longest match of token `i` by one word to the left."""
     return (nodes[i] << np.uint64(32)) | np.uint64(tokens[i - back])
 
 
 @numba.njit(cache=True, nogil=True)
 def _extend(n, going, cells, values, vocabulary, tokens, active, late, nodes, prob, length, backoff):
-    """Ask for the n-grams of order `n` that end at active tokens; returns how many are active in the next order.
+    """Look up the n-grams of order `n` that end at active tokens. Return how many are active in the next order.
 
-    Probabilities and backoffs are handled as bits, so that they can be chosen by a mask.
+    Probabilities and backoff weights are handled as bits, so that a mask can select between them.
     """
     buckets = np.uint64(len(cells) // WIDTH)
     keys, places = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.uint64)
@@ -427,7 +443,7 @@ def _extend(n, going, cells, values, vocabulary, tokens, active, late, nodes, pr
             keys[np.uint64(a)] = key
             places[np.uint64(a)] = _bucket(key, buckets)
             prefetch(cells, places[np.uint64(a)])
-        # No branch waits for a load: one guessed wrong would hold up all loads behind it until its own has come.
+        # No branch depends on a load: a misprediction would stall all later loads until this one arrives.
         for a in range(count):
             i = np.uint64(active[np.uint64(start + a)])
             key, bucket = keys[np.uint64(a)], places[np.uint64(a)]
@@ -437,14 +453,14 @@ def _extend(n, going, cells, values, vocabulary, tokens, active, late, nodes, pr
             hit = (cells[bucket, 0] == key) | in_second | in_third | (fourth == key)
             cell = bucket + np.uint64(in_second) + np.uint64(2) * np.uint64(in_third)
             cell += np.uint64(3) * np.uint64(fourth == key)
-            old = np.uint64(hit) - np.uint64(1)  # all ones if not found; compilers would make a branch of a choice
+            old = np.uint64(hit) - np.uint64(1)  # all ones for a miss; as a conditional it would compile to a branch
             nodes[i] = (nodes[i] & old) | ((first_node + cell) & ~old)
             prob[i] = (prob[i] & old) | (values[cell, 2] & ~old)
             length[i] = (length[i] & old) | (np.uint64(n) & ~old)
             backoff[i] = values[cell, 3]
             late[np.uint64(waiting)] = np.uint32(i)
             waiting += (not hit) & (fourth != _EMPTY)
-    # What a full bucket does not have may be in the next ones: a tenth of the n-grams.
+    # A key that is not in its full bucket may be in the next buckets. This concerns a tenth of the n-grams.
     for a in range(waiting):
         bucket = _bucket(_key(np.uint64(late[np.uint64(a)]), back, nodes, tokens), buckets)
         prefetch(cells, bucket + np.uint64(WIDTH))
@@ -457,18 +473,18 @@ def _extend(n, going, cells, values, vocabulary, tokens, active, late, nodes, pr
             prob[i] = values[cell, 2]
             length[i] = n
             backoff[i] = values[cell, 3]
-    still = 0
+    remaining = 0
     for a in range(going):
         i = np.uint64(active[np.uint64(a)])
-        active[np.uint64(still)] = np.uint32(i)
-        # A longer n-gram is known only if what it is without its last word is known too.
-        still += (length[i] == n) & (tokens[i - back] != BOS) & (length[i - np.uint64(1)] >= n)
-    return still
+        active[np.uint64(remaining)] = np.uint32(i)
+        # A longer n-gram can be in the model only if the n-gram without its last word is.
+        remaining += (length[i] == n) & (tokens[i - back] != BOS) & (length[i - np.uint64(1)] >= n)
+    return remaining
 
 
 @numba.njit(cache=True, nogil=True)
 def _add(offsets, first, after, order, prob, length, backoff, log10_prob):
-    """Sum up lines: a token's longest n-gram, and the backoffs of known contexts that are as long or longer."""
+    """Sum the scores of lines: each token's longest n-gram, plus the backoffs of contexts that are at least as long."""
     i = np.uint64(0)
     for line in range(first, after):
         total = 0.0
@@ -476,10 +492,10 @@ def _add(offsets, first, after, order, prob, length, backoff, log10_prob):
         for _ in range(offsets[line + 1] - offsets[line] + 1):
             total += prob[i]
             before = i - np.uint64(1)
-            own, context = length[i], length[before]
-            for known in range(1, order):
-                weight = backoff[np.uint64(known - 1), before]
-                # Nothing is added where there is none: a branch would often be guessed wrong.
-                total += weight if (known >= own) & (known <= context) else np.float32(0)
+            match, context = length[i], length[before]
+            for n in range(1, order):
+                weight = backoff[np.uint64(n - 1), before]
+                # Adding 0 is faster than a branch, which would often be mispredicted.
+                total += weight if (n >= match) & (n <= context) else np.float32(0)
             i += np.uint64(1)
         log10_prob[line] = total

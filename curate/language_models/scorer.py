@@ -1,4 +1,4 @@
-"""Scoring documents with an n-gram model: our own file, one in the ARPA format, or kenlm's binary file."""
+"""Score documents with an n-gram model: a model of `train_lm`, one in the ARPA format, or a binary file of kenlm."""
 
 from functools import lru_cache
 from itertools import pairwise
@@ -12,34 +12,43 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.errors import RunError
 from curate.language_models import arpa, ngram
-from curate.language_models.segmentation import SENTENCEPIECE_MISSING, SegmentedText, Subwords, TextForm, cut, subwords
+from curate.language_models.segmentation import (
+    SENTENCEPIECE_MISSING,
+    Subwords,
+    TextForm,
+    TokenizedSentences,
+    cut,
+    subwords,
+)
 from curate.text.batch import TextBatch
 
 BITS = float(np.log2(10.0))
-"""Bits of a unit of log10."""
+"""Bits per unit of log10."""
 
 
 class Model(Protocol):
-    """What scores sentences of tokens, as `curate.language_models.ngram.NgramModel` does."""
+    """A model that scores sentences of tokens, such as `curate.language_models.ngram.NgramModel`."""
 
     def score(self, hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> ngram.Scores:
-        """Log10 probability and number of unknown tokens of each sentence."""
+        """Return the log10 probability and the number of unknown tokens of each sentence."""
         ...
 
 
 class Sums(NamedTuple):
-    """What is measured of each document, and of each of its sentences.
+    """Scores of documents and of their sentences.
+
+    A sentence ends with ``</s>``, which counts for the probability but not as a token.
 
     Attributes
     ----------
     log10_prob
-        float64, shape (documents,).
+        log10 probability of each document, float64, shape (documents,).
     tokens, unknown, sentences
-        int64, shape (documents,); tokens without ``</s>``; sentences that have tokens.
+        Number of tokens, of unknown tokens, and of sentences with tokens, int64, shape (documents,).
     line_log10_prob, line_sizes
-        Of every sentence, its probability and its bytes, shape (sentences,).
+        log10 probability of each sentence, float64, and its size in bytes, int64, shape (sentences,).
     lines
-        Document i has the sentences ``lines[i]`` up to ``lines[i + 1]``.
+        Document i has the sentences ``lines[i]`` up to ``lines[i + 1]``, int64, shape (documents + 1,).
     """
 
     log10_prob: NDArray[np.float64]
@@ -52,27 +61,27 @@ class Sums(NamedTuple):
 
 
 class Scorer:
-    """A model, with what its text is made of.
+    """A model together with the normalization and tokens of its text.
 
     Parameters
     ----------
     model
-        Scores sentences.
+        Model that scores sentences: an `NgramModel`, or a ``kenlm.Model``.
     form, tokenizer
-        How text becomes sentences of tokens.
+        How text is split into sentences and tokens.
     """
 
     def __init__(self, model: Any, form: TextForm, tokenizer: Subwords | None) -> None:
         self._model, self._form, self._tokenizer = model, form, tokenizer
 
     def score(self, batch: TextBatch) -> Sums:
-        """Score documents; a sentence without tokens counts for nothing."""
-        seen = cut(batch, self._form, self._tokenizer)
-        scores = self._scores(seen)
-        lengths = np.diff(seen.offsets)
-        has = lengths > 0
-        lines = seen.sentences.documents
-        prob = np.where(has, scores.log10_prob, 0.0)
+        """Score documents. A sentence without tokens contributes nothing."""
+        tokenized = cut(batch, self._form, self._tokenizer)
+        scores = self._scores(tokenized)
+        lengths = np.diff(tokenized.offsets)
+        has_tokens = lengths > 0
+        lines = tokenized.sentences.documents
+        prob = np.where(has_tokens, scores.log10_prob, 0.0)
 
         def by_document(values: NDArray[Any]) -> NDArray[Any]:
             total = np.concatenate([np.zeros(1, values.dtype), np.cumsum(values)])
@@ -80,54 +89,54 @@ class Scorer:
 
         document = np.repeat(np.arange(len(batch)), np.diff(lines))
         return Sums(
-            # Added up document by document: a sum must not depend on what stands before it in the batch.
+            # Each document is summed by itself: its sum must not depend on the documents before it in the batch.
             np.bincount(document, prob, len(batch)).astype(np.float64),
             by_document(lengths),
             by_document(scores.unknown),
-            by_document(has.astype(np.int64)),
+            by_document(has_tokens.astype(np.int64)),
             prob,
-            seen.sentences.sizes,
+            tokenized.sentences.sizes,
             lines,
         )
 
-    def _scores(self, seen: SegmentedText) -> ngram.Scores:
+    def _scores(self, tokenized: TokenizedSentences) -> ngram.Scores:
         if isinstance(self._model, ngram.NgramModel):
-            return self._model.score(seen.hashes, seen.offsets)
-        return _kenlm_scores(self._model, seen)
+            return self._model.score(tokenized.hashes, tokenized.offsets)
+        return _kenlm_scores(self._model, tokenized)
 
 
-def _kenlm_scores(model: Any, seen: SegmentedText) -> ngram.Scores:
-    """Scores by kenlm's module, a call per sentence; each different word is spelled and looked up once."""
-    found = pa.array(seen.hashes).dictionary_encode()
-    number = found.indices.to_numpy()
-    first = np.empty(len(found.dictionary), np.int64)
-    first[number[::-1]] = np.arange(len(number))[::-1]  # of the places of a word the first is written last
-    words = seen.texts(first)
+def _kenlm_scores(model: Any, tokenized: TokenizedSentences) -> ngram.Scores:
+    """Score with kenlm's module, one call per sentence. Each distinct word is decoded and looked up once."""
+    distinct = pa.array(tokenized.hashes).dictionary_encode()
+    number = distinct.indices.to_numpy()
+    first = np.empty(len(distinct.dictionary), np.int64)
+    first[number[::-1]] = np.arange(len(number))[::-1]  # the first occurrence of a word is written last
+    words = tokenized.texts(first)
     unknown = np.concatenate([[0], np.cumsum(np.array([word not in model for word in words], bool)[number])])
-    spelled = [words[i] for i in number.tolist()]
-    sentences = (" ".join(spelled[start:end]) for start, end in pairwise(seen.offsets.tolist()))
+    spellings = [words[i] for i in number.tolist()]
+    sentences = (" ".join(spellings[start:end]) for start, end in pairwise(tokenized.offsets.tolist()))
     scores = (model.score(sentence, bos=True, eos=True) for sentence in sentences)
-    prob = np.fromiter(scores, np.float64, len(seen.offsets) - 1)
-    return ngram.Scores(prob, unknown[seen.offsets[1:]] - unknown[seen.offsets[:-1]])
+    prob = np.fromiter(scores, np.float64, len(tokenized.offsets) - 1)
+    return ngram.Scores(prob, unknown[tokenized.offsets[1:]] - unknown[tokenized.offsets[:-1]])
 
 
 @lru_cache(maxsize=64)
 def open_scorer(path: str, form: str = "{}", tokenizer: str | None = None) -> Scorer:
-    """Open a model, once per process and path.
+    """Open a model, once per process and set of arguments.
 
     Parameters
     ----------
     path
-        A model of `train_lm`, one in the ARPA format, or kenlm's binary file.
+        Path of a model of `train_lm`, one in the ARPA format, or a binary file of kenlm.
     form
-        For the latter two, the `TextForm` of their text as JSON; a model of `train_lm` knows.
+        `TextForm` of the model's text as JSON. A model of `train_lm` contains its own.
     tokenizer
-        For the latter two, the path of a SentencePiece model or of a ``tokenizer.json``.
+        Path of a SentencePiece model or of a ``tokenizer.json``. A model of `train_lm` contains its own.
 
     Raises
     ------
     RunError
-        The file is not there or not a model, or kenlm's module is missing and needed.
+        If the file does not exist or is not a model, or kenlm's module is needed but not installed.
     """
     if not storage.exists(path):
         raise RunError(f"there is no model file {path!r}")
@@ -136,19 +145,30 @@ def open_scorer(path: str, form: str = "{}", tokenizer: str | None = None) -> Sc
     try:
         if kind == "own":
             model = ngram.load(path)
-            if "text" in model.meta:  # else it is one in the ARPA format, converted
-                known = model.meta.get("tokenizer")
-                return Scorer(model, TextForm(**model.meta["text"]), subwords(known) if known else None)
+            if "text" in model.meta:  # otherwise the model was converted from the ARPA format
+                trained_with = model.meta.get("tokenizer")
+                return Scorer(model, TextForm(**model.meta["text"]), subwords(trained_with) if trained_with else None)
         else:
             model = arpa.read(path) if kind == "arpa" else _kenlm(path)
-        found = open_tokenizer(None if tokenizer is None else _local(tokenizer))
-        return Scorer(model, TextForm.model_validate_json(form), found)
+        opened = open_tokenizer(None if tokenizer is None else _local(tokenizer))
+        return Scorer(model, TextForm.model_validate_json(form), opened)
     except ValueError as error:
         raise RunError(str(error)) from None
 
 
 def kind_of(path: str) -> str:
-    """``own`` for a model of `train_lm`, ``arpa``, or ``kenlm`` for its binary files, by the first bytes."""
+    """Detect the format of a model by its first bytes.
+
+    Returns
+    -------
+    str
+        ``own`` for a model of `train_lm`, ``arpa`` for the ARPA format, or ``kenlm`` for a binary file of kenlm.
+
+    Raises
+    ------
+    ValueError
+        If the file has none of these formats.
+    """
     with open(path, "rb") as file:
         head = file.read(max(64, len(ngram.MAGIC)))
     if head.startswith(ngram.MAGIC):
@@ -157,11 +177,11 @@ def kind_of(path: str) -> str:
         return "arpa"
     if head.startswith(b"mmap lm "):
         return "kenlm"
-    raise ValueError(f"{path} is not a model of train_lm, not in the ARPA format and not a binary file of kenlm")
+    raise ValueError(f"{path} is not a model of train_lm, nor in the ARPA format, nor a binary file of kenlm")
 
 
 def kenlm_missing() -> str | None:
-    """What to do if kenlm's module is not there; None if it is."""
+    """Return how to install kenlm's module, or None if it is installed."""
     from importlib.util import find_spec
 
     if find_spec("kenlm"):
@@ -170,7 +190,7 @@ def kenlm_missing() -> str | None:
 
 
 def sentencepiece_missing() -> str | None:
-    """What to do if SentencePiece's library is not there; None if it is."""
+    """Return how to install SentencePiece, or None if it is installed."""
     from importlib.util import find_spec
 
     return None if find_spec("sentencepiece") else SENTENCEPIECE_MISSING
@@ -179,22 +199,22 @@ def sentencepiece_missing() -> str | None:
 def _kenlm(path: str) -> Any:
     hint = kenlm_missing()
     if hint:
-        raise RunError(f"{path} is a binary file of kenlm, whose module is not there; {hint}")
+        raise RunError(f"{path} is a binary file of kenlm, which needs the Python module kenlm; {hint}")
     import kenlm  # type: ignore[import-not-found]
 
     try:
         return kenlm.Model(path)  # mapped into memory
     except OSError as error:
-        raise RunError(f"{path}: {error}") from None
+        raise RunError(f"kenlm cannot read {path}: {error}") from None
 
 
 def open_tokenizer(path: str | None) -> Subwords | None:
-    """What cuts text into subwords, from a ``tokenizer.json`` or a SentencePiece model; None for None.
+    """Open a subword tokenizer from a ``tokenizer.json`` or a SentencePiece model; return None for None.
 
     Raises
     ------
     RunError, ValueError
-        The file is neither, or the library of SentencePiece is missing.
+        If the file is neither, or SentencePiece is needed but not installed.
     """
     if path is None:
         return None
@@ -204,7 +224,7 @@ def open_tokenizer(path: str | None) -> Subwords | None:
 
 
 def _local(path: str) -> str:
-    """A local path with the same bytes: models are mapped into memory, which object storage does not do."""
+    """Return a local path with the same bytes. Models are mapped into memory, which needs a local file."""
     if storage.is_local(path):
         return path
     import atexit
@@ -214,6 +234,6 @@ def _local(path: str) -> str:
     folder = tempfile.mkdtemp(prefix="curate-lm-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     fs, inner = storage.filesystem(path)
-    copy = f"{folder}/{inner.rpartition('/')[2]}"  # the name tells what kind of tokenizer it is
+    copy = f"{folder}/{inner.rpartition('/')[2]}"  # `open_tokenizer` needs the suffix of the name
     fs.get_file(inner, copy)
     return copy

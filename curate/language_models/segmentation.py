@@ -1,5 +1,6 @@
-"""How a language model sees text: what is normalized, what a sentence is, what a token is. The same for training and
-scoring, and kept with the model.
+"""How text becomes input of a language model: normalization, sentences, tokens.
+
+The same settings apply to training and scoring. They are stored with the model.
 """
 
 import re
@@ -20,15 +21,15 @@ from curate.language_models.tokens import hash_of, tokenize
 from curate.text.batch import TextBatch
 
 ALL = "model"
-"""Name of the only model of a stage that does not train one for each of some groups."""
+"""Name of the model of a stage that trains a single model, not one per group."""
 UNKNOWN = "<unk>"
 SPECIAL = (UNKNOWN, "<s>", "</s>")
 SENTENCEPIECE_MISSING = "install it: pip install 'curate[kenlm]', or pip install sentencepiece alone"
-_CALL_BYTES = 1 << 20  # text per call of a tokenizer, whose encodings take 120 times the memory of the text
+_CALL_BYTES = 1 << 20  # bytes of text per call of a tokenizer, whose encodings take 120 times as much memory
 
 
 def file_name(group: str) -> str:
-    """What the files of a group's model are called, whatever its name has in it.
+    """Return the file name of a group's model, with all special characters of the group's name escaped.
 
     Examples
     --------
@@ -39,26 +40,38 @@ def file_name(group: str) -> str:
 
 
 class TextForm(BaseModel):
-    """What a model's text is made of."""
+    """Normalization, tokens and sentences of a model's text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     normalization: Literal["ccnet", "none"] = Field(
         default="ccnet",
-        description="`ccnet`: lower case, accents dropped, digits to 0, punctuation to ASCII; `none`: text as it is",
+        description="`ccnet`: lower case, no accents, digits as 0, punctuation as ASCII; `none`: text as it is",
     )
     tokens: Literal["words", "spaces", "characters", "bpe"] = Field(
         default="words",
-        description="`words` and punctuation marks, what stands between `spaces`, `characters`, or byte-level `bpe`",
+        description="`words` and punctuation marks, strings between white `spaces`, `characters`, or byte-level `bpe`",
     )
     sentences: Literal["lines", "document"] = Field(
         default="lines",
-        description="a sentence is a line, or the whole document without its line breaks, as in CCNet's own pipeline",
+        description="a sentence is one of the `lines`, or the whole `document` without line breaks, as in CCNet",
     )
 
 
-class SegmentedText(NamedTuple):
-    """Sentences of a batch, and the hashes of their tokens, which `texts` spells by index."""
+class TokenizedSentences(NamedTuple):
+    """Sentences of a batch of documents, with their tokens.
+
+    Attributes
+    ----------
+    sentences
+        The normalized sentences.
+    hashes
+        Hashes of the tokens of all sentences, uint64, shape (tokens,).
+    offsets
+        Sentence i has the tokens ``offsets[i]`` up to ``offsets[i + 1]``, int64, shape (sentences + 1,).
+    texts
+        Function that returns the texts of tokens, given their indices.
+    """
 
     sentences: Sentences
     hashes: NDArray[np.uint64]
@@ -66,23 +79,25 @@ class SegmentedText(NamedTuple):
     texts: Callable[[NDArray[np.int64]], list[str]]
 
 
-def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -> SegmentedText:
-    r"""Sentences and tokens of a batch of documents.
+def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -> TokenizedSentences:
+    r"""Split a batch of documents into sentences and tokens.
 
     Parameters
     ----------
     batch
         Documents in NFC.
     form
-        How they are seen.
+        Normalization, sentences and kind of tokens.
     tokenizer
-        What cuts sentences into subwords; None for the other kinds of tokens.
+        Subword tokenizer; None for other kinds of tokens.
 
     Examples
     --------
-    >>> seen = cut(TextBatch(pa.array(["A café.", "", "Two\nlines"])), TextForm())
-    >>> seen.texts(np.arange(len(seen.hashes))), seen.offsets.tolist(), seen.sentences.documents.tolist()
-    (['a', 'cafe', '.', 'two', 'lines'], [0, 3, 4, 5], [0, 1, 1, 3])
+    >>> tokenized = cut(TextBatch(pa.array(["A café.", "", "Two\nlines"])), TextForm())
+    >>> tokenized.texts(np.arange(len(tokenized.hashes))), tokenized.offsets.tolist()
+    (['a', 'cafe', '.', 'two', 'lines'], [0, 3, 4, 5])
+    >>> tokenized.sentences.documents.tolist()
+    [0, 1, 1, 3]
     """
     sentences = normalize(batch, ccnet=form.normalization == "ccnet", whole=form.sentences == "document")
     if tokenizer is not None:
@@ -91,26 +106,26 @@ def cut(batch: TextBatch, form: TextForm, tokenizer: "Subwords | None" = None) -
 
     def texts(chosen: NDArray[np.int64]) -> list[str]:
         bounds = zip(tokens.starts[chosen].tolist(), tokens.ends[chosen].tolist(), strict=True)
-        found = [sentences.data[start:end].tobytes().decode() for start, end in bounds]
-        return ["▁" if text.isspace() else text for text in found]
+        words = [sentences.data[start:end].tobytes().decode() for start, end in bounds]
+        return ["▁" if word.isspace() else word for word in words]
 
-    return SegmentedText(sentences, tokens.hashes, tokens.offsets, texts)
+    return TokenizedSentences(sentences, tokens.hashes, tokens.offsets, texts)
 
 
 class Subwords:
-    """Tokens of a Hugging Face tokenizer or of a SentencePiece model.
+    """Subword tokens of a Hugging Face tokenizer or of a SentencePiece model.
 
     Parameters
     ----------
     pieces
-        Every token as text, by id.
+        Text of every token, by id.
     encode
-        Ids of the tokens of each of some texts.
+        Function that returns the token ids of each of several texts.
     unknown
-        Id of text that no token spells. A language model is asked for an unknown word there, or for what `spell`
-        says: as CCNet's pieces have it, that text itself is the token.
+        Id that stands for text that the tokenizer cannot represent. Without `spell`, the language model treats it as
+        an unknown word. With `spell`, the text itself is the token, as in CCNet.
     spell
-        Tokens of a text as text.
+        Function that returns the tokens of a text as texts.
     """
 
     def __init__(
@@ -129,29 +144,29 @@ class Subwords:
 
     @classmethod
     def from_tokenizer(cls, serialized: str) -> "Subwords":
-        """From the text of a ``tokenizer.json``; raises ``ValueError`` when it is not one."""
+        """Create from the content of a ``tokenizer.json``; raise ``ValueError`` if it is not one."""
         from curate.text.tokenizer import parse
 
         tokenizer = parse(serialized)
         pieces = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
 
         def encode(texts: list[str]) -> list[list[int]]:
-            return [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+            return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
         unknown = getattr(tokenizer.model, "unk_token", None)
         return cls(pieces, encode, tokenizer.token_to_id(unknown) if unknown else None)
 
     @classmethod
     def from_sentencepiece(cls, path: str) -> "Subwords":
-        """From the file of a SentencePiece model; raises ``RunError`` when the library or the model is missing."""
+        """Create from the file of a SentencePiece model; raise ``RunError`` if the library or the model is missing."""
         try:
             import sentencepiece  # type: ignore[import-not-found]
         except ImportError:
-            raise RunError(f"{path} needs the library of SentencePiece; {SENTENCEPIECE_MISSING}") from None
+            raise RunError(f"{path} needs the SentencePiece library; {SENTENCEPIECE_MISSING}") from None
         try:
             processor = sentencepiece.SentencePieceProcessor(model_file=path)
         except (OSError, RuntimeError) as error:
-            raise RunError(f"{path} is no SentencePiece model: {error}") from None
+            raise RunError(f"{path} is not a SentencePiece model: {error}") from None
         pieces: Any = processor.id_to_piece(list(range(processor.get_piece_size())))
 
         def spell(text: str) -> list[str]:
@@ -159,8 +174,8 @@ class Subwords:
 
         return cls(pieces, lambda texts: processor.encode(texts, out_type=int), processor.unk_id(), spell)
 
-    def cut(self, sentences: Sentences) -> SegmentedText:
-        """Tokens of sentences, in calls of about `_CALL_BYTES`."""
+    def cut(self, sentences: Sentences) -> TokenizedSentences:
+        """Tokenize sentences, in calls of about `_CALL_BYTES` each."""
         text = pa.LargeStringArray.from_buffers(
             len(sentences.offsets) - 1, pa.py_buffer(sentences.offsets), pa.py_buffer(sentences.data)
         )
@@ -174,36 +189,36 @@ class Subwords:
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        foreign = self._foreign(text, flat, offsets)
-        pieces = self._pieces + foreign
-        hashes = np.concatenate([self._hashes, np.array([hash_of(piece) for piece in foreign], np.uint64)])
-        plain = np.append(~self._special, np.ones(len(foreign), bool))[flat]
+        unknown_texts = self._number_unknown(text, flat, offsets)
+        pieces = self._pieces + unknown_texts
+        hashes = np.concatenate([self._hashes, np.array([hash_of(piece) for piece in unknown_texts], np.uint64)])
+        plain = np.append(~self._special, np.ones(len(unknown_texts), bool))[flat]
         offsets = np.concatenate([[0], np.cumsum(plain)])[offsets]
         flat = flat[plain]
-        return SegmentedText(
+        return TokenizedSentences(
             sentences, hashes[flat], offsets, lambda chosen: [pieces[i] for i in flat[chosen].tolist()]
         )
 
-    def _foreign(self, text: pa.Array, flat: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
-        """Spell what is unknown: `flat` gets ids above those of the tokens, for the texts that are returned."""
+    def _number_unknown(self, text: pa.Array, flat: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[str]:
+        """Replace each unknown id in `flat` by a new id for its text, above all others; return the texts by new id."""
         if self._unknown is None or self._spell is None:
             return []
-        found: dict[str, int] = {}
+        new_ids: dict[str, int] = {}
         places = np.flatnonzero(flat == self._unknown)
         for row in np.unique(np.searchsorted(offsets, places, "right") - 1).tolist():
             ids = flat[offsets[row] : offsets[row + 1]]
-            spelled = self._spell(text[row].as_py())
+            spelling = self._spell(text[row].as_py())
             for i in np.flatnonzero(ids == self._unknown).tolist():
-                ids[i] = found.setdefault(_written(spelled[i]), len(self._pieces) + len(found))
-        return list(found)
+                ids[i] = new_ids.setdefault(_written(spelling[i]), len(self._pieces) + len(new_ids))
+        return list(new_ids)
 
 
 def _written(piece: str) -> str:
-    """What lmplz would cut at or take for a special token is written otherwise, as it cannot be part of a token."""
+    """Replace the characters at which lmplz would split a token."""
     return re.sub(r"[\0\t\n\r ]", "▁", piece)
 
 
 @lru_cache(maxsize=8)
 def subwords(serialized: str) -> Subwords:
-    """The tokenizer of a ``tokenizer.json``, made once per worker process."""
+    """Open the tokenizer of a ``tokenizer.json``, once per worker process."""
     return Subwords.from_tokenizer(serialized)

@@ -1,12 +1,12 @@
-"""Tokens of language models: lines cut into words and marks, into what stands between spaces, or into characters.
+"""Tokens of language models: words and punctuation marks, strings between white space, or characters.
 
-- ``words``: a run of letters, digits and marks as in `curate.text.words` (a character of a script without spaces is
-  one alone), or any other character that is not white space: punctuation marks are tokens.
-- ``spaces``: what stands between white space.
-- ``characters``: every character; white space is the token ``▁``.
+- ``words``: a run of letters, digits and marks as in `curate.text.words`, or any other single character that is not
+  white space. So a punctuation mark is a token, and so is a character of a script that is written without spaces.
+- ``spaces``: a string between white space.
+- ``characters``: every character; white space becomes the token ``▁``.
 
-Control characters separate like white space. Tokens that are written like the special ones, ``<s>``, ``</s>`` and
-``<unk>``, are left out, as lmplz does with ``--skip_symbols``. A token's hash depends on its bytes alone.
+Control characters separate tokens like white space. Tokens with the spelling of a special token (``<s>``, ``</s>`` and
+``<unk>``) are left out, as lmplz does with ``--skip_symbols``. The hash of a token depends only on its bytes.
 """
 
 from typing import NamedTuple
@@ -22,17 +22,17 @@ from curate.text.words import mix64
 
 UNITS = ("words", "spaces", "characters")
 BLANK = "▁"
-"""The token of white space among characters."""
+"""Token that represents white space if tokens are characters."""
 
 _WORDS, _SPACES, _CHARACTERS = range(3)
 _START = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER = np.uint64(0xD1342543DE82EF95)
-_STEP = 16  # bytes that are looked at together
+_STEP = 16  # bytes that are tested together
 _SPECIAL = ("<s>", "</s>", "<unk>")
 
 
 class LineTokens(NamedTuple):
-    """Tokens of lines, end to end.
+    """Tokens of lines, concatenated.
 
     Attributes
     ----------
@@ -51,20 +51,20 @@ class LineTokens(NamedTuple):
 
 
 def hash_of(token: str) -> np.uint64:
-    """Hash of one token."""
+    """Hash the bytes of one token."""
     data = np.frombuffer(token.encode(), np.uint8)
     return np.uint64(hash_bytes(data, 0, len(data)))
 
 
 def tokenize(lines: Sentences, unit: str) -> LineTokens:
-    r"""Cut lines into tokens.
+    r"""Split lines into tokens.
 
     Parameters
     ----------
     lines
-        From `curate.language_models.ccnet.normalize`.
+        Lines from `curate.language_models.ccnet.normalize`.
     unit
-        One of `UNITS`.
+        What a token is, one of `UNITS`.
 
     Examples
     --------
@@ -72,12 +72,12 @@ def tokenize(lines: Sentences, unit: str) -> LineTokens:
     >>> from curate.text.batch import TextBatch
     >>> from curate.language_models.ccnet import normalize
     >>> lines = normalize(TextBatch(pa.array(["It's 9 a.m.\nin Osaka (大阪)"])), ccnet=False)
-    >>> def of(unit):
+    >>> def split(unit):
     ...     tokens = tokenize(lines, unit)
     ...     return " ".join(bytes(lines.data[s:e]).decode() for s, e in zip(tokens.starts, tokens.ends))
-    >>> of("words")
+    >>> split("words")
     "It ' s 9 a . m . in Osaka ( 大 阪 )"
-    >>> of("spaces")
+    >>> split("spaces")
     "It's 9 a.m. in Osaka (大阪)"
     """
     capacity = len(lines.data) + 1
@@ -89,12 +89,12 @@ def tokenize(lines: Sentences, unit: str) -> LineTokens:
         lines.data, lines.offsets, UNITS.index(unit), tables().classes, kinds, special, hash_of(BLANK),
         hashes, offsets, starts, ends,
     )  # fmt: skip
-    found = int(offsets[-1])
-    return LineTokens(hashes[:found], offsets, starts[:found], ends[:found])
+    count = int(offsets[-1])
+    return LineTokens(hashes[:count], offsets, starts[:count], ends[:count])
 
 
 def _ascii_kinds() -> NDArray[np.uint8]:
-    """Of bytes: 1 for a letter or digit, 2 for a separator, 3 for another character, 0 for a byte of a longer one."""
+    """Classify bytes: 1 for an ASCII letter or digit, 2 for a separator, 3 for other ASCII, 0 for a non-ASCII byte."""
     kinds = np.zeros(256, np.uint8)
     for byte in range(128):
         character = chr(byte)
@@ -105,9 +105,9 @@ def _ascii_kinds() -> NDArray[np.uint8]:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def hash_bytes(data, start, end):
-    """Hash of the token ``data[start:end]``, eight bytes a step.
+    """Hash the token ``data[start:end]``, eight bytes per step.
 
-    Two steps at least, so that for most tokens no branch depends on their length.
+    There are at least two steps, so that for most tokens no branch depends on the length.
     """
     near = start + 16 > len(data)
     state = (_START + np.uint64(end - start) * _MULTIPLIER) ^ _part(data, start, end, near)
@@ -121,15 +121,15 @@ def hash_bytes(data, start, end):
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _part(data, at, end, near):
-    """Up to eight bytes as a number, byte by byte `near` the end of the data."""
+def _part(data, position, end, near):
+    """Read up to eight bytes as one number; byte by byte `near` the end of the data."""
     if near:
         word = np.uint64(0)
-        for i in range(min(end - at, 8)):
-            word |= np.uint64(data[at + i]) << np.uint64(8 * i)
+        for i in range(min(end - position, 8)):
+            word |= np.uint64(data[position + i]) << np.uint64(8 * i)
         return word
-    half = np.uint64(4 * (8 - max(min(end - at, 8), 0)))
-    return eight_bytes(data, at) & (~np.uint64(0) >> half >> half)
+    half = np.uint64(4 * (8 - max(min(end - position, 8), 0)))
+    return eight_bytes(data, position) & (~np.uint64(0) >> half >> half)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -146,32 +146,32 @@ def _is_ascii(data, start):
 
 
 @numba.njit(cache=True, nogil=True)
-def _end_of_ascii(data, at, end):
-    while at + _STEP <= end and _is_ascii(data, at):
-        at += _STEP
-    while at < end and data[np.uint64(at)] < 128:
-        at += 1
-    return at
+def _end_of_ascii(data, position, end):
+    while position + _STEP <= end and _is_ascii(data, position):
+        position += _STEP
+    while position < end and data[np.uint64(position)] < 128:
+        position += 1
+    return position
 
 
 @numba.njit(cache=True, nogil=True)
-def _ascii_words(data, at, end, kinds, starts, ends):
-    """Bounds of the words and marks of a run of ASCII; returns how many there are.
+def _ascii_words(data, position, end, kinds, starts, ends):
+    """Find the bounds of the words and other characters in a run of ASCII, and return their number.
 
-    Every byte is written down as a start and as an end, but counted only if it is one: where a word ends cannot be
-    foreseen, and a wrong guess of the processor costs as much as ten bytes.
+    Every byte is written as a start and as an end, but is counted only if it is one. The branches of an ordinary loop
+    could not be predicted, and one misprediction costs as much as ten bytes.
     """
     started = np.uint64(0)
     ended = np.uint64(0)
-    before = np.uint8(2)
-    for i in range(at, end):
+    previous = np.uint8(2)
+    for i in range(position, end):
         kind = kinds[data[np.uint64(i)]]
-        goes_on = (kind == 1) & (before == 1)
+        continues = (kind == 1) & (previous == 1)
         starts[started] = i
-        started += np.uint64((kind != 2) & (not goes_on))
+        started += np.uint64((kind != 2) & (not continues))
         ends[ended] = i
-        ended += np.uint64((before != 2) & (not goes_on))
-        before = kind
+        ended += np.uint64((previous != 2) & (not continues))
+        previous = kind
     ends[ended] = end
     return np.int64(started)
 
@@ -186,31 +186,31 @@ def _hash_all(data, starts, ends, hashes):
 def _tokenize(  # noqa: C901 - one pass over the bytes
     data, lines, unit, classes, kinds, special, blank, hashes, offsets, starts, ends
 ):
-    found = 0
+    count = 0
     for line in range(len(lines) - 1):
-        at = lines[line]
+        position = lines[line]
         end = lines[line + 1]
-        plain_from = at
-        while at < end:
-            if unit == _WORDS and at >= plain_from and at + _STEP <= end and _is_ascii(data, at):
-                plain_from = _end_of_ascii(data, at + _STEP, end)
-                more = _ascii_words(data, at, plain_from, kinds, starts[found:], ends[found:])
-                at = plain_from
-                if at < end and kinds[data[np.uint64(at - 1)]] == 1:  # the last word may go on
-                    more -= 1
-                    at = starts[found + more]
-                _hash_all(data, starts[found:], ends[found:], hashes[found : found + more])
-                found += more
+        plain_from = position
+        while position < end:
+            if unit == _WORDS and position >= plain_from and position + _STEP <= end and _is_ascii(data, position):
+                plain_from = _end_of_ascii(data, position + _STEP, end)
+                added = _ascii_words(data, position, plain_from, kinds, starts[count:], ends[count:])
+                position = plain_from
+                if position < end and kinds[data[np.uint64(position - 1)]] == 1:  # the last word may continue
+                    added -= 1
+                    position = starts[count + added]
+                _hash_all(data, starts[count:], ends[count:], hashes[count : count + added])
+                count += added
                 continue
-            start = at
-            first = kinds[data[np.uint64(at)]]
+            start = position
+            first = kinds[data[np.uint64(position)]]
             if first:
                 separates = first == 2
                 runs = first == 1
                 unspaced = False
-                at += 1
+                position += 1
             else:
-                code, at = decode(data, at)
+                code, position = decode(data, position)
                 kind = classes[code]
                 separates = _separates(kind, code)
                 runs = kind & (LETTER | DIGIT)
@@ -218,33 +218,33 @@ def _tokenize(  # noqa: C901 - one pass over the bytes
             if separates and unit != _CHARACTERS:
                 continue
             if (unit == _WORDS and runs) or unit == _SPACES:
-                while at < end:
-                    following = kinds[data[np.uint64(at)]]
+                while position < end:
+                    following = kinds[data[np.uint64(position)]]
                     if unit == _SPACES:
                         if following == 2:
                             break
                         if following == 0:
-                            code, after = decode(data, at)
+                            code, after = decode(data, position)
                             if _separates(classes[code], code):
                                 break
-                            at = after
+                            position = after
                         else:
-                            at += 1
+                            position += 1
                     elif following == 1 and not unspaced:
-                        at += 1
+                        position += 1
                     elif following == 0:
-                        code, after = decode(data, at)
+                        code, after = decode(data, position)
                         kind = classes[code]
                         if kind & UNSPACED or not kind & (MARK if unspaced else WORD):
                             break
-                        at = after
+                        position = after
                     else:
                         break
-            key = blank if separates else hash_bytes(data, start, at)
+            key = blank if separates else hash_bytes(data, start, position)
             if unit == _SPACES and (key == special[0] or key == special[1] or key == special[2]):
                 continue
-            hashes[found] = key
-            starts[found] = start
-            ends[found] = at
-            found += 1
-        offsets[line + 1] = found
+            hashes[count] = key
+            starts[count] = start
+            ends[count] = position
+            count += 1
+        offsets[line + 1] = count

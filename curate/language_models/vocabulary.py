@@ -1,4 +1,4 @@
-"""Numbering words in the order in which they first appear, by the hash of their bytes."""
+"""Vocabulary: number words in order of first appearance, by the hash of their bytes."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from curate.language_models.kneser_ney import BOS, EOS, SPECIAL
 from curate.language_models.tokens import hash_of
 
-CHUNK = 1 << 18  # tokens numbered at once
+CHUNK = 1 << 18  # tokens that are numbered together
 
 _EMPTY = np.uint64(2**64 - 1)
 
 
 class Vocabulary:
-    """Words by id: the special ones first, then the others as they appear.
+    """Words by id: first the special words, then all others in order of first appearance.
 
     Examples
     --------
@@ -36,47 +36,52 @@ class Vocabulary:
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """Hashes of the words by id, shape (words,)."""
+        """Hashes of the words, by id, shape (words,)."""
         return self._hashes[: len(self.words)]
 
     def add_words(self, words: Sequence[str]) -> NDArray[np.int32]:
-        """Ids of words given as text."""
+        """Return the ids of words given as text, and add the new words."""
         hashes = np.array([hash_of(word) for word in words], np.uint64)
         return self.add(hashes, lambda chosen: [str(words[i]) for i in chosen.tolist()])
 
     def add(self, hashes: NDArray[np.uint64], texts: Callable[[NDArray[np.int64]], list[str]]) -> NDArray[np.int32]:
-        """Ids of tokens, new ones for those not seen before.
+        """Return the ids of tokens given as hashes, and add the new words.
 
         Parameters
         ----------
         hashes
-            Of the tokens, shape (tokens,).
+            Hashes of the tokens, shape (tokens,).
         texts
-            Gives the texts of some of the tokens by their index.
+            Function that returns the texts of some tokens, given their indices.
+
+        Returns
+        -------
+        NDArray[np.int32]
+            Ids, shape (tokens,).
         """
         ids = np.empty(len(hashes), np.int32)
         for start in range(0, len(hashes), CHUNK):
             chunk = hashes[start : start + CHUNK]
-            self._make_room(len(self.words) + len(chunk))
-            fresh = np.empty(len(chunk), np.int64)
-            found = _number(chunk, self._keys, self._ids, len(self.words), ids[start:], fresh)
-            new = fresh[:found]
-            self._hashes[len(self.words) : len(self.words) + found] = chunk[new]
+            self._reserve(len(self.words) + len(chunk))
+            first_positions = np.empty(len(chunk), np.int64)
+            count = _number(chunk, self._keys, self._ids, len(self.words), ids[start:], first_positions)
+            new = first_positions[:count]
+            self._hashes[len(self.words) : len(self.words) + count] = chunk[new]
             self.words += texts(new + start)
         return ids
 
-    def _make_room(self, words: int) -> None:
+    def _reserve(self, words: int) -> None:
         if len(self._hashes) < words:
             self._hashes = np.resize(self._hashes, 2 * words)
         if len(self._keys) < 2 * words:
             size = 1 << int(2 * words - 1).bit_length()
             self._keys, self._ids = np.full(size, _EMPTY, np.uint64), np.zeros(size, np.int32)
-            known = self.hashes
-            _number(known, self._keys, self._ids, 0, np.empty(len(known), np.int32), np.empty(len(known), np.int64))
+            hashes = self.hashes
+            _number(hashes, self._keys, self._ids, 0, np.empty(len(hashes), np.int32), np.empty(len(hashes), np.int64))
 
 
 def with_bounds(ids: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Sentences end to end, each between ``<s>`` and ``</s>``; empty ones are left out.
+    """Concatenate sentences, each between ``<s>`` and ``</s>``. Empty sentences are left out.
 
     Examples
     --------
@@ -90,21 +95,22 @@ def with_bounds(ids: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[n
 
 
 @numba.njit(cache=True, nogil=True)
-def _number(hashes, keys, table, known, ids, fresh):
+def _number(hashes, keys, table, first_id, ids, first_positions):
+    """Look up the ids of hashes. Number new ones from `first_id` on, and return how many there are."""
     mask = np.uint64(len(keys) - 1)
-    found = 0
+    count = 0
     for i in range(len(hashes)):
         slot = hashes[i] & mask
         while keys[slot] != hashes[i]:
             if keys[slot] == _EMPTY:
                 keys[slot] = hashes[i]
-                table[slot] = known + found
-                fresh[found] = i
-                found += 1
+                table[slot] = first_id + count
+                first_positions[count] = i
+                count += 1
                 break
             slot = (slot + np.uint64(1)) & mask
         ids[i] = table[slot]
-    return found
+    return count
 
 
 @numba.njit(cache=True, nogil=True)

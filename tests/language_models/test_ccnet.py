@@ -35,32 +35,35 @@ def ccnet(line: str) -> str:
     return re.sub("[\x00-\x1f\x7f-\x9f]", "", line)
 
 
-def lines_of(found: Sentences) -> list[list[str]]:
+def lines_of(sentences: Sentences) -> list[list[str]]:
     lines = [
-        found.data[start:end].tobytes().decode() for start, end in zip(found.offsets, found.offsets[1:], strict=False)
+        sentences.data[start:end].tobytes().decode()
+        for start, end in zip(sentences.offsets, sentences.offsets[1:], strict=False)
     ]
-    return [lines[start:end] for start, end in zip(found.documents, found.documents[1:], strict=False)]
+    return [lines[start:end] for start, end in zip(sentences.documents, sentences.documents[1:], strict=False)]
 
 
 @given(TEXTS, st.booleans())
 def test_normalization_is_ccnets(texts: list[str], whole: bool) -> None:
-    found = normalize(TextBatch(pa.array(texts, pa.large_string())), whole=whole)
+    sentences = normalize(TextBatch(pa.array(texts, pa.large_string())), whole=whole)
     expected = [[ccnet(line) for line in ([text] if whole else text.split("\n"))] for text in texts]
-    assert lines_of(found) == [[line for line in lines if line] for lines in expected]
+    assert lines_of(sentences) == [[line for line in lines if line] for lines in expected]
 
 
 @given(TEXTS)
 def test_without_normalization_lines_are_stripped_only(texts: list[str]) -> None:
-    found = normalize(TextBatch(pa.array(texts, pa.large_string())), ccnet=False)
-    assert lines_of(found) == [[line.strip() for line in text.split("\n") if line.strip()] for text in texts]
-    assert found.sizes.tolist() == [len(line.strip().encode()) for t in texts for line in t.split("\n") if line.strip()]
+    sentences = normalize(TextBatch(pa.array(texts, pa.large_string())), ccnet=False)
+    assert lines_of(sentences) == [[line.strip() for line in text.split("\n") if line.strip()] for text in texts]
+    assert sentences.sizes.tolist() == [
+        len(line.strip().encode()) for t in texts for line in t.split("\n") if line.strip()
+    ]
 
 
 def test_every_character_has_the_image_of_its_rules() -> None:
     characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000 and chr(c) not in "Σ\n"]
     lines = [f"x{character}x" for character in characters]
-    found = normalize(TextBatch(pa.array(["\n".join(lines)], pa.large_string())))
-    assert lines_of(found)[0] == [ccnet(line) for line in lines]
+    sentences = normalize(TextBatch(pa.array(["\n".join(lines)], pa.large_string())))
+    assert lines_of(sentences)[0] == [ccnet(line) for line in lines]
 
 
 def is_space(character: str) -> bool:
@@ -72,9 +75,9 @@ def test_tokens_between_spaces_and_characters(texts: list[str]) -> None:
     sentences = normalize(TextBatch(pa.array(texts, pa.large_string())), ccnet=False)
     lines = [line for document in lines_of(sentences) for line in document]
     for unit in ("spaces", "characters"):
-        found = tokenize(sentences, unit)
-        spelled = [sentences.data[s:e].tobytes().decode() for s, e in zip(found.starts, found.ends, strict=True)]
-        by_line = [spelled[s:e] for s, e in zip(found.offsets, found.offsets[1:], strict=False)]
+        tokens = tokenize(sentences, unit)
+        spelled = [sentences.data[s:e].tobytes().decode() for s, e in zip(tokens.starts, tokens.ends, strict=True)]
+        by_line = [spelled[s:e] for s, e in zip(tokens.offsets, tokens.offsets[1:], strict=False)]
         if unit == "spaces":
             apart = ["".join(" " if is_space(c) else c for c in line).split(" ") for line in lines]
             assert by_line == [[word for word in words if word] for words in apart]
@@ -95,13 +98,13 @@ def test_runs_of_ascii_are_handled_like_any_text(texts: list[str], whole: bool) 
     lines = [ccnet(line) for text in texts for line in ([text] if whole else text.split("\n"))]
     lines = [line for line in lines if line]
     assert [line for document in lines_of(sentences) for line in document] == lines
-    found = tokenize(sentences, "words")
-    spelled = [sentences.data[s:e].tobytes().decode() for s, e in zip(found.starts, found.ends, strict=True)]
+    tokens = tokenize(sentences, "words")
+    spelled = [sentences.data[s:e].tobytes().decode() for s, e in zip(tokens.starts, tokens.ends, strict=True)]
     # CCNet leaves control characters and accents out, so that what is left is ASCII and Han, each a word.
     assert spelled == [word for line in lines for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", line)]
-    assert found.hashes.tolist() == [int(hash_of(word)) for word in spelled]
+    assert tokens.hashes.tolist() == [int(hash_of(word)) for word in spelled]
     counts = [len(re.findall(r"[a-z0-9]+|[^\sa-z0-9]", line)) for line in lines]
-    assert np.diff(found.offsets).tolist() == counts
+    assert np.diff(tokens.offsets).tolist() == counts
 
 
 def test_a_tokens_hash_is_of_all_its_bytes_and_of_its_length() -> None:
@@ -121,23 +124,23 @@ def test_a_tokens_hash_is_of_all_its_bytes_and_of_its_length() -> None:
     ],
 )
 def test_words_and_marks_are_tokens(text: str, words: list[str]) -> None:
-    seen = cut(TextBatch(pa.array([text])), TextForm(normalization="none"))
-    assert seen.texts(np.arange(len(seen.hashes))) == words
+    tokenized = cut(TextBatch(pa.array([text])), TextForm(normalization="none"))
+    assert tokenized.texts(np.arange(len(tokenized.hashes))) == words
 
 
 def test_special_words_are_left_out() -> None:
     form = TextForm(normalization="none", tokens="spaces")
-    seen = cut(TextBatch(pa.array(["<s> a <unk> </s> b", "</s>"])), form)
-    assert seen.texts(np.arange(2)) == ["a", "b"]
-    assert seen.offsets.tolist() == [0, 2, 2]
+    tokenized = cut(TextBatch(pa.array(["<s> a <unk> </s> b", "</s>"])), form)
+    assert tokenized.texts(np.arange(2)) == ["a", "b"]
+    assert tokenized.offsets.tolist() == [0, 2, 2]
 
 
 def test_subwords_are_those_of_the_tokenizer() -> None:
     serialized = train(["the lower the lowest", "a newer newest"] * 9, 300)
     tokenizer = Tokenizer.from_str(serialized)
     texts = ["the newest lower", "", "low ☃\nnew"]
-    seen = cut(TextBatch(pa.array(texts)), TextForm(), Subwords.from_tokenizer(serialized))
+    tokenized = cut(TextBatch(pa.array(texts)), TextForm(), Subwords.from_tokenizer(serialized))
     lines = ["the newest lower", "low ☃", "new"]
     expected = [tokenizer.encode(line).tokens for line in lines]
-    assert seen.texts(np.arange(len(seen.hashes))) == [token for line in expected for token in line]
-    assert np.diff(seen.offsets).tolist() == list(map(len, expected))
+    assert tokenized.texts(np.arange(len(tokenized.hashes))) == [token for line in expected for token in line]
+    assert np.diff(tokenized.offsets).tolist() == list(map(len, expected))

@@ -73,15 +73,15 @@ def scorer_of(kind: str, files: Path, folder: Path) -> Scorer:
 def test_documents_score_as_in_ccnet(files: Path, tmp_path: Path, kind: str) -> None:
     model = kenlm.Model(str(files / "xx.arpa"))
     processor = sentencepiece.SentencePieceProcessor(model_file=str(files / "xx.sp.model"))
-    found = scorer_of(kind, files, tmp_path).score(TextBatch(pa.array(ASKED)))
+    sums = scorer_of(kind, files, tmp_path).score(TextBatch(pa.array(ASKED)))
     some = [bool(ccnet(text)) for text in ASKED]
-    assert found.sentences.tolist() == [int(has) for has in some]
+    assert sums.sentences.tolist() == [int(has) for has in some]
     expected = np.array([by_ccnet(text, model, processor) for text in ASKED])[some]
-    prob, length = found.log10_prob[some], (found.tokens + found.sentences)[some]
+    prob, length = sums.log10_prob[some], (sums.tokens + sums.sentences)[some]
     assert prob == pytest.approx(expected[:, 0], abs=1e-3)
     assert length.tolist() == expected[:, 1].tolist()
     assert 10 ** (-prob / length) == pytest.approx(expected[:, 2], rel=1e-4)
-    assert found.unknown[some].tolist() == expected[:, 3].tolist()
-    assert found.unknown.sum() >= 3, "no unknown piece was asked"
+    assert sums.unknown[some].tolist() == expected[:, 3].tolist()
+    assert sums.unknown.sum() >= 3, "the sample has no unknown piece"
     assert processor.unk_id() in processor.encode("☃"), "the snowman was to be unknown to SentencePiece"
-    assert "☃" in model, "and known to the language model"
+    assert "☃" in model, "the language model must know the character"

@@ -55,8 +55,8 @@ def by_the_book(sentences: list[list[str]], order: int, prune: list[int]) -> dic
         discounts = [0.0, *FALLBACK]
         if t[1] and t[2] and t[3]:
             y = t[1] / (t[1] + 2 * t[2])
-            found = [k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3)]
-            discounts = [0.0, *found] if all(0 <= d <= k for k, d in enumerate(found, 1)) else discounts
+            by_count = [k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3)]
+            discounts = [0.0, *by_count] if all(0 <= d <= k for k, d in enumerate(by_count, 1)) else discounts
         kept = {g for g in grams if n == 1 or counts[g] > prune[n - 1]}
         following = defaultdict(list)
         for g in grams:
@@ -74,20 +74,20 @@ def by_the_book(sentences: list[list[str]], order: int, prune: list[int]) -> dic
 
 
 def as_dictionary(path: Path) -> dict[tuple[str, ...], list[float]]:
-    found = {}
+    ngrams = {}
     for line in path.read_text().splitlines():
         fields = line.split("\t")
         if len(fields) > 1:
-            found[tuple(fields[1].split(" "))] = [float(fields[0]), float(fields[2]) if len(fields) > 2 else 0.0]
-    return found
+            ngrams[tuple(fields[1].split(" "))] = [float(fields[0]), float(fields[2]) if len(fields) > 2 else 0.0]
+    return ngrams
 
 
 def written(
     sentences: list[list[str]], order: int, prune: list[int], folder: Path
 ) -> dict[tuple[str, ...], list[float]]:
     text = collected(sentences)
-    found = estimate(text.ids, len(text.words), order, prune, fallback=True)
-    arpa.write(str(folder / "model.arpa"), found, text.ids, text.words)
+    model = estimate(text.ids, len(text.words), order, prune, fallback=True)
+    arpa.write(str(folder / "model.arpa"), model, text.ids, text.words)
     return as_dictionary(folder / "model.arpa")
 
 
@@ -139,10 +139,10 @@ def test_scores_are_those_of_the_arpa_format(
     model = train(text, {}, order, prune[:order], fallback=True, arpa_path=str(folder / "model.arpa"))
     model.save(str(folder / "model.lm"))
     book = as_dictionary(folder / "model.arpa")
-    known = {gram[0] for gram in book if len(gram) == 1}
+    vocabulary = {gram[0] for gram in book if len(gram) == 1}
     expected = []
     for sentence in asked:
-        whole = [BOS, *(word if word in known else UNK for word in sentence), EOS]
+        whole = [BOS, *(word if word in vocabulary else UNK for word in sentence), EOS]
         expected.append(
             sum(walked(book, tuple(whole[max(0, i - order + 1) : i]), whole[i]) for i in range(1, len(whole)))
         )
@@ -151,7 +151,7 @@ def test_scores_are_those_of_the_arpa_format(
     for same in (model, load(str(folder / "model.lm")), arpa.read(str(folder / "model.arpa"))):
         scores = same.score(hashes, offsets)
         assert scores.log10_prob == pytest.approx(expected, abs=1e-4)
-        assert scores.unknown.tolist() == [sum(word not in known for word in sentence) for sentence in asked]
+        assert scores.unknown.tolist() == [sum(word not in vocabulary for word in sentence) for sentence in asked]
 
 
 def test_long_sentences_and_many_blocks_score_alike() -> None:
@@ -183,8 +183,8 @@ def test_ngrams_beyond_a_full_bucket_are_found(tmp_path: Path) -> None:
         whole = [BOS, *sentence, EOS]
         expected.append(sum(walked(book, tuple(whole[max(0, i - 3) : i]), whole[i]) for i in range(1, len(whole))))
     hashes = hashes_of([word for sentence in asked for word in sentence])
-    found = model.score(hashes, np.cumsum([0, *map(len, asked)])).log10_prob
-    assert found == pytest.approx(expected, abs=1e-3)
+    log10_prob = model.score(hashes, np.cumsum([0, *map(len, asked)])).log10_prob
+    assert log10_prob == pytest.approx(expected, abs=1e-3)
 
 
 PROSE = [line.lower().split() for seed in range(60) for line in document(random.Random(seed), 12).splitlines()]
@@ -192,8 +192,8 @@ PROSE = [line.lower().split() for seed in range(60) for line in document(random.
 
 def committed(prune: list[int]) -> tuple[dict[str, int], dict[tuple[str, ...], list[float]]]:
     """Numbers of n-grams of lmplz's model of PROSE, and a sample of them: see `tests/language_models/lmplz.json`."""
-    found = json.loads(Path(__file__).with_name("lmplz.json").read_text())[" ".join(map(str, prune))]
-    return found["ngrams"], {tuple(gram.split(" ")): values for gram, values in found["sample"].items()}
+    models = json.loads(Path(__file__).with_name("lmplz.json").read_text())[" ".join(map(str, prune))]
+    return models["ngrams"], {tuple(gram.split(" ")): values for gram, values in models["sample"].items()}
 
 
 @pytest.mark.parametrize("prune", [[0], [0, 0, 1]])
@@ -226,7 +226,12 @@ def test_order_of_ngrams_is_that_of_the_words_from_last_to_first(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("prune", "message"),
-    [([1], "must be 0"), ([0, 2, 1], "must not fall"), ([0, 0, 0, 1], "the order is 3"), ([0, -1], "must not fall")],
+    [
+        ([1], "must be 0"),
+        ([0, 2, 1], "must not decrease"),
+        ([0, 0, 0, 1], "the order is 3"),
+        ([0, -1], "must not decrease"),
+    ],
 )
 def test_wrong_thresholds_are_refused(prune: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -265,9 +270,9 @@ def test_models_of_other_tools_are_read(tmp_path: Path) -> None:
         ("", "is empty"),
         ("words", "not in the ARPA format"),
         (ARPA, "no section"),
-        (f"{ARPA}\\2-grams:\n-0.1 word </s>\n", "n-gram 1 of 1"),
-        (f"{ARPA}\\2-grams:\n-0.1\tword new\n", "no unigrams"),
-        (ARPA.replace("ngram 2=1", "ngram 2=many"), "not numbers"),
+        (f"{ARPA}\\2-grams:\n-0.1 word </s>\n", "line 1 of 1 .* is not a 2-gram"),
+        (f"{ARPA}\\2-grams:\n-0.1\tword new\n", "missing from the section"),
+        (ARPA.replace("ngram 2=1", "ngram 2=many"), "not of the form .ngram ORDER=NUMBER"),
     ],
 )
 def test_broken_models_say_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -279,5 +284,5 @@ def test_broken_models_say_what_is_wrong(tmp_path: Path, text: str, message: str
 def test_a_model_that_lacks_the_end_of_an_ngram_is_refused(tmp_path: Path) -> None:
     text = ARPA.replace("ngram 2=1", "ngram 2=1\nngram 3=1")
     (tmp_path / "m").write_text(f"{text}\\2-grams:\n-0.1\tword </s>\n\n\\3-grams:\n-1\tword word word\n")
-    with pytest.raises(ValueError, match="has 'word word word' but not 'word word'"):
+    with pytest.raises(ValueError, match="contains 'word word word' but not 'word word'"):
         arpa.read(str(tmp_path / "m"))
