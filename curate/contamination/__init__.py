@@ -1,1 +1,1 @@
-"""Benchmark items that stand in documents: the items, the index of their n-grams, and the overlap of a document."""
+"""Benchmark contamination: benchmark items, the index of their n-grams, and their overlap with documents."""

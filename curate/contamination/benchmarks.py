@@ -1,4 +1,4 @@
-"""Items of a benchmark: records of JSON lines or Parquet, or lines of text, with some of their fields put together."""
+"""Read benchmark items: records of JSON Lines or Parquet, whose fields are joined, or lines of text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -8,86 +8,93 @@ from pydantic import BaseModel, Field
 
 from curate.artifact import file_hash
 from curate.errors import Problem, RunError
-from curate.io.files import FORMATS, FileListing, InputFile, list_files
+from curate.io.files import FORMATS, Listing, InputFile, list_files
 from curate.io.formats import parquet
 from curate.io.records import sample
 from curate.io.streams import BrokenFileError, LongLine, lines_of, opened
 
-_LONGEST = 1 << 28  # bytes of a line
-_SHOWN = 3  # names of files in a message
-_ARRAY = "it is one JSON array, not one object per line; `jq -c '.[]'` makes lines of it"
+_LONGEST = 1 << 28  # maximum bytes of a line
+_SHOWN = 3  # maximum number of file names in a message
+_ARRAY = "it is one JSON array, not one object per line; convert it with `jq -c '.[]'`"
 _BOM = b"\xef\xbb\xbf"
 
 Item = tuple[str, str]
-"""The item's id, and its text."""
+"""Id and text of an item."""
 
 
 class Benchmark(BaseModel, extra="forbid", frozen=True):
-    """The files of one benchmark, and what of a record makes an item."""
+    """Files of one benchmark, and the fields of a record that make up an item."""
 
     path: str | tuple[str, ...] = Field(
-        min_length=1, description="files, folders (read with all that is in them) or globs; local paths or fsspec URLs"
+        min_length=1, description="files, folders (read recursively) or globs; local paths or fsspec URLs"
     )
     format: Literal["jsonl", "parquet", "text"] | None = Field(
-        default=None, description="format of all files; unless given, their names tell. Each line of text is an item"
+        default=None, description="format of all files, by default from their names; each line of `text` is an item"
     )
     fields: tuple[str, ...] = Field(
         default=("text",),
         min_length=1,
-        description="fields that make an item, in the order in which they are read; a.b is field b of the object a",
+        description="fields whose text makes up an item, in this order; a.b is field b of the object a",
     )
-    id: str = Field(default="id", min_length=1, description="field of the item's id; without it, file and number")
+    id: str = Field(default="id", min_length=1, description="field with the item's id; by default, FILE:NUMBER")
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """Paths, folders and globs, as a tuple."""
+        """The files, folders and globs of `path` as a tuple."""
         return (self.path,) if isinstance(self.path, str) else self.path
 
-    def listing(self) -> FileListing:
-        """The files."""
+    def listing(self) -> Listing:
+        """List the files."""
         return list_files(self.patterns, self.format)
 
 
 class FieldNames:
-    """Which fields a benchmark was seen to have; what is asked for and never seen is a mistake.
+    """Fields that occur in a benchmark's records, and requested fields that do not.
 
     Parameters
     ----------
     fields
-        Those whose text makes an item.
+        Requested fields, whose text makes up an item.
+
+    Attributes
+    ----------
+    missing
+        Requested fields that have not occurred yet.
+    present
+        Fields that have occurred, collected while some requested field is missing.
     """
 
     def __init__(self, fields: Sequence[str]) -> None:
         self.missing = dict.fromkeys(fields)
-        self.seen: dict[str, None] = {}
+        self.present: dict[str, None] = {}
 
     def look(self, record: Mapping[str, Any]) -> None:
-        """Learn from one record."""
+        """Record the fields of one record."""
         if self.missing:
-            self.seen.update(dict.fromkeys(record))
+            self.present.update(dict.fromkeys(record))
             for field in [field for field in self.missing if _has(record, field)]:
                 del self.missing[field]
 
 
 def read_items(file: InputFile, fields: Sequence[str], id: str, names: FieldNames) -> Iterator[Item]:  # noqa: A002
-    """Items of one file, in order.
+    """Read the items of one file, in order.
 
     Parameters
     ----------
     file
-        JSON lines or Parquet, whose records are items, or text, each line of which is one that is not blank.
+        JSON Lines or Parquet, where each record is an item, or text, where each line that is not blank is an item.
     fields
-        Names of the fields that make an item, in order; ``a.b`` is field b of the object a, or of each object in
-        the list a. Of lists and objects, all values are taken. Each stands on a line of its own.
+        Fields that make up an item, in order. ``a.b`` is field b of the object a, or of each object in the list a. Of
+        lists and objects, all values are used. Each value is a line of the item's text.
     id
-        Field of the item's id; without it, the item is called ``FILE:NUMBER``.
+        Field with the item's id. Without it, the id is ``FILE:NUMBER``.
     names
-        Takes note of the fields that records have.
+        Records the fields that occur.
 
     Raises
     ------
     BrokenFileError
-        The file cannot be read to its end, or a line of it cannot; a benchmark that is not whole protects nothing.
+        If the file or one of its lines cannot be read. An incomplete benchmark would leave contamination undetected.
     """
     if file.format == "text":
         for number, line in _lines(file):
@@ -96,38 +103,38 @@ def read_items(file: InputFile, fields: Sequence[str], id: str, names: FieldName
     numbered = _json(file) if file.format == "jsonl" else enumerate(parquet.records(file), 1)
     for number, record in numbered:
         names.look(record)
-        own = record.get(id)
-        name = f"{file.name}:{number}" if own is None else str(own)
+        id_value = record.get(id)
+        name = f"{file.name}:{number}" if id_value is None else str(id_value)
         yield name, "\n".join(part for field in fields for part in _values(record, field.split(".")))
 
 
-def file_problems(listing: FileListing, where: tuple[str, ...]) -> Iterator[Problem]:
-    """What is wrong with the files of a benchmark, all of which must be read."""
-    at = (*where, "path")
+def file_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]:
+    """Report the problems of a benchmark's files, all of which must be readable."""
+    place = (*where, "path")
     for pattern, hint in listing.unmatched:
-        yield Problem(at, f"{pattern!r} matches nothing", hint)
+        yield Problem(place, f"{pattern!r} matches nothing", hint)
     for bad in listing.bad:
-        yield Problem(at, f"{bad.name} cannot be read: {bad.detail}")
+        yield Problem(place, f"{bad.name} cannot be read: {bad.detail}")
     if listing.unknown:
         names = ", ".join(map(repr, listing.unknown[:_SHOWN]))
-        yield Problem(at, f"the format of {names} is not known", f"set `format` to one of {', '.join(FORMATS)}")
+        yield Problem(place, f"the format of {names} is not known", f"set `format` to one of {', '.join(FORMATS)}")
     elif not (listing.files or listing.bad or listing.unmatched):
-        yield Problem(at, "no file to read", "files end in .jsonl, .parquet or .txt, or `format` is set")
+        yield Problem(place, "there is no file to read", "files must end in .jsonl, .parquet or .txt, or set `format`")
 
 
-def identity(benchmark: Benchmark, listing: FileListing) -> dict[str, Any]:
-    """What a benchmark is, for a fingerprint: names and contents of files, and not where they lie."""
+def identity(benchmark: Benchmark, listing: Listing) -> dict[str, Any]:
+    """Describe a benchmark for a fingerprint: by the names and contents of its files, not their locations."""
     contents = [[file.name, file_hash(file.path)] for file in listing.files]
     return benchmark.model_dump(mode="json", exclude={"path"}) | {"files": contents}
 
 
-def items_of(benchmark: Benchmark, listing: FileListing, names: FieldNames) -> Iterator[Item]:
-    """Items of all files of a benchmark.
+def items_of(benchmark: Benchmark, listing: Listing, names: FieldNames) -> Iterator[Item]:
+    """Read the items of all files of a benchmark.
 
     Raises
     ------
     RunError
-        A file cannot be read to its end.
+        If a file cannot be read to its end.
     """
     for file in listing.files:
         try:
@@ -137,12 +144,13 @@ def items_of(benchmark: Benchmark, listing: FileListing, names: FieldNames) -> I
 
 
 def _lines(file: InputFile) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers."""
+    """Yield the lines that are not blank, with their numbers."""
     number = 0
     with opened(file) as handle:
         for lines in lines_of(handle, file, 0, None, _LONGEST):
             if isinstance(lines, LongLine):
-                raise BrokenFileError("line_too_long", f"line {number + 1}: {lines.length} bytes")
+                detail = f"line {number + 1} has {lines.length} bytes, more than {_LONGEST}"
+                raise BrokenFileError("line_too_long", detail)
             for line in lines.lines:
                 number += 1
                 line = line.removeprefix(_BOM) if number == 1 else line
@@ -180,7 +188,7 @@ def _has(value: Any, field: str) -> bool:
 
 
 def _values(value: Any, steps: Sequence[str]) -> Iterator[str]:
-    """Text of all values that the steps lead to."""
+    """Yield the text of all values at the end of a path of field names."""
     if isinstance(value, list):
         for inner in value:
             yield from _values(inner, steps)

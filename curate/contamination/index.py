@@ -1,4 +1,4 @@
-"""The index of benchmarks on disk: n-grams as arrays that workers map into memory, and a table of the items."""
+"""Benchmark index on disk: n-grams as arrays that all workers map into memory, and a table of the items."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from curate.contamination.ngrams import NgramIndex
     from curate.text.words import Words
 
-_CHUNK = 1 << 23  # characters of items that are cut into words at a time
+_CHUNK = 1 << 23  # characters of items that are split into words together
 
 CHECKABLE, SHORT, SHARED, COPY = "checkable", "short", "shared", "copy"
-"""What an item can be: short ones have too few words, shared ones no n-gram of their own, copies the words of
-another."""
+"""States of an item: checkable; too few words; only n-grams that too many items share; the words of an earlier item."""
 
 ITEM = pa.schema(
     [
@@ -33,22 +32,22 @@ ITEM = pa.schema(
         pa.field("state", pa.dictionary(pa.int32(), pa.string()), nullable=False),
     ]
 )
-"""A row per item, in the order of the benchmarks and their files."""
+"""Table with one row per item, in the order of the benchmarks and their files."""
 
 
 class Lengths(NamedTuple):
-    """Which n-grams an item is cut into.
+    """Lengths of the n-grams into which items are split.
 
     Attributes
     ----------
     ngram
-        Words of an n-gram.
+        Words of an n-gram of an item that is not short.
     short_ngram
-        The same of items with less than `short_words` words; those with fewer than this are one n-gram.
+        Words of an n-gram of a short item. An item with fewer words than this is a single n-gram.
     short_words
-        From here on items are not short.
+        Number of words below which an item is short.
     min_words
-        Items with fewer words have no n-grams.
+        Number of words below which an item has no n-grams.
     """
 
     ngram: int
@@ -57,7 +56,7 @@ class Lengths(NamedTuple):
     min_words: int
 
     def of(self, words: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Words of the n-grams of items with so many words; 0 for those without n-grams.
+        """Return the n-gram length of items with the given numbers of words; 0 for items without n-grams.
 
         Examples
         --------
@@ -69,14 +68,14 @@ class Lengths(NamedTuple):
 
 
 def words_of(texts: Sequence[str]) -> "Words":
-    """Words of some texts, which are put into NFC first, as documents are."""
+    """Split texts into words, after NFC normalization, which documents have had."""
     from curate.text.batch import TextBatch
 
     return TextBatch(pc.utf8_normalize(pa.array(texts, pa.large_string()), "NFC")).words  # type: ignore[attr-defined]
 
 
 def _segmented(items: Iterable[tuple[str, str]], ids: list[str]) -> Iterator["Words"]:
-    """Words of items, some at a time; `ids` takes their names."""
+    """Split items into words, in chunks. The ids of the items are appended to `ids`."""
     texts, size = [], 0
     for name, text in items:
         ids.append(name)
@@ -91,25 +90,26 @@ def _segmented(items: Iterable[tuple[str, str]], ids: list[str]) -> Iterator["Wo
 def write_index(
     folder: str, benchmarks: Mapping[str, Iterable[tuple[str, str]]], lengths: Lengths, max_items: int
 ) -> dict[str, Any]:
-    """Write the index of the n-grams of all benchmarks, and the table of their items.
+    """Write the index of the n-grams of all benchmarks and the table of their items.
 
-    Holds the hashes of all words and n-grams, about 8 bytes per byte of benchmark text.
+    The hashes of all words and n-grams are in memory at once, about 8 bytes per byte of benchmark text.
 
     Parameters
     ----------
     folder
-        Takes the files.
+        Folder to write to.
     benchmarks
         Id and text of each item, by benchmark.
     lengths
-        Which n-grams items are cut into.
+        Lengths of the n-grams.
     max_items
-        An n-gram that stands in more items of a benchmark names none of them.
+        Maximum number of items of a benchmark that an n-gram may identify. An n-gram in more items identifies none.
 
     Returns
     -------
     dict
-        ``benchmarks``: items by state, and their own n-grams; ``index``: its n-grams, bytes and lengths.
+        ``benchmarks``: for each benchmark, the number of items by state and the number of n-grams that identify items.
+        ``index``: number of n-grams, size in bytes and lengths of n-grams.
     """
     from curate.contamination.ngrams import build_index, ngram_hashes
 
@@ -130,8 +130,8 @@ def write_index(
     keys, item = ngram_hashes(words, offsets, length)
     del words
     index = build_index(keys, item, groups, np.unique(length[length > 0]), max_items)
-    own = np.bincount(index.items, minlength=len(ids))
-    state = np.select([copies, length == 0, own == 0], [COPY, SHORT, SHARED], CHECKABLE)
+    item_ngrams = np.bincount(index.items, minlength=len(ids))
+    state = np.select([copies, length == 0, item_ngrams == 0], [COPY, SHORT, SHARED], CHECKABLE)
     for field, array in index._asdict().items():
         with storage.replacing(f"{folder}/{field}.npy") as file:
             np.save(file, array)
@@ -141,26 +141,26 @@ def write_index(
         "item": pa.array(ids, pa.string()),
         "words": count,
         "ngram": length,
-        "ngrams": own,
+        "ngrams": item_ngrams,
         "state": pa.array(state).dictionary_encode(),
     }
     with ParquetWriter(f"{folder}/items.parquet", ITEM) as writer:
         writer.write(pa.table([pa.array(columns[f.name]).cast(f.type) for f in ITEM], schema=ITEM))
-    stands = {
-        name: {"items": size, **_states(state[groups == group]), "ngrams": int(own[groups == group].sum())}
+    by_benchmark = {
+        name: {"items": size, **_states(state[groups == group]), "ngrams": int(item_ngrams[groups == group].sum())}
         for group, (name, size) in enumerate(zip(benchmarks, sizes, strict=True))
     }
-    made = {"ngrams": len(index.keys), "bytes": index.nbytes, "lengths": index.lengths.tolist()}
-    return {"benchmarks": stands, "index": made}
+    totals = {"ngrams": len(index.keys), "bytes": index.nbytes, "lengths": index.lengths.tolist()}
+    return {"benchmarks": by_benchmark, "index": totals}
 
 
 def _states(state: NDArray) -> dict[str, int]:
-    found = Counter(state.tolist())
-    return {name: found[name] for name in (CHECKABLE, SHORT, SHARED, COPY)}
+    counts = Counter(state.tolist())
+    return {name: counts[name] for name in (CHECKABLE, SHORT, SHARED, COPY)}
 
 
 def _copies(words: NDArray[np.uint64], offsets: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True for items with the same words as one before them in the benchmark; items without words have no copies."""
+    """Mark the items with the same words as an earlier item of their benchmark. Items without words are no copies."""
     from curate.contamination.ngrams import ngram_hashes
 
     count = np.diff(offsets)
@@ -173,7 +173,7 @@ def _copies(words: NDArray[np.uint64], offsets: NDArray[np.int64], groups: NDArr
 
 
 def open_index(folder: str) -> "tuple[NgramIndex, pa.Table]":
-    """The index and the table of items; on a disk, the arrays are mapped into memory, once for all workers."""
+    """Open the index and the table of items. Local arrays are mapped into memory that all workers share."""
     from curate.contamination.ngrams import NgramIndex
 
     arrays = []

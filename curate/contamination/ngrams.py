@@ -1,12 +1,13 @@
-"""Word n-grams of benchmark items, and where they stand in documents: an index of hashes with a filter in front.
+"""Word n-grams of benchmark items, and a search for them in documents: an index of hashes behind a filter.
 
 The hash of the n words ``w[0], ..., w[n - 1]`` (64-bit hashes of `curate.text.words`) is ``mix64(s ^ n * G)`` with
-``s = sum(w[i] * B^(n - 1 - i)) mod 2^64``, which rolls from one word to the next (Karp and Rabin 1987, "Efficient
-randomized pattern-matching algorithms"); `B` is odd, so that no word's share of the sum loses bits. An n-gram that is
-not in the index is taken for one that is with probability grams / 2^64: with 10 million n-grams, for one in 1.8e12.
+``s = sum(w[i] * B^(n - 1 - i)) mod 2^64``. It rolls from one word to the next (Karp and Rabin 1987, "Efficient
+randomized pattern-matching algorithms"). `B` is odd, so no word's term loses bits. An n-gram that is not in the index
+has the hash of one that is with a probability of (number of n-grams) / 2^64: with 10 million n-grams, 1 in 1.8e12.
 
-A look-up reads one 64-bit word of a filter (Bloom 1970, blocked as in Putze, Sanders and Singler 2007: both bits of an
-n-gram lie in one word), 16 bits per n-gram; about 2 % of what is absent passes on to the sorted hashes behind it.
+A look-up reads one 64-bit word of a Bloom filter (Bloom 1970; blocked as in Putze, Sanders and Singler 2007, so that
+both bits of an n-gram lie in one word). The filter has 16 bits per n-gram and lets about 2 % of the absent n-grams
+pass. The n-grams that pass are looked up in an array of sorted hashes.
 """
 
 from typing import NamedTuple
@@ -19,28 +20,28 @@ from curate.text.words import mix64
 
 _BASE = np.uint64(0x9E6C63D0676A9A99)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FILTER_BITS = 16  # per n-gram
-_PART = 1 << 22  # n-grams that are sorted at a time
+_FILTER_BITS = 16  # bits of the filter per n-gram
+_PART = 1 << 22  # n-grams that are sorted together
 _BLOCK = 256  # n-grams that are looked up in one loop
-_BUCKET = 4  # n-grams that share an entry of the table of buckets, on average
+_BUCKET = 4  # mean number of n-grams per bucket
 
 
 class NgramIndex(NamedTuple):
-    """N-grams of items, ready to be looked up.
+    """Index of the n-grams of items.
 
     Attributes
     ----------
     lengths
-        Words of the n-grams, ascending, int64, shape (lengths,).
+        Lengths of the n-grams in words, ascending, int64, shape (lengths,).
     filter
-        Two bits per n-gram, uint64, shape (words of the filter,).
+        Bloom filter with two bits per n-gram, uint64, shape (words of the filter,).
     buckets
-        Where the hashes of each range begin in `keys`, uint32, shape (buckets + 1,).
+        Position in `keys` at which each range of hashes begins, uint32, shape (buckets + 1,).
     keys
-        Hashes, ascending, uint64, shape (n-grams,).
+        Hashes of the n-grams, ascending, uint64, shape (n-grams,).
     first
-        N-gram g stands in the items ``items[first[g]:first[g + 1]]``; in none, if it is shared by too many to name
-        one. uint32, shape (n-grams + 1,).
+        N-gram g identifies the items ``items[first[g]:first[g + 1]]``, none if too many items share it. uint32, shape
+        (n-grams + 1,).
     items
         Numbers of items, uint32, shape (postings,).
     """
@@ -54,21 +55,21 @@ class NgramIndex(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Size of all arrays in bytes."""
         return sum(array.nbytes for array in self)
 
 
 class Hits(NamedTuple):
-    """N-grams of the index in documents.
+    """Occurrences in documents of n-grams of the index.
 
     Attributes
     ----------
     positions
-        Number of the first word in the batch, int64, shape (hits,).
+        Number in the batch of the first word of each occurrence, int64, shape (hits,).
     lengths
-        Words, int64, shape (hits,).
+        Length of the n-gram in words, int64, shape (hits,).
     grams
-        Which n-gram of the index, int64, shape (hits,).
+        Number of the n-gram in the index, int64, shape (hits,).
     """
 
     positions: NDArray[np.int64]
@@ -79,14 +80,14 @@ class Hits(NamedTuple):
 def ngram_hashes(
     hashes: NDArray[np.uint64], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-    """All n-grams of items, each with the n of its item.
+    """Hash all n-grams of items, where n may differ from item to item.
 
     Parameters
     ----------
     hashes, offsets
-        Words of item i are ``hashes[offsets[i]:offsets[i + 1]]``.
+        Item i has the words ``hashes[offsets[i]:offsets[i + 1]]``.
     lengths
-        n of each item, shape (items,); 0 for an item that has none.
+        n of each item, shape (items,); 0 for an item without n-grams.
 
     Returns
     -------
@@ -113,18 +114,18 @@ def build_index(
     lengths: NDArray[np.int64],
     most: int,
 ) -> NgramIndex:
-    """Index of n-grams by hash.
+    """Build the index of n-grams.
 
     Parameters
     ----------
     keys, items
-        From `ngram_hashes`.
+        N-gram hashes and their items, from `ngram_hashes`.
     groups
-        Benchmark of each item, ascending, shape (all items,).
+        Number of each item's benchmark, ascending, shape (all items,).
     lengths
-        The different n, ascending.
+        Lengths n that occur, ascending.
     most
-        An n-gram that stands in more items of a benchmark names none of them.
+        Maximum number of items of a benchmark that an n-gram may identify. An n-gram in more items identifies none.
 
     Examples
     --------
@@ -134,11 +135,11 @@ def build_index(
     ([7, 8, 9], [0, 0, 1, 2], [0, 2])
     """
     parts = len(keys) // _PART + 1
-    part = _bucket_of(keys, np.uint64(parts)).astype(np.uint16)  # ascending in the key: parts follow one another
-    made = [_gathered(keys[part == p], items[part == p], groups, most) for p in range(parts)]
-    columns = [list(arrays) for arrays in zip(*made, strict=True)]
-    del part, made
-    distinct, counts, named = (_joined(arrays) for arrays in columns)
+    part = _bucket_of(keys, np.uint64(parts)).astype(np.uint16)  # ascending in the key, so parts can be concatenated
+    gathered = [_gathered(keys[part == p], items[part == p], groups, most) for p in range(parts)]
+    columns = [list(arrays) for arrays in zip(*gathered, strict=True)]
+    del part, gathered
+    distinct, counts, identified = (_joined(arrays) for arrays in columns)
     first = np.zeros(len(counts) + 1, np.uint32)
     np.cumsum(counts, out=first[1:])
     table = np.zeros(max(-(-len(distinct) * _FILTER_BITS // 64), 1), np.uint64)
@@ -146,11 +147,11 @@ def build_index(
     bounds = np.zeros(len(distinct) // _BUCKET + 2, np.uint32)
     _count_buckets(distinct, bounds[1:])
     np.cumsum(bounds, out=bounds)
-    return NgramIndex(lengths, table, bounds, distinct, first, named)
+    return NgramIndex(lengths, table, bounds, distinct, first, identified)
 
 
 def _joined(arrays: list[NDArray]) -> NDArray:
-    """All of them as one, which takes their memory over."""
+    """Concatenate arrays, and clear the list to free their memory."""
     whole = np.concatenate(arrays)
     arrays.clear()
     return whole
@@ -159,28 +160,28 @@ def _joined(arrays: list[NDArray]) -> NDArray:
 def _gathered(
     keys: NDArray[np.uint64], items: NDArray[np.uint32], groups: NDArray[np.int64], most: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]:
-    """Different n-grams in order, how many items each names, and which, one after another."""
-    order = np.argsort(keys, kind="stable")  # leaves the items of an n-gram in order
+    """Return the distinct n-grams in order, how many items each identifies, and these items, concatenated."""
+    order = np.argsort(keys, kind="stable")  # keeps the items of an n-gram in order
     keys, items = keys[order], items[order]
     fresh = _changes(keys) | _changes(items)  # an n-gram counts once per item
     keys, items = keys[fresh], items[fresh]
     begins = np.flatnonzero(_changes(keys))
     together = np.flatnonzero(_changes(keys) | _changes(groups[items]))
     sizes = np.diff(np.append(together, len(keys)))
-    naming = np.repeat(sizes <= most, sizes)
-    before = np.concatenate([[0], np.cumsum(naming)])[np.append(begins, len(keys))]
-    return keys[begins], np.diff(before).astype(np.uint32), items[naming]
+    identifies = np.repeat(sizes <= most, sizes)
+    before = np.concatenate([[0], np.cumsum(identifies)])[np.append(begins, len(keys))]
+    return keys[begins], np.diff(before).astype(np.uint32), items[identifies]
 
 
 def find(index: NgramIndex, hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> Hits:
-    """Where n-grams of the index stand in documents, by document, length and place.
+    """Find the n-grams of the index in documents. The result is sorted by document, length and position.
 
     Parameters
     ----------
     index
-        From `build_index`.
+        Index from `build_index`.
     hashes, offsets
-        Words of document i are ``hashes[offsets[i]:offsets[i + 1]]``.
+        Document i has the words ``hashes[offsets[i]:offsets[i + 1]]``.
 
     Examples
     --------
@@ -190,14 +191,14 @@ def find(index: NgramIndex, hashes: NDArray[np.uint64], offsets: NDArray[np.int6
     >>> find(index, np.array([2, 3, 9, 1, 2, 3], np.uint64), np.array([0, 4, 6])).positions.tolist()
     [0, 4]
     """
-    room = len(hashes) * len(index.lengths)  # unwritten pages take no memory
-    positions, lengths, grams = (np.empty(room, np.int64) for _ in range(3))
-    found = _find(hashes, offsets, *index[:4], positions, lengths, grams)
-    return Hits(positions[:found].copy(), lengths[:found].copy(), grams[:found].copy())
+    capacity = len(hashes) * len(index.lengths)  # pages that are never written take no memory
+    positions, lengths, grams = (np.empty(capacity, np.int64) for _ in range(3))
+    count = _find(hashes, offsets, *index[:4], positions, lengths, grams)
+    return Hits(positions[:count].copy(), lengths[:count].copy(), grams[:count].copy())
 
 
 def _changes(values: NDArray) -> NDArray[np.bool_]:
-    """True where a value differs from the one before it."""
+    """Mark the values that differ from the value before them."""
     changes = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=changes[1:])
     return changes
@@ -205,7 +206,7 @@ def _changes(values: NDArray) -> NDArray[np.bool_]:
 
 @numba.njit(cache=True, nogil=True)
 def _bucket_of(key, count):
-    """Which of `count` equal ranges of the high 32 bits; ascending in `key` (Lemire 2019, arXiv 1805.10941)."""
+    """Map the high 32 bits of a hash to one of `count` equal ranges, ascending (Lemire 2019, arXiv 1805.10941)."""
     return ((key >> np.uint64(32)) * count) >> np.uint64(32)
 
 
@@ -242,40 +243,40 @@ def _ngram_hashes(hashes, offsets, lengths, keys):
         if n == 0:
             continue
         power, salt, state = _power(n), np.uint64(n) * _GOLDEN, np.uint64(0)
-        for at in range(offsets[item], offsets[item + 1]):
-            state = state * _BASE + hashes[at]
-            if at >= offsets[item] + n - 1:
+        for word in range(offsets[item], offsets[item + 1]):
+            state = state * _BASE + hashes[word]
+            if word >= offsets[item] + n - 1:
                 keys[count] = mix64(state ^ salt)
                 count += 1
-                state -= hashes[at - n + 1] * power
+                state -= hashes[word - n + 1] * power
 
 
 @numba.njit(cache=True, nogil=True)
 def _hash_block(hashes, low, count, n, state, block):
-    """Hashes of the `count` n-grams that end at `low` and after it; `state` is of the n - 1 words before."""
+    """Hash the `count` n-grams that end at word `low` and after it; `state` is the sum of the n - 1 words before."""
     power, salt = _power(n), np.uint64(n) * _GOLDEN
     for i in range(count):
-        at = low + i
-        state = state * _BASE + hashes[np.uint64(at)]
+        word = low + i
+        state = state * _BASE + hashes[np.uint64(word)]
         block[i] = mix64(state ^ salt)
-        state -= hashes[np.uint64(at - n + 1)] * power
+        state -= hashes[np.uint64(word - n + 1)] * power
     return state
 
 
 @numba.njit(cache=True, nogil=True)
 def _pass_filter(block, count, table, passed):
-    """Places in the block that the filter lets pass; without a branch, so that many loads are under way at once."""
-    found, size = 0, np.uint64(len(table))
+    """Find the n-grams of a block that pass the filter. There is no branch, so that many loads run at once."""
+    passed_count, size = 0, np.uint64(len(table))
     for i in range(count):
         bits = _bits(block[i])
-        passed[found] = i
-        found += table[_bucket_of(block[i], size)] & bits == bits
-    return found
+        passed[passed_count] = i
+        passed_count += table[_bucket_of(block[i], size)] & bits == bits
+    return passed_count
 
 
 @numba.njit(cache=True, nogil=True)
 def _gram(key, buckets, keys):
-    """Place of a hash in the index, -1 if it is not there."""
+    """Position of a hash in the index, or -1 if it is not there."""
     bucket = _bucket_of(key, np.uint64(len(buckets) - 1))
     for gram in range(buckets[bucket], buckets[bucket + np.uint64(1)]):
         if keys[gram] == key:
@@ -285,22 +286,22 @@ def _gram(key, buckets, keys):
 
 @numba.njit(cache=True, nogil=True)
 def _find(hashes, offsets, all_lengths, table, buckets, keys, positions, lengths, grams):
-    found = 0
+    hit = 0
     block, passed = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK + 1, np.int64)
     for document in range(len(offsets) - 1):
         begin, end = offsets[document], offsets[document + 1]
         for n in all_lengths:
             state = np.uint64(0)
-            for at in range(begin, min(begin + n - 1, end)):
-                state = state * _BASE + hashes[np.uint64(at)]
+            for word in range(begin, min(begin + n - 1, end)):
+                state = state * _BASE + hashes[np.uint64(word)]
             for low in range(begin + n - 1, end, _BLOCK):
                 count = min(_BLOCK, end - low)
                 state = _hash_block(hashes, low, count, n, state, block)
                 for i in passed[: _pass_filter(block, count, table, passed)]:
                     gram = _gram(block[i], buckets, keys)
                     if gram >= 0:
-                        positions[found] = low + i - n + 1
-                        lengths[found] = n
-                        grams[found] = gram
-                        found += 1
-    return found
+                        positions[hit] = low + i - n + 1
+                        lengths[hit] = n
+                        grams[hit] = gram
+                        hit += 1
+    return hit

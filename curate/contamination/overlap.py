@@ -1,4 +1,9 @@
-"""What documents and benchmark items have in common, from the n-grams of items that stand in documents."""
+"""Overlap of documents with benchmark items, computed from the n-grams that both contain.
+
+An n-gram identifies the items that contain it, unless too many items of a benchmark do (see
+`curate.contamination.ngrams.NgramIndex`). The share of an item's n-grams that a document contains counts only the
+n-grams that identify the item.
+"""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,24 +15,24 @@ from curate.contamination.ngrams import Hits, NgramIndex
 from curate.text.spans import merge
 from curate.text.words import Words
 
-_PAIRS = 1 << 21  # n-grams with their items that are held at once, at about 100 bytes each
+_PAIRS = 1 << 21  # pairs of an n-gram and an item that are in memory at once, at about 100 bytes each
 
 
 class Matches(NamedTuple):
-    """Items found in documents, by document and item.
+    """Items that occur in documents, sorted by document and item.
 
     Attributes
     ----------
     documents, items
-        Which, int64, shape (matches,).
+        Row of the document in the batch and number of the item, int64, shape (matches,).
     ngrams
-        Different n-grams of the item that stand in the document, int64.
+        Number of distinct n-grams of the item that occur in the document, int64.
     ratio
-        Their share of the item's own n-grams, float64, above 0 and at most 1.
+        Share of the item's n-grams that occur in the document, float64, above 0 and at most 1.
     longest
-        Words of the longest run: consecutive words of the document all of whose n-grams stand in the item, int64.
+        Words in the longest run: consecutive words of the document whose n-grams all occur in the item, int64.
     starts, ends
-        The bytes of that run in the batch's data; of equally long ones the first, int64.
+        Byte range of the longest run in the data of the batch, int64. If several runs are longest, the first counts.
     """
 
     documents: NDArray[np.int64]
@@ -40,16 +45,16 @@ class Matches(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """Runs of words of a document all of whose n-grams stand in one item, by document, item and place.
+    """Runs of consecutive words of a document whose n-grams all occur in one item, by document, item and position.
 
     Attributes
     ----------
     documents
-        int64, shape (runs,).
+        Row of the document in the batch, int64, shape (runs,).
     first, last
-        First word and the one after the last, as numbers in the batch, int64.
+        Number in the batch of the run's first word, and of the word after its last, int64.
     ratio
-        Share of the item's own n-grams that the document has, in this run and others, float64.
+        Share of the item's n-grams that occur in the document, in this run or elsewhere, float64.
     """
 
     documents: NDArray[np.int64]
@@ -59,18 +64,18 @@ class Runs(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """All that a batch has in common with benchmarks.
+    """Overlap of a batch of documents with all benchmarks.
 
     Attributes
     ----------
     matches, runs
-        By document.
+        Items that occur in the documents, and the runs of their words.
     hits
-        Words at which an n-gram begins that names items, per document, int64, shape (documents,).
+        Number of words at which an n-gram begins that identifies items, by document, int64, shape (documents,).
     shared
-        Words at which an n-gram begins that is shared by too many items to name one, and none that names items.
+        Number of words at which only n-grams begin that too many items share, by document, int64.
     covered
-        Words that lie in a run, per document.
+        Number of words that lie in a run, by document, int64.
     """
 
     matches: Matches
@@ -80,48 +85,48 @@ class Overlap(NamedTuple):
     covered: NDArray[np.int64]
 
 
-def overlap(index: NgramIndex, own: NDArray[np.int64], words: Words, hits: Hits) -> Overlap:
-    """Gather the n-grams that were found by document and item.
+def overlap(index: NgramIndex, item_ngrams: NDArray[np.int64], words: Words, hits: Hits) -> Overlap:
+    """Group the n-grams found in a batch by document and item.
 
     Parameters
     ----------
     index
-        Where the n-grams were looked up.
-    own
-        Number of n-grams that each item has of its own: those that name it, shape (items,).
+        Index in which the n-grams were looked up.
+    item_ngrams
+        Number of n-grams that identify each item, shape (items,).
     words
-        Of the batch.
+        Words of the batch.
     hits
-        From `curate.contamination.ngrams.find`.
+        N-grams found in the batch, from `curate.contamination.ngrams.find`.
     """
     count = len(words.offsets) - 1
     documents = np.searchsorted(words.offsets, hits.positions, side="right") - 1
     postings = np.diff(index.first)[hits.grams].astype(np.int64)
     starts = _parts(documents, postings)
     parts = [
-        _gather(index, own, words, Hits(*(array[low:high] for array in hits)), documents[low:high])
+        _gather(index, item_ngrams, words, Hits(*(array[low:high] for array in hits)), documents[low:high])
         for low, high in pairwise(starts)
-    ] or [_gather(index, own, words, hits, documents)]
+    ] or [_gather(index, item_ngrams, words, hits, documents)]
     runs = Runs(*(np.concatenate(arrays) for arrays in zip(*(part[1] for part in parts), strict=True)))
-    naming = np.unique(hits.positions[postings > 0])
-    shared = np.setdiff1d(hits.positions[postings == 0], naming)
+    identifying = np.unique(hits.positions[postings > 0])
+    shared = np.setdiff1d(hits.positions[postings == 0], identifying)
     rows, first, last = merge(runs.documents, runs.first, runs.last)
     return Overlap(
         Matches(*(np.concatenate(arrays) for arrays in zip(*(part[0] for part in parts), strict=True))),
         runs,
-        _counts(words.offsets, naming),
+        _counts(words.offsets, identifying),
         _counts(words.offsets, shared),
         np.bincount(rows, last - first, count).astype(np.int64),
     )
 
 
 def _counts(offsets: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of positions in each document."""
+    """Count the positions in each document."""
     return np.diff(np.searchsorted(positions, offsets))
 
 
 def _parts(documents: NDArray[np.int64], postings: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bounds of parts of about `_PAIRS` postings that hold whole documents."""
+    """Split the hits into parts of about `_PAIRS` postings, without splitting a document; return the bounds."""
     if len(documents) == 0:
         return np.zeros(1, np.int64)
     begins = np.flatnonzero(np.diff(documents, prepend=-1))
@@ -131,9 +136,9 @@ def _parts(documents: NDArray[np.int64], postings: NDArray[np.int64]) -> NDArray
 
 
 def _gather(
-    index: NgramIndex, own: NDArray[np.int64], words: Words, hits: Hits, documents: NDArray[np.int64]
+    index: NgramIndex, item_ngrams: NDArray[np.int64], words: Words, hits: Hits, documents: NDArray[np.int64]
 ) -> tuple[Matches, Runs]:
-    """Matches and runs of some documents."""
+    """Compute the matches and runs of some documents."""
     begin, count = index.first[hits.grams].astype(np.int64), np.diff(index.first)[hits.grams].astype(np.int64)
     hit = np.repeat(np.arange(len(count)), count)
     within = np.arange(len(hit)) - np.repeat(np.cumsum(count) - count, count)
@@ -147,7 +152,7 @@ def _gather(
     by_gram = np.lexsort((hits.grams[hit], match))
     distinct = _differ(match[by_gram]) | _differ(hits.grams[hit][by_gram])
     ngrams = np.bincount(match[by_gram][distinct], minlength=len(begins))
-    ratio = ngrams / own[item[begins]]
+    ratio = ngrams / item_ngrams[item[begins]]
     run_begins = np.flatnonzero(fresh | (np.diff(place, prepend=-1) != 1))
     run_ends = np.append(run_begins, len(place))[1:] - 1
     first, last, run_match = place[run_begins], (place + length)[run_ends], match[run_begins]
@@ -166,5 +171,5 @@ def _gather(
 
 
 def _differ(values: NDArray) -> NDArray[np.bool_]:
-    """True where a value differs from the one before it."""
+    """Mark the values that differ from the value before them."""
     return np.diff(values, prepend=values[:1] - 1) != 0

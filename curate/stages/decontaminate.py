@@ -125,7 +125,7 @@ class Decontaminate(Annotator):
         for field in unknown if count else ():
             at = (*where, "fields", found.fields.index(field)) if "fields" in found.model_fields_set else where
             said = f"no field {field!r} in {count} records"
-            yield Problem(at, said, nearest(field, names.seen) if names.seen else "")
+            yield Problem(at, said, nearest(field, names.present) if names.present else "")
         if not count:
             yield Problem((*where, "path"), "has no items")
         elif not unknown and most < self.min_words and count < CHECKED_ITEMS:

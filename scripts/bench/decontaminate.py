@@ -225,7 +225,7 @@ def cost(pipeline: Pipeline, texts: list[str]) -> None:
     (receipt,) = artifact.receipts("index")
     print(f"made in {receipt.cpu_seconds:.2f} s of processor time, kernels loaded on the way")
     index, items = open_index(f"{artifact.path}/index")
-    own = items.column("ngrams").to_numpy().astype(np.int64)
+    item_ngrams = items.column("ngrams").to_numpy().astype(np.int64)
     batch = TextBatch(pa.array(texts, pa.large_string()))
     size = int(batch.offsets[-1]) / 1e6
 
@@ -242,7 +242,7 @@ def cost(pipeline: Pipeline, texts: list[str]) -> None:
     words = batch.words
     looking = timed(lambda: find(index, words.hashes, words.offsets))
     hits = find(index, words.hashes, words.offsets)
-    gathering = timed(lambda: overlap(index, own, words, hits))
+    gathering = timed(lambda: overlap(index, item_ngrams, words, hits))
     for what, seconds in (("segmentation", segmentation), ("look-up", looking), ("gathering", gathering)):
         print(f"{what}: {size:.1f} MB of {CARRIER} in {seconds:.3f} s, {size / seconds:,.0f} MB per core-second")
     documents = pipeline.nodes["read"].artifact.shards()

@@ -1,4 +1,4 @@
-"""N-grams that are looked up: what is there is found, whatever the parts they are sorted and gathered in."""
+"""Every n-gram of the index is found, however the n-grams are split into parts for sorting and grouping."""
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,9 @@ def test_every_ngram_of_an_item_is_found_and_no_other() -> None:
     counts = np.where(LENGTHS > 0, np.maximum(np.diff(OFFSETS) - LENGTHS + 1, 0), 0)
     hits = find(index, WORDS, OFFSETS)
     inside = {
-        (at, n) for start, n, count in zip(OFFSETS, LENGTHS, counts, strict=False) for at in range(start, start + count)
+        (position, n)
+        for start, n, count in zip(OFFSETS, LENGTHS, counts, strict=False)
+        for position in range(start, start + count)
     }
     assert set(zip(hits.positions.tolist(), hits.lengths.tolist(), strict=True)) == inside
     whole = find(index, WORDS, np.array([0, len(WORDS)]))  # longer than a block of look-ups
@@ -56,11 +58,11 @@ def test_matches_do_not_depend_on_the_parts_they_are_gathered_in(pairs: int, mon
     words = TextBatch(pa.array(texts, pa.large_string())).words
     keys, items = ngram_hashes(words.hashes, words.offsets, np.full(5, 3))
     index = build_index(keys, items, np.zeros(5, np.int64), np.array([3]), most=4)
-    own = np.bincount(index.items, minlength=5)
+    item_ngrams = np.bincount(index.items, minlength=5)
     hits = find(index, words.hashes, words.offsets)
-    whole = overlap.overlap(index, own, words, hits)
+    whole = overlap.overlap(index, item_ngrams, words, hits)
     monkeypatch.setattr(overlap, "_PAIRS", pairs)
-    parts = overlap.overlap(index, own, words, hits)
+    parts = overlap.overlap(index, item_ngrams, words, hits)
     assert len(whole.matches.items) > 5
     for one, other in zip(
         (*whole.matches, *whole.runs, *whole[2:]), (*parts.matches, *parts.runs, *parts[2:]), strict=True
