@@ -1,1 +1,1 @@
-"""How work is distributed: one verb, two engines, and the exchange."""
+"""How work is distributed: the engines `local` and `ray`, and the exchange of rows between tasks."""

@@ -1,4 +1,4 @@
-"""The engine's one verb, ``map``, and the window of tasks that both engines keep in flight."""
+"""The interface of an engine, ``map``, and the window of tasks that both engines keep in flight."""
 
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -10,13 +10,13 @@ from curate.errors import RunError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ATTEMPTS = 5  # of a task whose worker died or whose storage failed; a deterministic error is not retried
-WINDOW = 2  # tasks in flight per slot: one at work, one waiting
+ATTEMPTS = 5  # attempts at a task whose worker died or whose storage failed; deterministic errors are not retried
+WINDOW = 2  # tasks in flight per slot: one runs, one waits
 
 
 @dataclass(frozen=True)
 class Done:
-    """A finished task: the position of its item and what the function returned."""
+    """Outcome of a successful task: the position of its item, and the result of the function."""
 
     index: int
     result: Any
@@ -24,38 +24,38 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A task that gave up: the position of its item, the error in one line, and the worker's traceback."""
+    """Outcome of a failed task: the position of its item, the error in one line, and the worker's traceback."""
 
     index: int
     error: str
     trace: str
-    passing: bool = False
-    """Whether another attempt may succeed: storage, or a lost worker."""
+    transient: bool = False
+    """Whether another attempt may succeed, as after a storage error or the loss of a worker."""
 
 
 class Engine(Protocol):
-    """Runs a pure function on each item, in any order; nothing else may know how work is distributed."""
+    """Runs a pure function on each item, in any order. No other module depends on how work is distributed."""
 
     slots: int
 
     def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
-        """Yield one outcome per item, as they finish."""
+        """Yield the outcome of each item as soon as its task has finished."""
         ...
 
     def close(self) -> None:
-        """Let go of the workers that this engine started."""
+        """Release the workers that this engine started."""
         ...
 
 
 def attempt(fn: Callable[[Any], Any], index: int, item: Any) -> Done | Failed:
-    """Run one task in a worker; an exception becomes a `Failed`, so that every engine reports it alike."""
+    """Run one task in a worker. An exception becomes a `Failed`, so that all engines report it in the same way."""
     try:
         return Done(index, fn(item))
     except Exception as error:
-        passing = isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
-        if isinstance(error, RunError):  # meant for people as it is
+        transient = isinstance(error, OSError) and not isinstance(error, FileNotFoundError | PermissionError)
+        if isinstance(error, RunError):  # its message is written for people: no type, no traceback
             return Failed(index, str(error), "")
-        return Failed(index, f"{type(error).__name__}: {error}", traceback.format_exc(), passing)
+        return Failed(index, f"{type(error).__name__}: {error}", traceback.format_exc(), transient)
 
 
 def windowed(
@@ -64,35 +64,35 @@ def windowed(
     submit: Callable[[int], Hashable],
     wait: Callable[[Sequence[Hashable]], list[tuple[Hashable, Done | Failed]]],
 ) -> Iterator[Done | Failed]:
-    """Keep ``2 x slots`` tasks in flight until `count` are finished, trying again what may pass.
+    """Keep ``2 x slots`` tasks in flight until `count` have finished, and retry transient failures.
 
     Parameters
     ----------
     count
-        Number of items; they are submitted in order.
+        Number of items. They are submitted in order.
     slots
-        Tasks that run at the same time.
+        Number of tasks that run at the same time.
     submit
-        Starts the task of one item and returns a handle.
+        Function that starts the task of one item and returns a handle.
     wait
-        Blocks until at least one of the handles is finished; returns the finished ones with their outcomes.
+        Function that blocks until at least one of the handles has finished, and returns those with their outcomes.
     """
     queue = iter(range(count))
-    flying: dict[Hashable, int] = {}
+    in_flight: dict[Hashable, int] = {}
     tries = [0] * count
-    again: list[int] = []
+    retries: list[int] = []
     while True:
-        while len(flying) < WINDOW * slots:
-            index = again.pop() if again else next(queue, None)
+        while len(in_flight) < WINDOW * slots:
+            index = retries.pop() if retries else next(queue, None)
             if index is None:
                 break
             tries[index] += 1
-            flying[submit(index)] = index
-        if not flying:
+            in_flight[submit(index)] = index
+        if not in_flight:
             return
-        for handle, outcome in wait(list(flying)):
-            index = flying.pop(handle)
-            if isinstance(outcome, Failed) and outcome.passing and tries[index] < ATTEMPTS:
-                again.append(index)
+        for handle, outcome in wait(list(in_flight)):
+            index = in_flight.pop(handle)
+            if isinstance(outcome, Failed) and outcome.transient and tries[index] < ATTEMPTS:
+                retries.append(index)
             else:
                 yield outcome

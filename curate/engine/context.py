@@ -1,4 +1,4 @@
-"""What a stage may use while it runs: its table, its directory, and resumable ``map`` and ``exchange``."""
+"""The context of a running stage: its table, its directory, and resumable ``map`` and ``exchange``."""
 
 import resource
 import time
@@ -20,20 +20,20 @@ EXCHANGE = "_exchange"
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to `Stage.run` in the driver.
+    """Everything that `Stage.run` needs. It lives in the driver.
 
     Parameters
     ----------
     artifact
-        Where the stage writes; ``ctx.path`` is its directory.
+        Artifact to which the stage writes; ``ctx.path`` is its directory.
     table
-        The documents and the sidecars that promise the columns the stage requires.
+        Documents, with the sidecars of the columns that the stage requires.
     inputs
-        Artifacts of the stages named by `Stage.references`, by name.
+        Artifacts of the stages that `Stage.references` names, by name.
     engine
-        Runs tasks.
+        Engine that runs the tasks.
     seed
-        The run's seed.
+        Seed of the run.
     """
 
     artifact: Artifact
@@ -44,30 +44,35 @@ class Context:
 
     @property
     def path(self) -> str:
-        """Directory of the artifact being made."""
+        """Directory of the stage's artifact."""
         return self.artifact.path
 
     def map(
         self, fn: Callable[[Any], dict[str, Any]], items: Sequence[Any], *, phase: str = "", keys: Sequence[str] = ()
     ) -> list[dict[str, Any]]:
-        """Run a pure function on each item that has no receipt yet; return all results in the order of `items`.
+        """Run a pure function on each item that has no receipt yet.
 
         Parameters
         ----------
         fn
-            Writes its output atomically and returns counts (JSON values). It must pickle: a module-level function
-            or a ``functools.partial`` of one.
+            Function that writes its output atomically and returns counts (JSON values). It must pickle: a module-level
+            function or a ``functools.partial`` of one.
         items
-            Shards, or whatever names a piece of work.
+            Shards, or other pieces of work.
         phase
-            Keeps the receipts of a stage's several maps apart; the phase that writes the parts has none.
+            Name that separates the receipts of several maps of a stage; empty for the map that writes the parts.
         keys
-            One file name per item for the receipts; needed when items are not shards.
+            One file name per item for the receipts, by default the item's ``name``.
+
+        Returns
+        -------
+        list of dict
+            Results of all items, in the order of `items`.
 
         Raises
         ------
         RunError
-            A task failed; the message holds the item, the error and the traceback.
+            If a task fails. The message holds the item, the error and the traceback.
         """
         keys = keys or [item.name for item in items]
         folder = receipts_folder(self.path, phase)
@@ -82,7 +87,7 @@ class Context:
         return [receipts[key].result for key in keys]
 
     def map_shards(self, fn: Callable[[Shard], dict[str, Any]], *, phase: str = "") -> list[dict[str, Any]]:
-        """`map` over the shards of the stage's table."""
+        """Run `map` over the shards of the stage's table."""
         return self.map(fn, self.table.shards, phase=phase)
 
     def exchange(
@@ -93,25 +98,25 @@ class Context:
         partitions: int,
         items: Sequence[Any] = (),
     ) -> list[dict[str, Any]]:
-        """Bring together rows of all shards by partition; see `curate.engine.exchange`.
+        """Group the rows of all items by partition (see `curate.engine.exchange`).
 
         Parameters
         ----------
         name
-            Name of this shuffle within the stage.
+            Name of this exchange within the stage.
         mapper
-            Called with an item and the path that it hands to `write_partitions`.
+            Function of an item and a path, which it passes to `write_partitions`.
         reducer
-            Called with a partition's number and its rows from all mappers in their order (`pyarrow.Table`).
+            Function of a partition's number and its rows from all mappers, in the order of the items (a table).
         partitions
-            From `partition_count`.
+            Number of partitions, from `partition_count`.
         items
-            What is mapped, each with a ``name``; the shards of the stage's table unless given.
+            Items for the mapper, each with a ``name``; by default the shards of the stage's table.
 
         Returns
         -------
         list of dict
-            The reducers' results by partition. The shuffled files are removed once all reducers are done.
+            Results of the reducer, by partition. The exchanged files are removed once all reducers have finished.
         """
         keys = [f"{partition:05d}" for partition in range(partitions)]
         folder = f"{self.path}/{EXCHANGE}/{name}"
@@ -146,26 +151,26 @@ def _commit(fn: Callable[[Any], dict[str, Any]], folder: str, keyed: tuple[str, 
 
 
 class Clock:
-    """Wall and processor time since it was made, for receipts."""
+    """Measures wall time and processor time since its creation, for receipts."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def receipt(self, key: str, result: dict[str, Any]) -> Receipt:
-        """A receipt for work that began when the clock was made; `peak_rss` is the process's, in bytes."""
+        """Make the receipt of work that began when the clock was created; `peak_rss` is in bytes, of the process."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         seconds, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         return Receipt(key, result, round(seconds, 3), round(cpu, 3), peak)
 
 
 def finished(folder: str, keys: Sequence[str]) -> list[tuple[str, Receipt]]:
-    """Keys that have a whole receipt in `folder`, with it."""
+    """Read the complete receipts in `folder`, and return them with their keys."""
     present = storage.names_in(folder)
-    found = [(key, read_receipt(f"{folder}/{key}.json")) for key in keys if f"{key}.json" in present]
-    return [(key, receipt) for key, receipt in found if receipt is not None]
+    receipts = [(key, read_receipt(f"{folder}/{key}.json")) for key in keys if f"{key}.json" in present]
+    return [(key, receipt) for key, receipt in receipts if receipt is not None]
 
 
 def task_error(label: str, key: str, failed: Failed) -> RunError:
-    """The error that stops a run: stage, shard, cause, and the worker's traceback below."""
+    """Create the error that stops a run: stage, shard and cause, followed by the worker's traceback."""
     trace = f"\n\n{failed.trace.rstrip()}" if failed.trace else ""
     return RunError(f"{label}, {key}: {failed.error}{trace}")

@@ -1,8 +1,8 @@
-"""The shuffle: rows that belong together meet in one task, through files alone.
+"""The exchange (shuffle): rows with the same key meet in one task. All communication is through files.
 
-Each mapper writes one Arrow IPC file whose record batch p is its share of partition p; reducer p reads batch p of
-every mapper. The files' footers give random access, so M mappers and R reducers need M files, not M x R. Only keys and
-row numbers travel, never text.
+Each mapper writes one Arrow IPC file, in which record batch p holds its rows of partition p. Reducer p reads batch p of
+every mapper. The footer of a file gives random access, so M mappers and R reducers need M files instead of M x R. Only
+keys and small columns are exchanged, not whole texts.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from curate import storage
 
-ROWS_PER_PARTITION = 1 << 20  # 16 MB of (key, row) pairs: a reducer's memory
+ROWS_PER_PARTITION = 1 << 20  # 16 MB of (key, row) pairs, which bounds the memory of a reducer
 MAX_PARTITIONS = 2048
 
 
 def partition_count(rows: int) -> int:
-    """Number of partitions for `rows` rows; it depends on the data alone, so that any worker count gives equal files.
+    """Choose the number of partitions. It depends only on the number of rows, so output does not depend on workers.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def partition_count(rows: int) -> int:
 
 
 def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
-    """Partition of each 64-bit key by its high bits: partition p holds a range of keys, below those of p + 1.
+    """Return the partition of each 64-bit key. Partition p holds a range of keys, all below those of partition p + 1.
 
     Examples
     --------
@@ -41,31 +41,31 @@ def partition_of(keys: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]
 
 
 def write_partitions(path: str, table: pa.Table, partition: NDArray[np.int64], partitions: int) -> None:
-    """Write `table` so that record batch p of the file holds the rows whose `partition` is p, in their given order.
+    """Write rows by partition: record batch p of the file holds the rows of partition p, in their given order.
 
     Parameters
     ----------
     path
-        Arrow IPC file to write; it appears whole or not at all.
+        Arrow IPC file to write. It appears when it is complete.
     table
-        Rows to send.
+        Rows to write.
     partition
         Partition of each row, shape (rows,).
     partitions
-        Number of partitions; empty ones are written as empty batches.
+        Number of partitions. An empty partition is written as an empty batch.
     """
     order = np.argsort(partition, kind="stable")
     bounds = np.searchsorted(partition[order], np.arange(partitions + 1))
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
     with storage.replacing(path) as file, pa.ipc.new_file(file, table.schema, options=options) as writer:
         for first, last in pairwise(bounds.tolist()):
-            # One partition at a time: a second copy of the whole table would double a mapper's memory.
+            # Taking one partition at a time avoids a second copy of the table, which would double a mapper's memory.
             batches = table.take(pa.array(order[first:last])).combine_chunks().to_batches()
             writer.write_batch(batches[0] if batches else _empty(table.schema))
 
 
 def read_partition(paths: Sequence[str], partition: int) -> pa.Table:
-    """Partition `partition` of every mapper's file, in the order of `paths`."""
+    """Read partition `partition` of every mapper's file, in the order of `paths`."""
     batches = []
     for path in paths:
         source = pa.memory_map(path) if storage.is_local(path) else storage.open_input(path)

@@ -1,4 +1,4 @@
-"""One pass over the text for all annotators that are ready: the text is read, cut into words and hashed once."""
+"""One pass over the text for all annotators that are ready: it reads, segments and hashes the text once."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from curate.stage import Annotate, Annotator
 from curate.table import ParquetWriter, Table, as_batch
 
 Member = tuple[Annotator, Artifact]
-"""An annotator and the artifact that it fills."""
+"""An annotator and the artifact to which it writes."""
 
 _LOADED: dict[tuple[str, str, str], tuple[str, Annotate]] = {}
 
@@ -26,28 +26,28 @@ _LOADED: dict[tuple[str, str, str], tuple[str, Annotate]] = {}
 def annotate(
     members: Sequence[Member], table: Table, engine: Engine, inputs: Mapping[str, Artifact] | None = None
 ) -> list[dict[str, Any]]:
-    """Run all `members` in one pass over each shard of `table`, skipping what has a receipt.
+    """Run annotators in one pass over each shard of a table. Shards that have a receipt are skipped.
 
     Parameters
     ----------
     members
-        Annotators and where they write.
+        Annotators and their artifacts.
     table
-        The documents, with the columns that the members require.
+        Documents, with the columns that the annotators require.
     engine
-        Runs tasks.
+        Engine that runs the tasks.
     inputs
-        Artifacts of the stages that members reference, by name; what `Annotator.prepare` finds in its context.
+        Artifacts of the stages that the annotators reference, by name; passed to `Annotator.prepare` in its context.
 
     Returns
     -------
     list of dict
-        The manifest body of each member: its flow per source, and what it concludes.
+        Manifest body of each annotator: its flow per source, and the result of `Annotator.conclude`.
 
     Raises
     ------
     RunError
-        A shard failed, or an annotator broke its promise (columns, types or rows).
+        If a shard fails, or an annotator does not return the promised columns, types or rows.
     """
     contexts = [
         Context(artifact, table, engine, {name: (inputs or {})[name] for name in stage.references()})
@@ -59,9 +59,9 @@ def annotate(
     done = [dict(finished(receipts_folder(artifact.path), keys)) for _, artifact in members]
     items = []
     for shard in table.shards:
-        lacking = tuple(position for position in range(len(members)) if shard.name not in done[position])
-        if lacking:
-            items.append((shard, lacking))
+        missing = tuple(position for position in range(len(members)) if shard.name not in done[position])
+        if missing:
+            items.append((shard, missing))
     label = " + ".join(artifact.name for _, artifact in members)
     outcomes = engine.map(partial(_annotate_shard, tuple(members), table), items)
     for outcome in track(outcomes, len(table.shards), label, done=len(table.shards) - len(items)):
@@ -72,10 +72,10 @@ def annotate(
 
 
 def _loaded(stage: Annotator, artifact: Artifact) -> Annotate:
-    """The annotator's function, loaded once per worker process; per artifact, if something was prepared for it.
+    """Load the annotator's function, once per worker process, or once per artifact if the artifact holds prepared data.
 
-    It is loaded again for another fingerprint: what a file of its holds may have changed since, and inline tasks run in
-    a process that outlives the run.
+    Another fingerprint loads it again: the files that the function depends on may have changed, and tasks that run
+    inline live in a process that outlives the run.
     """
     prepared = type(stage).load_prepared is not Annotator.load_prepared
     key = (stage.stage, stage.model_dump_json(), artifact.path if prepared else "")
@@ -87,15 +87,15 @@ def _loaded(stage: Annotator, artifact: Artifact) -> Annotate:
 
 
 def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, tuple[int, ...]]) -> dict[str, Any]:
-    """Annotate one shard with those of `members` that lack it; each gets a part and then a receipt."""
+    """Annotate one shard with the members that have no receipt for it; write the part of each, then its receipt."""
     from curate.text.batch import TextBatch
 
-    shard, lacking = item
-    chosen = [members[position] for position in lacking]
+    shard, missing = item
+    chosen = [members[position] for position in missing]
     functions = [_loaded(stage, artifact) for stage, artifact in chosen]
     needed = [name for name in dict.fromkeys(n for stage, _ in chosen for n in stage.requires()) if name != "text"]
     clocks = [Clock() for _ in chosen]
-    spent = [(0.0, 0.0)] * len(chosen)  # wall and processor seconds
+    spent = [(0.0, 0.0)] * len(chosen)  # wall time and processor time of each member, in seconds
     with ExitStack() as stack:
         writers = [
             stack.enter_context(ParquetWriter(artifact.part(shard.name), stage.columns())) for stage, artifact in chosen
@@ -107,17 +107,20 @@ def _annotate_shard(members: Sequence[Member], table: Table, item: tuple[Shard, 
                 columns = as_batch(pa.table(batch).select([n for n in stage.requires() if n != "text"]))
                 out = function(text, columns)
                 if out.schema != stage.columns() or out.num_rows != len(text):
+                    promised, returned = (str(schema).replace("\n", ", ") for schema in (stage.columns(), out.schema))
                     raise RunError(
-                        f"{artifact.name} promised {stage.columns()} for {len(text)} rows, gave {out.schema}"
+                        f"stage {artifact.name!r} promised {len(text)} rows of {promised}, "
+                        f"but returned {out.num_rows} rows of {returned}"
                     )
                 writers[position].write(out)
                 wall, cpu = spent[position]
                 spent[position] = wall + time.perf_counter() - start[0], cpu + time.process_time() - start[1]
     if any(writer.rows != shard.rows for writer in writers):
-        raise RunError(f"{table.documents.part(shard.name)} does not have the {shard.rows} rows that its manifest says")
+        path = table.documents.part(shard.name)
+        raise RunError(f"{path} does not have the {shard.rows} rows that its manifest lists; run its stage again")
     for (_, artifact), clock, (wall, cpu) in zip(chosen, clocks, spent, strict=True):
         receipt = clock.receipt(shard.name, {"rows": shard.rows})
-        # A member's own time; what the pass spent on reading and on the shared segmentation falls to who asked first.
+        # The time of the member itself. Reading and shared segmentation count for the member that first needs them.
         receipt = replace(receipt, seconds=round(wall, 3), cpu_seconds=round(cpu, 3))
         write_receipt(receipts_folder(artifact.path), receipt)
     return {"rows": shard.rows}

@@ -1,9 +1,9 @@
-"""Calls that may hang or crash, in a process of their own, with a limit on processor time.
+"""Run a function that may hang or crash in a process of its own, with a limit on processor time.
 
-A library in C or Rust that runs away cannot be stopped from within Python: it does not return to the interpreter, which
-alone could raise an exception. So the function runs in a child, one call after the other, under an interval timer of
-the kernel (``ITIMER_PROF``), whose signal ends the process whatever it is doing. Processor time is what counts, so that
-a busy machine makes no difference; a call that sleeps is ended after a multiple of it in real time.
+Python cannot stop a C or Rust library that hangs: an exception could only be raised in the interpreter, to which the
+library does not return. So the function runs in a child process, one call after another, under an interval timer of the
+kernel (``ITIMER_PROF``). Its signal ends the process whatever it is doing. The limit is on processor time, so that a
+busy machine makes no difference. A call that sleeps is ended after a multiple of the limit in real time.
 """
 
 import atexit
@@ -22,35 +22,34 @@ import orjson
 
 from curate.errors import RunError
 
-MEMORY = 4 << 30  # bytes of address space of the child
-_REAL = 20  # real seconds per second of processor time allowed, and as many more, before a call counts as asleep
+MEMORY = 4 << 30  # maximum address space of the child in bytes
+_REAL = 20  # real seconds per allowed second of processor time (plus one second) after which a call is ended
 _DONE, _FAILED = b"\0", b"\1"
 _SERVE = "import sys; from curate.engine.guarded import serve; serve(*sys.argv[1:])"
 
 
 class TimedOutError(Exception):
-    """The call used more processor time than it may."""
+    """The call used more processor time than allowed."""
 
 
 class CallError(Exception):
-    """The call raised an exception, or its process died: what happened."""
+    """The call raised an exception, or its process died. The message says which."""
 
 
 class Guarded:
-    """A function in a child process, which is started when it is first called and again after it died.
+    """A function in a child process. The process starts at the first call, and again after it has died.
 
     Parameters
     ----------
     target
-        ``module:function``, a function of bytes and the options, that returns bytes.
+        The function as ``module:function``. It takes bytes and the options, and returns bytes.
     options
-        JSON values.
+        Options of the function, as JSON values.
     cpu_seconds
-        Processor time of one call.
+        Maximum processor time of one call, in seconds.
     warm_up
-        Data of a call that is made as the process starts, without a limit on its time: what the function imports and
-        prepares is not counted against the first call, and a function that cannot work at all is found out. Its answer
-        is not used.
+        Data of a call without a time limit that is made when the process starts; its result is ignored. It keeps the
+        time of imports and preparations out of the first real call, and reveals a function that cannot work at all.
 
     Examples
     --------
@@ -76,11 +75,11 @@ class Guarded:
         Raises
         ------
         TimedOutError
-            The call was ended.
+            If the call exceeded its time.
         CallError
-            The function raised, or its process died of something else.
+            If the function raised an exception, or its process died for another reason.
         RunError
-            The process cannot be started.
+            If the process cannot be started.
         """
         connection = self._connection or self._start()
         try:
@@ -109,16 +108,16 @@ class Guarded:
         self._connection = Connection(ours.detach())
         atexit.register(self.close)
         try:
-            said = self._connection.recv_bytes()
+            response = self._connection.recv_bytes()
         except (EOFError, OSError):
-            said = _FAILED + f"its process died ({_name(self.close())})".encode()
-        if said != _DONE:
+            response = _FAILED + f"its process died ({_name(self.close())})".encode()
+        if response != _DONE:
             self.close()
-            raise RunError(f"{self._arguments[0]} cannot be started: {said[1:].decode()}")
+            raise RunError(f"{self._arguments[0]} cannot be started: {response[1:].decode()}")
         return self._connection
 
     def close(self) -> int | None:
-        """End the process; its exit code, negative for a signal."""
+        """End the process and return its exit code, which is negative for a signal; None if there is no process."""
         atexit.unregister(self.close)
         child, connection = self._child, self._connection
         self._child = self._connection = None
@@ -126,7 +125,7 @@ class Guarded:
             connection.close()
         if child is None:
             return None
-        try:  # it ends by itself as its connection is closed, or has died already
+        try:  # the process ends when its connection is closed, or has died already
             return child.wait(timeout=0.2)
         except subprocess.TimeoutExpired:
             child.kill()
@@ -141,11 +140,11 @@ def _name(code: int | None) -> str:
 
 
 def serve(descriptor: str, target: str, options: str, cpu_seconds: str, warm_up: str) -> None:
-    """What the child does: answer calls until the connection is closed."""
+    """Serve calls in the child process until the connection is closed."""
     import importlib
     import resource
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends the workers, and they their children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends its workers, and the workers end their children
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     module, _, name = target.partition(":")
@@ -155,31 +154,31 @@ def serve(descriptor: str, target: str, options: str, cpu_seconds: str, warm_up:
             first = orjson.loads(warm_up)
             if first is not None:
                 function(first.encode(), orjson.loads(options))
-        except BaseException as error:  # a panic of Rust is no Exception
+        except BaseException as error:  # a panic in Rust is not an Exception
             connection.send_bytes(_FAILED + f"{type(error).__name__}: {error}".encode())
             return
         connection.send_bytes(_DONE)
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
                 data = connection.recv_bytes()
-                with _ending_with_caller(connection):
+                with _end_with_caller(connection):
                     answer = _answer(function, data, orjson.loads(options), float(cpu_seconds))
                 connection.send_bytes(answer)
 
 
 @contextlib.contextmanager
-def _ending_with_caller(connection: Connection) -> Iterator[None]:
-    """End this process at once if the caller does, whatever the function is doing.
+def _end_with_caller(connection: Connection) -> Iterator[None]:
+    """End this process as soon as the caller ends, whatever the function is doing.
 
-    While the caller waits, nothing can happen on the connection but that it is closed, of which ``O_ASYNC`` lets the
-    kernel send a SIGIO, which ends the process (Linux; elsewhere it ends when the call does).
+    While the caller waits, the only possible event on the connection is that it is closed. With ``O_ASYNC`` the kernel
+    then sends a SIGIO, which ends this process (on Linux; elsewhere the process ends after the call).
     """
     descriptor = connection.fileno()
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
     try:
-        if connection.poll(0):  # it was closed before
+        if connection.poll(0):  # the caller closed it before
             raise EOFError
         yield
     finally:
@@ -190,7 +189,7 @@ def _answer(function: Callable[..., bytes], data: bytes, options: dict[str, Any]
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     try:
         return _DONE + function(data, options)
-    except BaseException as error:  # a panic of Rust is no Exception
+    except BaseException as error:  # a panic in Rust is not an Exception
         return _FAILED + f"{type(error).__name__}: {error}"[:300].encode("utf-8", "replace")
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

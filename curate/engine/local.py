@@ -1,4 +1,4 @@
-"""The default engine: processes on this machine."""
+"""The default engine: worker processes on this machine."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from curate.engine.base import Done, Failed, attempt, windowed
 
-LOST = "a worker process died (killed, out of memory, or it could not start)"
+LOST = "a worker process died (it was killed, ran out of memory or could not start)"
 
-# One thread per worker: the workers are the parallelism. Set before polars, Arrow or numba start their pools.
+# One thread per worker, since the workers run in parallel. Set before polars, Arrow or numba start their thread pools.
 SINGLE_THREADED = {
     "POLARS_MAX_THREADS": "1",
     "RAYON_NUM_THREADS": "1",
@@ -25,7 +25,7 @@ SINGLE_THREADED = {
 
 
 class LocalEngine:
-    """Runs tasks in worker processes, or inline with ``workers=0`` (so that a debugger works).
+    """Runs tasks in worker processes, or in this process with ``workers=0``, where a debugger works.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class LocalEngine:
         self._flights: dict[Future, tuple[int, ProcessPoolExecutor]] = {}
 
     def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
-        """Yield one outcome per item; a worker that dies is replaced and its tasks are tried again."""
+        """Yield the outcome of each item. A worker that dies is replaced, and its tasks are retried."""
         if self._inline:
             for index, item in enumerate(items):
                 yield attempt(fn, index, item)
@@ -62,7 +62,7 @@ class LocalEngine:
                 return future
             except BrokenProcessPool:
                 self._discard_pool()
-        raise RuntimeError("worker processes cannot be started")
+        raise RuntimeError("worker processes cannot be started; run with engine.workers=0 to run in this process")
 
     def _wait(self, handles: Sequence[Hashable]) -> list[tuple[Hashable, Done | Failed]]:
         finished, _ = wait(cast(Sequence[Future], handles), return_when=FIRST_COMPLETED)
@@ -72,9 +72,9 @@ class LocalEngine:
             try:
                 outcomes.append((future, future.result()))
             except (BrokenProcessPool, CancelledError):
-                if pool is self._pool:  # and not one that has taken its place already
+                if pool is self._pool:  # the pool may have been replaced already
                     self._discard_pool()
-                outcomes.append((future, Failed(index, LOST, "", passing=True)))
+                outcomes.append((future, Failed(index, LOST, "", transient=True)))
         return outcomes
 
     def _running_pool(self) -> ProcessPoolExecutor:
@@ -90,7 +90,7 @@ class LocalEngine:
             self._pool = None
 
     def close(self) -> None:
-        """End the workers at once: tasks write atomically, so nothing half done is left."""
+        """End the workers at once. Tasks write atomically, so no partial output remains."""
         if self._pool is not None:
             processes = list((self._pool._processes or {}).values())
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -102,10 +102,10 @@ class LocalEngine:
 
 
 def _start_worker(driver: int) -> None:
-    """Leave Ctrl-C to the driver, stay single-threaded, and do not outlive the driver."""
+    """Set up a worker: it ignores Ctrl-C, runs one thread, and ends when the driver ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(SINGLE_THREADED)
-    # Arrow's own allocator gives pages back between batches only to fault them in again: 8 % of a run's processor time.
+    # Arrow's own allocator returns pages between batches and faults them in again: 8 % of a run's processor time.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     threading.Thread(target=_exit_without, args=(driver,), daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""The cluster engine: Ray Core tasks. The only module that imports ray."""
+"""The cluster engine: tasks of Ray Core. This is the only module that imports ray."""
 
 import logging
 import os
@@ -14,27 +14,27 @@ from curate.engine.base import Done, Failed, attempt, windowed
 from curate.engine.local import SINGLE_THREADED
 from curate.errors import RunError
 
-SAY_EVERY = 10.0  # seconds between words about what is waited for
-PATIENCE = 30.0  # seconds for a cluster to answer; ray itself goes on asking a dead address for minutes
+LOG_EVERY = 10.0  # seconds between log lines while the engine waits
+PATIENCE = 30.0  # seconds to wait for a cluster to answer; ray itself would retry a dead address for minutes
 
 log = logging.getLogger("curate")
 
 
 class RayEngine:
-    """Runs tasks on a Ray cluster, joining one or starting a local one.
+    """Runs tasks on an existing Ray cluster, or on a local one that it starts.
 
     Parameters
     ----------
     workers
-        Tasks at a time; None means all cores of the cluster.
+        Number of tasks that run at the same time; None means all cores of the cluster.
     address
-        Of a running cluster (``auto``, ``host:port`` or ``ray://host:port``); without one, ``RAY_ADDRESS`` is
-        honoured, and without that a local cluster is started, which alone is shut down at the end.
+        Address of a running cluster (``auto``, ``host:port`` or ``ray://host:port``), by default ``RAY_ADDRESS``.
+        Without either, the engine starts a local cluster and shuts it down at the end.
 
     Raises
     ------
     RunError
-        The address does not answer.
+        If no cluster answers at the address.
     """
 
     def __init__(self, workers: int | None, address: str | None = None) -> None:
@@ -47,7 +47,7 @@ class RayEngine:
             cores = max(workers or os.cpu_count() or 1, 1)
             log.info("starting a local Ray cluster with %d cores", cores)
             ray.init(
-                address="local",  # whatever other cluster this machine is part of
+                address="local",  # even if this machine is part of another cluster
                 num_cpus=cores,
                 include_dashboard=False,
                 log_to_driver=False,
@@ -60,14 +60,14 @@ class RayEngine:
             try:
                 ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": SINGLE_THREADED})
             except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-                raise RunError(f"no Ray cluster answers at {address}: {error}") from None
+                raise RunError(f"no Ray cluster answers at {address}: {error}; check `engine.address`") from None
         log.info("Ray is ready after %.1f s", time.monotonic() - start)
         cores = int(ray.cluster_resources().get("CPU", 1))
         self.slots = max(min(workers or cores, cores), 1)
         self._attempt = ray.remote(attempt).options(num_cpus=1, max_retries=0)
 
     def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
-        """Yield one outcome per item; a task whose worker or node dies is tried again."""
+        """Yield the outcome of each item. A task whose worker or node dies is retried."""
         shared = ray.put(fn)
         indices: dict[Hashable, int] = {}
 
@@ -82,12 +82,12 @@ class RayEngine:
         yield from windowed(len(items), self.slots, submit, wait)
 
     def _finished(self, handles: Sequence[Hashable]) -> list[Hashable]:
-        """Handles that are finished; while there is none, say every few seconds what is waited for."""
+        """Return the handles that have finished; while there is none, log what the engine waits for."""
         while True:
-            finished, _ = ray.wait(cast(list[Any], list(handles)), num_returns=1, timeout=SAY_EVERY)
+            finished, _ = ray.wait(cast(list[Any], list(handles)), num_returns=1, timeout=LOG_EVERY)
             if finished:
-                more, _ = ray.wait(cast(list[Any], list(handles)), num_returns=len(handles), timeout=0)
-                return list(more)
+                all_finished, _ = ray.wait(cast(list[Any], list(handles)), num_returns=len(handles), timeout=0)
+                return list(all_finished)
             free = ray.available_resources().get("CPU", 0)
             total = ray.cluster_resources().get("CPU", 0)
             log.info("waiting for %d tasks; %g of %g cores of the cluster are free", len(handles), free, total)
@@ -96,39 +96,41 @@ class RayEngine:
         try:
             return cast(Done | Failed, ray.get(cast(Any, handle)))
         except RayTaskError as error:
-            # The function's own errors come back as `Failed`; this is a worker that cannot even unpickle it.
+            # The function's own errors arrive as `Failed`. Here the worker cannot even unpickle the function.
             return Failed(index, f"a Ray worker cannot run the task: {error.cause!r}", str(error))
         except RayError as error:
-            return Failed(index, f"a Ray worker was lost: {str(error).splitlines()[0]}", "", passing=True)
+            return Failed(index, f"a Ray worker was lost: {str(error).splitlines()[0]}", "", transient=True)
 
     def close(self) -> None:
-        """Leave the cluster; one that this engine started ends with that, one that it joined goes on."""
+        """Disconnect from the cluster. A cluster that this engine started is shut down."""
         if self._connected:
             ray.shutdown()
 
 
 def _await_answer(address: str) -> None:
-    """Wait until something listens at ``host:port``; an address of another form is left to ray.
+    """Wait until something listens at ``host:port``. Addresses in other forms are left to ray.
 
     Raises
     ------
     RunError
-        Nothing answers within `PATIENCE`.
+        If nothing answers within `PATIENCE`.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return
-    start = said = time.monotonic()
+    start = last_log = time.monotonic()
     while True:
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
         except OSError as error:
             now = time.monotonic()
             if now - start > PATIENCE:
-                raise RunError(f"no Ray cluster answers at {address} after {PATIENCE:.0f} s: {error}") from None
-            if now - said >= SAY_EVERY / 2:
+                raise RunError(
+                    f"no Ray cluster answers at {address} after {PATIENCE:.0f} s: {error}; check `engine.address`"
+                ) from None
+            if now - last_log >= LOG_EVERY / 2:
                 log.info("waiting for a Ray cluster at %s: %s", address, error)
-                said = now
+                last_log = now
             time.sleep(1)
         else:
             return

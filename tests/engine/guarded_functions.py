@@ -8,7 +8,7 @@ _ready: list[bytes] = []
 
 
 def prepare(data: bytes, options: dict[str, object]) -> bytes:
-    """Take a second of processor time on the first call; fail on the first if told to."""
+    """Use a second of processor time on the first call, or fail on it if the options say so."""
     if options.get("fail"):
         raise ModuleNotFoundError("No module named 'parser'")
     end = time.process_time() + (0 if _ready else 1)
@@ -19,7 +19,7 @@ def prepare(data: bytes, options: dict[str, object]) -> bytes:
 
 
 def behave(data: bytes, options: dict[str, object]) -> bytes:
-    """Do as told."""
+    """Behave as the data says: spin, raise, die, crash, eat memory, sleep, or answer."""
     match data.split(b":"):
         case [b"spin"]:
             while True:

@@ -89,7 +89,7 @@ def test_window_gives_up_on_what_never_passes() -> None:
         return index
 
     def wait(handles: list[int]) -> list[tuple[int, Failed]]:
-        return [(h, Failed(h, "lost", "", passing=True)) for h in handles]
+        return [(h, Failed(h, "lost", "", transient=True)) for h in handles]
 
     outcomes = list(windowed(3, 2, submit, wait))  # type: ignore[arg-type]
     assert sorted(o.index for o in outcomes) == [0, 1, 2]

@@ -41,9 +41,9 @@ def test_sizes_of_every_shard_and_row(tmp_path: Path) -> None:
     table = make_table(tmp_path / "docs", {"s": texts * 3}, shard_rows=4)
     artifact = Artifact("size", str(tmp_path / "size"), "")
     (body,) = annotate([(Size(), artifact)], table, LocalEngine(workers=0))
-    found = pa.concat_tables([read_part(artifact.part(shard.name)) for shard in table.shards])
-    assert found["text_bytes"].to_pylist() == [len(t.encode()) for t in texts] * 3
-    assert found["text_chars"].to_pylist() == [len(t) for t in texts] * 3
+    columns = pa.concat_tables([read_part(artifact.part(shard.name)) for shard in table.shards])
+    assert columns["text_bytes"].to_pylist() == [len(t.encode()) for t in texts] * 3
+    assert columns["text_chars"].to_pylist() == [len(t) for t in texts] * 3
     assert body["flow"] == {"s": {"in": 15, "kept": 15, "dropped": {}, "quarantined": {}}}
 
 
@@ -62,7 +62,7 @@ def test_only_shards_without_a_receipt_run(tmp_path: Path) -> None:
 def test_a_broken_promise_stops_the_run_and_leaves_no_part(tmp_path: Path) -> None:
     table = make_table(tmp_path / "docs", {"s": ["a"]})
     artifact = Artifact("liar", str(tmp_path / "liar"), "")
-    with pytest.raises(RunError, match="promised truth: int64 for 1 rows, gave lie: int64"):
+    with pytest.raises(RunError, match="promised 1 rows of truth: int64, but returned 1 rows of lie: int64"):
         annotate([(Liar(), artifact)], table, LocalEngine(workers=0))
     assert not list(Path(artifact.path).rglob("*"))
 

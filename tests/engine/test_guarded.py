@@ -1,4 +1,4 @@
-"""Calls in a process of their own: none can hang or crash the caller."""
+"""Calls in a child process: no call can hang or crash the caller."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def test_each_call_has_its_own_time(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "message"),
     [
         (b"raise", "ValueError: no such page"),
         (b"die", "its process died (exit code 3)"),
@@ -54,10 +54,10 @@ def test_each_call_has_its_own_time(guarded: Guarded) -> None:
         (b"eat", "MemoryError"),
     ],
 )
-def test_failures_are_told(guarded: Guarded, what: bytes, said: str) -> None:
+def test_failures_have_a_message(guarded: Guarded, what: bytes, message: str) -> None:
     with pytest.raises(CallError) as error:
         guarded.call(what)
-    assert str(error.value).startswith(said)
+    assert str(error.value).startswith(message)
     assert guarded.call(b"next") == b"NEXT."
 
 

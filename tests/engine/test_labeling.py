@@ -30,8 +30,8 @@ def test_every_engine_writes_the_same_files(engine: Engine, tmp_path: Path) -> N
     rows = [text for text, _ in texts(60, 3)]
     table = make_table(tmp_path / "read", {"web": rows[:40], "books": rows[40:]}, 9)
     labels = stage.labels.model_copy(update={"name": "weak_labels"})
-    found = run_stage(labels, table, tmp_path, engine=engine)
-    artifact = run_stage(stage, Table(table.documents, (found,)), tmp_path, engine=engine)
+    label_artifact = run_stage(labels, table, tmp_path, engine=engine)
+    artifact = run_stage(stage, Table(table.documents, (label_artifact,)), tmp_path, engine=engine)
     files = [
         path for path in sorted(Path(artifact.path).rglob("*")) if path.is_file() and "_receipts" not in path.parts
     ]
