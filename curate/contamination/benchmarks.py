@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from curate.artifact import file_hash
 from curate.errors import Problem, RunError
-from curate.io.files import FORMATS, Listing, InputFile, list_files
+from curate.io.files import FORMATS, FileListing, InputFile, list_files
 from curate.io.formats import parquet
 from curate.io.records import sample
 from curate.io.streams import BrokenFileError, LongLine, lines_of, opened
@@ -43,7 +43,7 @@ class Benchmark(BaseModel, extra="forbid", frozen=True):
         """The files, folders and globs of `path` as a tuple."""
         return (self.path,) if isinstance(self.path, str) else self.path
 
-    def listing(self) -> Listing:
+    def listing(self) -> FileListing:
         """List the files."""
         return list_files(self.patterns, self.format)
 
@@ -108,7 +108,7 @@ def read_items(file: InputFile, fields: Sequence[str], id: str, names: FieldName
         yield name, "\n".join(part for field in fields for part in _values(record, field.split(".")))
 
 
-def file_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]:
+def file_problems(listing: FileListing, where: tuple[str, ...]) -> Iterator[Problem]:
     """Report the problems of a benchmark's files, all of which must be readable."""
     place = (*where, "path")
     for pattern, hint in listing.unmatched:
@@ -122,13 +122,13 @@ def file_problems(listing: Listing, where: tuple[str, ...]) -> Iterator[Problem]
         yield Problem(place, "there is no file to read", "files must end in .jsonl, .parquet or .txt, or set `format`")
 
 
-def identity(benchmark: Benchmark, listing: Listing) -> dict[str, Any]:
+def identity(benchmark: Benchmark, listing: FileListing) -> dict[str, Any]:
     """Describe a benchmark for a fingerprint: by the names and contents of its files, not their locations."""
     contents = [[file.name, file_hash(file.path)] for file in listing.files]
     return benchmark.model_dump(mode="json", exclude={"path"}) | {"files": contents}
 
 
-def items_of(benchmark: Benchmark, listing: Listing, names: FieldNames) -> Iterator[Item]:
+def items_of(benchmark: Benchmark, listing: FileListing, names: FieldNames) -> Iterator[Item]:
     """Read the items of all files of a benchmark.
 
     Raises

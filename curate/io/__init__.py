@@ -1,1 +1,1 @@
-"""Readers: files of any known format in, documents and quarantined rows out."""
+"""Input: readers of all supported formats, which turn files into documents and quarantine what they cannot read."""

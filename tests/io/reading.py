@@ -23,12 +23,12 @@ READERS: dict[str, Callable[..., Any]] = {
 
 
 def write(folder: Path | str, name: str, data: bytes) -> InputFile:
-    """A file in a local folder or at an fsspec URL, listed by its name."""
+    """Write a file to a local folder or an fsspec URL, and list it."""
     path = f"{folder}/{name}"
     with fsspec.open(path, "wb") as file:
         file.write(data)  # type: ignore[attr-defined]
-    (found,) = list_files([path]).files
-    return found
+    (file,) = list_files([path]).files
+    return file
 
 
 def read(

@@ -37,8 +37,8 @@ def page(text: str, charset: str | None = None) -> str:
 @pytest.mark.parametrize("origin", ["header", "meta"])
 def test_declared(text: str, codec: str, label: str, origin: str) -> None:
     given = page(text, label if origin == "meta" else None)
-    found = decode(given.encode(codec), label if origin == "header" else None)
-    assert found == (given, found.charset, origin, 0)
+    decoded = decode(given.encode(codec), label if origin == "header" else None)
+    assert decoded == (given, decoded.charset, origin, 0)
 
 
 @pytest.mark.parametrize("text", [GERMAN, JAPANESE, RUSSIAN])
@@ -82,10 +82,10 @@ def test_undeclared() -> None:
 def test_utf_8_with_a_few_bad_bytes_stays_utf_8() -> None:
     data = page(JAPANESE, "utf-8").encode()
     broken = data + b"\xff" * 20 + data
-    found = decode(broken)
-    assert found[1:] == ("utf-8", "meta", 20)
-    assert found.text.count("\ufffd") == 20
-    assert JAPANESE in found.text
+    decoded = decode(broken)
+    assert decoded[1:] == ("utf-8", "meta", 20)
+    assert decoded.text.count("\ufffd") == 20
+    assert JAPANESE in decoded.text
     cut = page(GERMAN + "ü").encode()[:-1]  # as in records that are cut at a size
     assert decode(cut, "utf-8")[1:] == ("utf-8", "header", 1)
 
@@ -96,6 +96,6 @@ def test_replacement_characters_of_the_page_are_no_errors() -> None:
 
 @given(data=st.binary(max_size=300), declared=st.sampled_from([None, "utf-8", "shift_jis", "x", "utf-16"]))
 def test_any_bytes_are_some_text(data: bytes, declared: str | None) -> None:
-    found = decode(data, declared)
-    found.text.encode()  # no half surrogates
-    assert found.origin in ("bom", "header", "meta", "detected", "default")
+    decoded = decode(data, declared)
+    decoded.text.encode()  # no half surrogates
+    assert decoded.origin in ("bom", "header", "meta", "detected", "default")

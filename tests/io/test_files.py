@@ -175,7 +175,10 @@ def test_a_file_that_changes_stops_the_run(tmp_path: Path) -> None:
     fill(tmp_path, "a.jsonl")
     (file,) = list_files([str(tmp_path)]).files
     (tmp_path / "a.jsonl").write_bytes(b"longer than before\n")
-    with pytest.raises(RunError, match="changed while it was read: 14 bytes when listed, 19 now"), opened(file):
+    with (
+        pytest.raises(RunError, match="changed during the run: it had 14 bytes when it was listed and has 19 now"),
+        opened(file),
+    ):
         pass
     (tmp_path / "a.jsonl").unlink()
     with pytest.raises(BrokenFileError), opened(file):
@@ -187,8 +190,8 @@ def test_a_file_that_changes_stops_the_run(tmp_path: Path) -> None:
     [
         ("corpsu/*.jsonl", "did you mean 'corpus'?"),
         ("corpus/b.jsonl", "did you mean 'a.jsonl'?"),
-        ("corpus/*.parquet", "holds a.jsonl"),
-        ("nothing-like-it.jsonl", "holds corpus, many0, many1, many2, many3 and 2 more"),
+        ("corpus/*.parquet", "contains a.jsonl"),
+        ("nothing-like-it.jsonl", "contains corpus, many0, many1, many2, many3 and 2 more"),
         ("void/*", "is empty"),
     ],
 )
@@ -197,14 +200,14 @@ def test_a_pattern_that_matches_nothing(tmp_path: Path, pattern: str, hint: str)
     (tmp_path / "void").mkdir()
     for number in range(5):
         (tmp_path / f"many{number}").mkdir()
-    ((unmatched, said),) = list_files([f"{tmp_path}/{pattern}"]).unmatched
+    ((unmatched, message),) = list_files([f"{tmp_path}/{pattern}"]).unmatched
     assert unmatched == f"{tmp_path}/{pattern}"
-    assert hint in said
+    assert hint in message
 
 
 def test_an_unknown_protocol(tmp_path: Path) -> None:
-    ((_, said),) = list_files(["nosuch://bucket/*.jsonl"]).unmatched
-    assert "nosuch" in said
+    ((_, message),) = list_files(["nosuch://bucket/*.jsonl"]).unmatched
+    assert "nosuch" in message
 
 
 def test_memory_file_system(request: pytest.FixtureRequest) -> None:

@@ -20,18 +20,18 @@ def test_dates_come_back_from_every_form(moment: dt.datetime) -> None:
     whole = moment.replace(microsecond=0)
     seconds = int(whole.timestamp())
     assert [parse_date(seconds * unit) for unit in (1, 1000, 10**6, 10**9)] == [whole] * 4
-    found = parse_date(moment.timestamp())
-    assert found is not None
-    assert abs(found - moment) < dt.timedelta(microseconds=2)
+    parsed = parse_date(moment.timestamp())
+    assert parsed is not None
+    assert abs(parsed - moment) < dt.timedelta(microseconds=2)
 
 
 @pytest.mark.parametrize("zone", [-12, 0, 5.5, 14])
 def test_zones_become_utc(zone: float) -> None:
     moment = dt.datetime(2024, 2, 29, 23, 30, tzinfo=dt.timezone(dt.timedelta(hours=zone)))
-    found = parse_date(moment.isoformat())
-    assert found == moment
-    assert found is not None
-    assert found.utcoffset() == dt.timedelta(0)
+    parsed = parse_date(moment.isoformat())
+    assert parsed == moment
+    assert parsed is not None
+    assert parsed.utcoffset() == dt.timedelta(0)
 
 
 NO_DATES = ("", "soon", "2024", "2024-13-01", "0001-01-01T00:00:00+05:00", True, None, {}, [])

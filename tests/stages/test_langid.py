@@ -285,7 +285,7 @@ def test_a_model_that_is_not_there() -> None:
 
 
 def test_unknown_model_to_fetch() -> None:
-    with pytest.raises(RunError, match=r"there is no model 'lib' to fetch; did you mean 'lid'\?"):
+    with pytest.raises(RunError, match=r"there is no published model 'lib' to fetch; did you mean 'lid'\?"):
         pretrained.fetch("lib")
 
 

@@ -311,7 +311,7 @@ def test_limit_of_bad_files(tmp_path: Path, limit: float, stops: bool) -> None:
         with pytest.raises(RunError) as error:
             make(tmp_path / "out", **fields)
         assert "3 of 5 files of the source 'web' are bad" in str(error.value)
-        assert "is_a_directory: 1, such as table.jsonl: a directory" in str(error.value)
+        assert "is_a_directory: 1, such as table.jsonl: a folder" in str(error.value)
         return
     table = make(tmp_path / "out", **fields)
     assert table.documents.manifest["files"]["web"]["quarantined"] == {
@@ -374,7 +374,7 @@ def test_problems_are_found_before_data_is_read(tmp_path: Path) -> None:
     where, message, hint = said(path=str(tmp_path / "t.parquet"), text="contents")
     assert where == ("sources", "web", "text")
     assert (message, hint) == ("t.parquet: no column 'contents' among content, n", "did you mean 'content'?")
-    assert "holds int64" in said(path=str(tmp_path / "t.parquet"), text="n")[1]
+    assert "has type int64" in said(path=str(tmp_path / "t.parquet"), text="n")[1]
     assert said(path=str(tmp_path / "array.json"))[1] == "array.json is one JSON array, not one object per line"
     assert problems(path=str(tmp_path / "corpus"), text="meta.a") == []
 

@@ -1,4 +1,4 @@
-"""HTML files: each is one page."""
+"""HTML files: each file is one page."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _WIDEST = 2  # bytes of a page per byte of its text in UTF-8
 
 
 def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
-    """Read one page; a longer one than allowed is not held in memory.
+    """Read one page. A page that is longer than allowed is not held in memory.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     Raises
     ------
     BrokenFileError
-        The compressed file is damaged, and with it the page.
+        If the compressed file is damaged.
     """
     if why := missing():
         raise RunError(why)

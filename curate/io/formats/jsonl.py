@@ -1,7 +1,7 @@
-"""JSON lines: one object per line, plain or compressed, whole files or byte ranges of them.
+"""JSON Lines: one object per line, plain or compressed, in whole files or byte ranges.
 
-Lines are parsed by orjson, which is strict (RFC 8259: no NaN, no half surrogate pairs) and holds numbers in 64 bits:
-larger integers in ``meta`` lose digits.
+Lines are parsed by orjson, which is strict (RFC 8259: no NaN, no lone surrogates) and keeps numbers in 64 bits: larger
+integers in ``meta`` lose digits.
 """
 
 import json
@@ -17,10 +17,10 @@ from curate.io.streams import LongLine, lines_of, opened
 
 _BOM = b"\xef\xbb\xbf"
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
-# Bytes of a line per byte of text: \uXXXX takes six for the two of a Greek or Cyrillic letter.
+# Maximum bytes of a line per byte of text: \uXXXX takes six bytes for a Greek or Cyrillic letter of two bytes.
 _ESCAPED = 3
-_SLACK = 1 << 20  # what a line may hold beside a text of the greatest length
-_PEEK = 20  # lines
+_SLACK = 1 << 20  # bytes that a line may have in addition to a text of maximum length
+_PEEK = 20  # lines that `peek` reads
 
 
 def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
@@ -29,16 +29,16 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     Parameters
     ----------
     file
-        A file of JSON lines.
+        A JSON Lines file.
     start, end
-        Bytes; a compressed file is read whole.
+        Byte range. A compressed file is read whole.
     builder
-        Takes the records; batches are yielded as they fill, what is left stays in the builder.
+        Takes the records. Full batches are yielded; the last documents stay in the builder.
 
     Raises
     ------
     BrokenFileError
-        Once all lines before the break are read.
+        If the file breaks, after all lines before the break.
     """
     limit = _ESCAPED * builder.max_text_bytes + _SLACK
     number, before = 0, builder.records
@@ -47,7 +47,7 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
             if isinstance(lines, LongLine):
                 number += 1
                 builder.records += 1
-                detail = f"{lines.length} bytes, more than {limit}: {sample(lines.start)}"
+                detail = f"{lines.length} bytes exceed the maximum of {limit}: {sample(lines.start)}"
                 builder.reject("line_too_long", detail, file.name, lines.offset, number if start == 0 else None)
                 continue
             offset = lines.offset
@@ -57,26 +57,26 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
                 try:
                     record = orjson.loads(line)
                 except orjson.JSONDecodeError as error:
-                    record = _mended(line, error, builder, file.name, offset, number if start == 0 else None)
+                    record = _repaired(line, error, builder, file.name, offset, number if start == 0 else None)
                 if type(record) is dict:
                     builder.add(record, file.name, offset, number if start == 0 else None)
-                elif record is not _SET_ASIDE:
+                elif record is not _QUARANTINED:
                     place = (file.name, offset, number if start == 0 else None)
                     builder.reject("not_an_object", f"{type(record).__name__}: {sample(line)}", *place)
                 offset += len(line) + 1
                 if builder.full:
                     yield builder.take()
     if start == 0 and end is None and builder.records == before:
-        builder.reject_file("empty_file", "no lines", file.name)
+        builder.reject_file("empty_file", "the file has no lines", file.name)
 
 
-_SET_ASIDE = object()
+_QUARANTINED = object()
 
 
-def _mended(
+def _repaired(
     line: bytes, error: orjson.JSONDecodeError, builder: BatchBuilder, file: str, offset: int, number: int | None
 ) -> Any:
-    """The record of a line that is only preceded by a byte order mark; otherwise the line is set aside."""
+    """Parse a line again without a byte order mark. If that fails too, count a blank line or quarantine the line."""
     if offset == 0 and line.startswith(_BOM):
         line, offset = line[len(_BOM) :], len(_BOM)
         try:
@@ -86,20 +86,20 @@ def _mended(
     if not line.strip():
         builder.records -= 1
         builder.counts["blank_lines"] += 1
-        return _SET_ASIDE
+        return _QUARANTINED
     try:
         line.decode()
     except UnicodeDecodeError as invalid:
         shown = sample(line[max(invalid.start - 20, 0) :])
         builder.reject("invalid_utf8", f"{invalid.reason}: {shown}", file, offset + invalid.start, number)
-        return _SET_ASIDE
+        return _QUARANTINED
     reason = "undecodable" if _has_lone_surrogate(line) else "malformed_json"
     builder.reject(reason, f"{error.msg} at byte {error.pos}: {sample(line)}", file, offset, number)
-    return _SET_ASIDE
+    return _QUARANTINED
 
 
 def _has_lone_surrogate(line: bytes) -> bool:
-    """Whether half of a surrogate pair is all that is wrong with the line."""
+    """Return whether lone surrogates are the only error of a line."""
     if not _SURROGATE.search(line):
         return False
     try:
@@ -110,12 +110,17 @@ def _has_lone_surrogate(line: bytes) -> bool:
 
 
 def peek(file: InputFile) -> tuple[list[dict[str, Any]], str]:
-    """The first records of a file, and a word on what else its first lines are: for checks before a run.
+    """Read the first records of a file, for checks before a run.
+
+    Returns
+    -------
+    tuple
+        The records, and a description of the file if it does not contain JSON Lines.
 
     Raises
     ------
     BrokenFileError
-        The file cannot be read.
+        If the file cannot be read.
     """
     records: list[dict[str, Any]] = []
     with opened(file) as handle:

@@ -1,7 +1,7 @@
-"""Parquet: rows of a table, whole files or some of their row groups.
+"""Parquet: rows of a table, in whole files or some of their row groups.
 
-Rows take the way of JSON objects, so that one mapping of fields serves every format: structs are objects, and times,
-dates and durations become text (ISO 8601 where there is a form), which keeps nanoseconds and needs no other library.
+Rows are handled like JSON objects, so that the same mapping of fields applies to every format. Structs become objects.
+Times, dates and durations become text (ISO 8601 where possible), which keeps nanoseconds and needs no other library.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,46 +17,46 @@ from curate.io.records import Batch, BatchBuilder
 from curate.io.streams import BrokenFileError, opened
 from curate.table import ROW_GROUP, ROW_GROUP_BYTES
 
-_BUFFER = 1 << 20  # bytes of a column chunk that are read at a time
+_BUFFER = 1 << 20  # bytes of a column chunk that are read together
 _TEXT = (pa.string(), pa.large_string(), pa.string_view(), pa.null())
-_BINARY = {pa.binary(): pa.string(), pa.large_binary(): pa.large_string()}  # what some writers make of text
+_BINARY = {pa.binary(): pa.string(), pa.large_binary(): pa.large_string()}  # types in which some writers store text
 
 
 @contextmanager
 def _table(file: InputFile) -> Iterator[pq.ParquetFile]:
     with opened(file) as handle:
-        # Local column chunks are read through a buffer each, others a row group at a time in a few large requests.
+        # A local file is read through one buffer per column chunk; a remote one in few large requests per row group.
         local = storage.is_local(file.path)
         try:
             table = pq.ParquetFile(handle, buffer_size=_BUFFER if local else 0, pre_buffer=not local)
         except (pa.ArrowException, OSError) as error:
             if not _is_damage(error):
                 raise
-            raise BrokenFileError("corrupt", f"not a Parquet file: {_first_line(error)}") from error
+            raise BrokenFileError("corrupt", f"the file is not a Parquet file: {_first_line(error)}") from error
         with table:
             yield table
 
 
 def schema(file: InputFile) -> pa.Schema:
-    """Columns of a file; raises `BrokenFileError`."""
+    """Return the columns of a file; raise `BrokenFileError` if they cannot be read."""
     with _table(file) as table:
         return table.schema_arrow
 
 
 def row_group_sizes(file: InputFile, text: str) -> list[int]:
-    """Uncompressed bytes of the text column in each row group, or of all columns where there is no such column.
+    """Return the uncompressed bytes of the text column in each row group, or of all columns if there is none.
 
     Parameters
     ----------
     file
-        A Parquet file; only its footer is read.
+        Parquet file, of which only the footer is read.
     text
         Name or dotted path of the text column.
 
     Raises
     ------
     BrokenFileError
-        The footer cannot be read.
+        If the footer cannot be read.
     """
     with _table(file) as table:
         groups = [table.metadata.row_group(index) for index in range(table.num_row_groups)]
@@ -69,48 +69,48 @@ def _text_bytes(group: pq.RowGroupMetaData, text: str) -> int:
 
 
 def text_problem(columns: pa.Schema, text: str) -> tuple[str, str]:
-    """Reason and detail why `text` cannot be read from a table with these columns; empty when it can.
+    """Return the reason and detail why `text` cannot be read from a table with these columns; empty if it can.
 
     Examples
     --------
     >>> text_problem(pa.schema([("body", pa.string())]), "text")
     ('missing_column', "no column 'text' among body")
     >>> text_problem(pa.schema([("text", pa.int64())]), "text")
-    ('wrong_type', "the column 'text' holds int64, not text")
+    ('wrong_type', "column 'text' has type int64, not text")
     """
-    found = _type_of(columns, text)
-    if found is None:
+    column_type = _type_of(columns, text)
+    if column_type is None:
         return "missing_column", f"no column {text!r} among {', '.join(columns.names[:10])}"
-    if _plain(found) in _TEXT or (_plain(found) in _BINARY and text in columns.names):
+    if _plain(column_type) in _TEXT or (_plain(column_type) in _BINARY and text in columns.names):
         return "", ""
-    return "wrong_type", f"the column {text!r} holds {found}, not text"
+    return "wrong_type", f"column {text!r} has type {column_type}, not text"
 
 
 def _type_of(columns: pa.Schema, name: str) -> pa.DataType | None:
     if name in columns.names:
         return columns.field(columns.names.index(name)).type
     first, *inner = name.split(".")
-    found = columns.field(first).type if columns.names.count(first) == 1 else None
+    inner_type = columns.field(first).type if columns.names.count(first) == 1 else None
     for step in inner:
-        index = found.get_field_index(step) if found is not None and pa.types.is_struct(found) else -1
-        found = found.field(index).type if found is not None and index >= 0 else None
-    return found
+        index = inner_type.get_field_index(step) if inner_type is not None and pa.types.is_struct(inner_type) else -1
+        inner_type = inner_type.field(index).type if inner_type is not None and index >= 0 else None
+    return inner_type
 
 
 def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
-    """Read the row groups in ``[start, end)``; None is the end of the file.
+    """Read the row groups in ``[start, end)``. An end of None is the end of the file.
 
     Raises
     ------
     BrokenFileError
-        The table lacks the text column, or is damaged; rows before the damage are read.
+        If the table lacks the text column or is damaged. Rows before the damage are read.
     """
     with _table(file) as table:
         reason, detail = text_problem(table.schema_arrow, builder.fields.text)
         if reason:
             raise BrokenFileError(reason, detail)
         if table.metadata.num_rows == 0:
-            raise BrokenFileError("empty_file", "no rows")
+            raise BrokenFileError("empty_file", "the table has no rows")
         row = sum(table.metadata.row_group(index).num_rows for index in range(start))
         for index in range(start, table.num_row_groups if end is None else end):
             for batch in _batches(table, index, row):
@@ -126,12 +126,12 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
 
 
 def records(file: InputFile) -> Iterator[dict[str, Any]]:
-    """Rows of a whole file as Python values, for files of moderate size.
+    """Yield the rows of a whole file as Python values, for files of moderate size.
 
     Raises
     ------
     BrokenFileError
-        The file is damaged, or a row holds text that is not UTF-8.
+        If the file is damaged, or a row holds text that is not UTF-8.
     """
     with _table(file) as table:
         row = 0
@@ -154,8 +154,9 @@ def _batches(table: pq.ParquetFile, index: int, row: int) -> Iterator[pa.RecordB
         except (pa.ArrowException, OSError) as error:
             if not _is_damage(error):
                 raise
-            left = group.num_rows
-            raise BrokenFileError("corrupt", f"row group {index} of {left} rows: {_first_line(error)}", row) from error
+            rows_expected = group.num_rows
+            detail = f"row group {index} of {rows_expected} rows: {_first_line(error)}"
+            raise BrokenFileError("corrupt", detail, row) from error
         if batch is None:
             return
         row += batch.num_rows
@@ -163,7 +164,7 @@ def _batches(table: pq.ParquetFile, index: int, row: int) -> Iterator[pa.RecordB
 
 
 def _as_text(batch: pa.RecordBatch, text: str) -> pa.RecordBatch:
-    """Columns of types that Python values and JSON can hold; a binary text column becomes a string column."""
+    """Cast columns to types that Python values and JSON can represent; view a binary text column as strings."""
     columns = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         plain = _plain(column.type)
@@ -173,7 +174,7 @@ def _as_text(batch: pa.RecordBatch, text: str) -> pa.RecordBatch:
 
 
 def _records(batch: pa.RecordBatch) -> Sequence[dict[str, Any] | tuple[str, str]]:
-    """Rows as Python values; a row that has none is a reason and a detail."""
+    """Convert rows to Python values. A row that cannot be converted becomes a reason and a detail."""
     try:
         return batch.to_pylist()
     except UnicodeDecodeError as error:
@@ -183,7 +184,7 @@ def _records(batch: pa.RecordBatch) -> Sequence[dict[str, Any] | tuple[str, str]
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """`kind` with text for everything temporal in it, and without dictionaries."""
+    """Return the type with text for all temporal types in it, and without dictionaries."""
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
     if pa.types.is_temporal(kind):
@@ -200,7 +201,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_damage(error: BaseException) -> bool:
-    """Whether Arrow found the file's content at fault; a disk's or network's own error has a number and may pass."""
+    """Return whether Arrow blames the content of the file. Errors of a disk or network have a number and may pass."""
     return isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
 
 

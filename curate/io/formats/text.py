@@ -8,7 +8,7 @@ from curate.io.streams import content, opened
 
 
 def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
-    """Read one file; a longer text than allowed is not held in memory.
+    """Read one file. A text that is longer than allowed is not held in memory.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     Raises
     ------
     BrokenFileError
-        The compressed file is damaged, and with it the document.
+        If the compressed file is damaged.
     """
     data = whole(file, builder, builder.max_text_bytes + 3)  # a byte order mark
     if not data:
@@ -40,21 +40,21 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
 
 
 def whole(file: InputFile, builder: BatchBuilder, most: int) -> bytes:
-    """Content of a file that is one document.
+    """Read the content of a file that is one document.
 
     Parameters
     ----------
     file
-        Compressed or not.
+        File, compressed or not.
     builder
-        Counts the record, and is told why there is none.
+        Counts the record, and quarantines a file that cannot be read.
     most
-        Bytes, beyond which it is too long.
+        Maximum size in bytes.
 
     Returns
     -------
     bytes
-        Empty if the file is empty or too long.
+        The content; empty if the file is empty or too long.
     """
     pieces: list[bytes] = []
     size = 0
@@ -66,11 +66,11 @@ def whole(file: InputFile, builder: BatchBuilder, most: int) -> bytes:
                 break
     data = b"".join(pieces)
     if not data:
-        builder.reject_file("empty_file", "no content", file.name)
+        builder.reject_file("empty_file", "the file is empty", file.name)
         return data
     builder.records += 1
     if size > most:
-        said = f"more than max_text_bytes ({builder.max_text_bytes}): {sample(data)}"
-        builder.reject("text_too_long", said, file.name, 0)
+        detail = f"more bytes than max_text_bytes ({builder.max_text_bytes}): {sample(data)}"
+        builder.reject("text_too_long", detail, file.name, 0)
         return b""
     return data

@@ -1,8 +1,9 @@
-"""Web archives: pages in WARC, WET and ARC files become documents; all other records are counted by what they are.
+"""Web archives: pages in WARC, WET and ARC files become documents. All other records are counted by type.
 
-Documents are answers with status 200 (``response`` records), ``resource`` and ``conversion`` records whose media type
-is HTML or plain text. The text of a page is its HTML as it was served, decoded; `extract` makes text of it. fastwarc
-parses records and decodes the transfer (chunked) and content (gzip, deflate, brotli, zstd) encodings of HTTP.
+Documents are HTTP responses with status 200 (``response`` records), ``resource`` and ``conversion`` records, if their
+media type is HTML or plain text. The text of a page is its HTML as served, decoded to Unicode; `extract` extracts the
+text from it. fastwarc parses records and decodes HTTP's transfer encoding (chunked) and content encodings (gzip,
+deflate, brotli, zstd).
 """
 
 import re
@@ -33,14 +34,14 @@ _SUBTYPES = {
     "x-shockwave-flash": "flash",
     "ld+json": "json",
 }
-# First bytes of files that are no text, whatever their media type says (MIME Sniffing Standard, section 6).
+# First bytes of binary files, whatever their media type (MIME Sniffing Standard, section 6).
 _BINARY = re.compile(
     rb"%PDF-|\x89PNG\r\n|GIF8[79]a|\xff\xd8\xff|PK\x03\x04|\x1f\x8b\x08|Rar!|BM.{4}\0\0\0\0|\0\0\x01\0"
     rb"|RIFF.{4}(?:WEBP|WAVE|AVI )|[FC]WS[\x01-\x08\x0e-\x1f]|\x7fELF|wOF[F2]\0|ID3[\x02-\x04]|OggS\0|\x1aE\xdf\xa3"
     rb"|\xd0\xcf\x11\xe0",
     re.DOTALL,
 )
-# Tags that make HTML of a text without media type (MIME Sniffing Standard, section 7.1).
+# Tags that identify HTML in a page without media type (MIME Sniffing Standard, section 7.1).
 _HTML = re.compile(
     rb"\s*(?:\xef\xbb\xbf\s*)?"
     rb"<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|!--)[\s>]",
@@ -48,30 +49,30 @@ _HTML = re.compile(
 )
 _CHUNK = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(?:;[^\r\n]*)?\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:+-]+)", re.IGNORECASE)
-# Of a record, what holds the longest text in its widest encoding, UTF-16, and HTTP headers; more is too long anyway.
+# Bytes of a record that are read: the longest allowed text in its widest encoding, UTF-16, and HTTP headers.
 _WIDEST = 2
 _HEADERS = 1 << 16
-# Logs of the crawler, look-ups of names, and what is written for crawlers alone.
+# URLs of crawler logs, name look-ups and files that are written for crawlers.
 _NOT_PAGE = re.compile(r"(?:metadata|urn|dns|whois|warcinfo):|https?://[^/]+/robots\.txt$", re.IGNORECASE)
 
 
 @dataclass
 class Skipped(Exception):  # noqa: N818
-    """A record that is no document, and under which name it is counted."""
+    """Raised for a record that is not a document; `reason` is the name under which it is counted."""
 
     reason: str
 
 
 @dataclass
 class Unusable(Exception):  # noqa: N818
-    """A record that should be a document and cannot be one: reason and detail for the quarantine."""
+    """Raised for a record that cannot become a document: reason and detail of its quarantine."""
 
     reason: str
     detail: str
 
 
 def missing() -> str:
-    """What to install, empty if all is there."""
+    """Return how to install the missing libraries; empty if they are installed."""
     try:
         import fastwarc  # noqa: F401
         import resiliparse  # noqa: F401
@@ -81,26 +82,26 @@ def missing() -> str:
 
 
 def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
-    """Read the records that start in ``[start, end)``; see `curate.io.archives`.
+    """Read the records that start in ``[start, end)`` (see `curate.io.archives`).
 
     Parameters
     ----------
     file
-        A WARC or ARC file, compressed or not, which its first bytes tell.
+        WARC or ARC file. Its first bytes show whether it is compressed.
     start, end
-        Bytes of the file.
+        Byte range of the file. An end of None is the end of the file.
     builder
-        Takes the documents; batches are yielded as they fill, what is left stays in the builder.
+        Takes the documents. Full batches are yielded; the last documents stay in the builder.
 
     Raises
     ------
     BrokenFileError
-        Once all records before the break are read.
+        If the file breaks, after all records before the break.
     """
     if why := missing():
         raise RunError(why)
     limit = builder.max_text_bytes
-    found = builder.records
+    records_before = builder.records
     with opened(file) as handle:
         compression = compression_of(handle)
         for framed in records(handle, file.format, compression, start, end, _held(limit)):
@@ -117,15 +118,15 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
                 builder.add_page(record, file.name, place.offset, str(place))
             if builder.full:
                 yield builder.take()
-    if start == 0 and end is None and builder.records == found:
-        builder.reject_file("empty_file", "no records", file.name)
+    if start == 0 and end is None and builder.records == records_before:
+        builder.reject_file("empty_file", "the file has no records", file.name)
 
 
 # -- records -----------------------------------------------------------------------------------------------------------
 
 
 def _page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
-    """Fields of the document that a WARC record is."""
+    """Convert a WARC record to the fields of a document."""
     from fastwarc.warc import WarcRecord
 
     try:
@@ -139,11 +140,11 @@ def _page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
     url = headers.get("warc-target-uri", "").strip("<> ").replace(" ", "%20")
     if _NOT_PAGE.match(url):
         raise Skipped("not_a_page")
-    _not_cut(framed)
+    _refuse_truncated(framed)
     media = headers.get("content-type", "").lower()
     if kind == "response" and not media.startswith("application/http"):
         raise Skipped("not_http")
-    known = {
+    fields = {
         "id": headers.get("warc-record-id", "").strip("<> ") or None,
         "url": url or None,
         "date": headers.get("warc-date"),
@@ -152,28 +153,29 @@ def _page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
         "languages": headers.get("warc-identified-content-language"),
     }
     if kind == "response":
-        return known | _http(record, framed, limit, builder)
-    return known | _text(media, framed.body, framed, limit, {}, builder, conversion=kind == "conversion")
+        return fields | _http(record, framed, limit, builder)
+    return fields | _text(media, framed.body, framed, limit, {}, builder, conversion=kind == "conversion")
 
 
 def _arc_page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
-    """Fields of the document that an ARC record is: an answer of HTTP, unless it is of another protocol."""
+    """Convert an ARC record, which is an HTTP response or a resource of another protocol, to a document's fields."""
     line = arc_fields(framed.head)
     if line["url"].startswith("filedesc:"):
         raise Skipped("type_warcinfo")
     if _NOT_PAGE.match(line["url"]):
         raise Skipped("not_a_page")
-    known = {"url": line["url"].replace(" ", "%20"), "date": _arc_date(line["date"]), "record_type": "arc"}
-    _not_cut(framed)
+    fields = {"url": line["url"].replace(" ", "%20"), "date": _arc_date(line["date"]), "record_type": "arc"}
+    _refuse_truncated(framed)
     if not line["length"].isdigit():
-        raise Unusable("wrong_length", f"{line['length']!r}: {sample(framed.head)}")
+        detail = f"the length {line['length']!r} is not a number: {sample(framed.head)}"
+        raise Unusable("wrong_length", detail)
     if not framed.body.startswith(b"HTTP/"):
-        return known | _text(line["type"].lower(), framed.body, framed, limit, {}, builder)
-    return known | _http(_response(framed.body), framed, limit, builder)
+        return fields | _text(line["type"].lower(), framed.body, framed, limit, {}, builder)
+    return fields | _http(_response(framed.body), framed, limit, builder)
 
 
 def _whole(framed: Framed) -> bytes:
-    """The bytes of a record, with a length that is true of what is held of it."""
+    """Return the bytes of a record. Its header is changed to the length of the body that was read."""
     if len(framed.body) == framed.length:
         return framed.head + framed.body
     length = str(len(framed.body)).encode()
@@ -181,7 +183,7 @@ def _whole(framed: Framed) -> bytes:
 
 
 def _http(record: Any, framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
-    """Body and headers of an answer of HTTP."""
+    """Parse an HTTP response, and return the fields of its document."""
     try:
         record.parse_http(auto_decode="none", quirks_mode=True)
     except OSError as error:
@@ -189,55 +191,55 @@ def _http(record: Any, framed: Framed, limit: int, builder: BatchBuilder) -> dic
     answer = record.http_headers
     status = answer and answer.status_code
     if not answer or status is None:
-        _complete(framed)
-        raise Unusable("malformed_http", f"no status line: {sample(framed.body)}")
+        _refuse_incomplete(framed)
+        raise Unusable("malformed_http", f"the response has no status line: {sample(framed.body)}")
     if status != 200:
         raise Skipped(f"status_{status // 100}xx" if 100 <= status < 600 else "status_other")
     headers = {str(name).lower(): value for name, value in answer.items()}
     media = headers.get("content-type", "").lower()
     raw = record.reader.read()
     _refuse_media(media, raw, encoded=bool(headers.get("content-encoding")))
-    _complete(framed)
+    _refuse_incomplete(framed)
     body = _decoded(raw, headers, _held(limit), builder)
     fields = _text(media, body, framed, limit, headers, builder)
     return fields | {"status": status, "content_language": headers.get("content-language")}
 
 
 def _held(limit: int) -> int:
-    """Bytes of a record that are looked at, for texts of at most `limit` bytes."""
+    """Return the maximum number of bytes of a record that are read, for texts of at most `limit` bytes."""
     return _WIDEST * limit + _HEADERS
 
 
-def _not_cut(framed: Framed) -> None:
-    """Refuse a record in which the file ends: even its status may be half a number."""
+def _refuse_truncated(framed: Framed) -> None:
+    """Refuse a record in which the file ends. Even its status may be cut."""
     if framed.missing:
-        there = framed.length - framed.missing
-        raise Unusable("truncated", f"{there} of {framed.length} bytes: {sample(framed.head)}")
+        present = framed.length - framed.missing
+        raise Unusable("truncated", f"the file ends after {present} of {framed.length} bytes: {sample(framed.head)}")
 
 
-def _complete(framed: Framed) -> None:
-    """Refuse a record that is too long, or whose end is not known."""
+def _refuse_incomplete(framed: Framed) -> None:
+    """Refuse a record that is too long, or whose header gives a wrong length."""
     if len(framed.body) < framed.length:
-        raise Unusable("text_too_long", f"a record of {framed.length} bytes: {sample(framed.head)}")
+        raise Unusable("text_too_long", f"the record has {framed.length} bytes: {sample(framed.head)}")
     if framed.stray:
         detail = f"{framed.stray} bytes lie between the end of the record and the next: {sample(framed.head)}"
         raise Unusable("wrong_length", detail)
 
 
 def _decoded(body: bytes, headers: Mapping[str, str], limit: int, builder: BatchBuilder) -> bytes:
-    """The body without its transfer and content encodings, at most one byte more than `limit`.
+    """Remove the transfer and content encodings of a body, and return at most one byte more than `limit`.
 
-    Crawlers that store bodies decoded often keep the headers that say otherwise, so an encoding that is named but not
-    there is passed over. One that is there and broken is not.
+    Some crawlers store decoded bodies but keep the headers of the encodings. So an encoding is ignored if the body does
+    not have it. A body whose encoding is broken is refused.
     """
     chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     encodings = headers.get("content-encoding", "").lower().replace(" ", "").strip(",")
     encodings = "" if encodings in ("identity", "none", "utf-8", "text/html") else encodings
-    there = chunked and bool(_CHUNK.match(body))
-    if chunked != there:
+    is_chunked = chunked and bool(_CHUNK.match(body))
+    if chunked != is_chunked:
         builder.counts["not_chunked"] += 1
     try:
-        if there:
+        if is_chunked:
             body = _through({"Transfer-Encoding": "chunked"}, body, limit)
     except OSError as error:
         raise Unusable("broken_chunks", f"{error}"[:200]) from None
@@ -247,7 +249,7 @@ def _decoded(body: bytes, headers: Mapping[str, str], limit: int, builder: Batch
         return _through({"Content-Encoding": encodings}, body, limit)
     except OSError as error:
         if encodings == "deflate":
-            try:  # without the header that RFC 9110, section 8.4.1.2, wants
+            try:  # deflate without the header that RFC 9110, section 8.4.1.2, requires
                 return zlib.decompressobj(-15).decompress(body, limit + 1)
             except zlib.error:
                 pass
@@ -258,7 +260,7 @@ def _decoded(body: bytes, headers: Mapping[str, str], limit: int, builder: Batch
 
 
 def _response(http: bytes) -> Any:
-    """A record of fastwarc around an answer of HTTP."""
+    """Wrap an HTTP response in a record of fastwarc."""
     from fastwarc.warc import WarcRecord
 
     kind = "WARC-Type: response\r\nContent-Type: application/http; msgtype=response"
@@ -267,7 +269,7 @@ def _response(http: bytes) -> Any:
 
 
 def _through(headers: Mapping[str, str], body: bytes, limit: int) -> bytes:
-    """Let fastwarc decode a body."""
+    """Decode a body with fastwarc, as described by HTTP headers."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     http = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + body
     record = _response(http)
@@ -279,7 +281,7 @@ def _through(headers: Mapping[str, str], body: bytes, limit: int) -> bytes:
 
 
 def _refuse_media(media: str, body: bytes, *, encoded: bool) -> None:
-    """Skip what its media type, or where there is none its first bytes, say is no page."""
+    """Skip a body that is not a page according to its media type or, without one, its first bytes."""
     kind, _, subtype = media.partition(";")[0].strip().partition("/")
     if f"{kind}/{subtype}" in PAGES:
         if not encoded and _BINARY.match(body):
@@ -300,19 +302,19 @@ def _text(
     *,
     conversion: bool = False,
 ) -> dict[str, Any]:
-    """The decoded text of a page and what is known of it."""
+    """Decode the text of a page, and return it with the fields that describe it."""
     _refuse_media(media or ("text/plain" if conversion else ""), body, encoded=False)
-    _complete(framed)
+    _refuse_incomplete(framed)
     if not body.strip():
         raise Skipped("empty_page")
     kind = media.partition(";")[0].strip()
     kind = kind if kind in PAGES else "text/plain" if conversion else "text/html"
     if len(body) > _held(limit):
-        raise Unusable("text_too_long", f"more than max_text_bytes ({limit}) once decoded")
+        raise Unusable("text_too_long", f"the decoded page has more bytes than max_text_bytes ({limit}) allows")
     declared = _CHARSET.search(media)
-    named = "utf-8" if conversion and not declared else declared and declared[1]
-    text = decode(body, named or None, html=kind != "text/plain")
-    if "\0" in text.text:  # as HTML has it; in a plain text it makes no more sense
+    charset = "utf-8" if conversion and not declared else declared and declared[1]
+    text = decode(body, charset or None, html=kind != "text/plain")
+    if "\0" in text.text:  # replaced as in HTML; a zero byte has no meaning in plain text either
         builder.counts["nul_replaced"] += 1
     return {
         "text": text.text.replace("\0", "\ufffd"),
@@ -328,13 +330,13 @@ def _is_binary(body: bytes) -> bool:
 
 
 def _odd(begin: bytes) -> bool:
-    """Whether more than a twentieth are control characters, which text has hardly any of."""
+    """Return whether more than 1 in 20 bytes are control characters, which are rare in text."""
     odd = sum(byte < 32 and byte not in b"\t\n\r\f" for byte in begin)
     return odd * 20 > len(begin)
 
 
 def _arc_date(digits: str) -> str | None:
-    """ISO 8601 from ``YYYYMMDDhhmmss``, of which the end may be missing or more digits follow.
+    """Convert ``YYYYMMDDhhmmss``, which may be shorter or longer, to ISO 8601; None if there is no day.
 
     Examples
     --------

@@ -237,11 +237,11 @@ def test_every_split_of_a_small_file_gives_the_whole(tmp_path: Path) -> None:
 def test_ranges_give_each_line_to_one_of_them(
     tmp_path_factory: pytest.TempPathFactory, raw: bytes, cuts: list[int]
 ) -> None:
-    """Lines are found as ``bytes.split`` finds them, whatever the bytes and wherever the file is cut."""
+    """The lines are those of ``bytes.split``, for any bytes and any bounds of the ranges."""
     data = raw.replace(b"\x01", b"\n").replace(b"\x02", b"\n") + b"\n"
     file = write(tmp_path_factory.mktemp("ranges"), "a.jsonl", data)
     bounds = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    found: list[tuple[int, bytes]] = []
+    read_lines: list[tuple[int, bytes]] = []
     for start, end in pairwise(bounds):
         with opened(file) as handle:
             for block in lines_of(handle, file, start, end, 1000):
@@ -249,16 +249,16 @@ def test_ranges_give_each_line_to_one_of_them(
                 offset = block.offset
                 for line in block.lines:
                     assert start <= offset < end
-                    found.append((offset, line))
+                    read_lines.append((offset, line))
                     offset += len(line) + 1
-    assert [line for _, line in found] == data.split(b"\n")[:-1]
-    assert all(data[offset:].startswith(line) for offset, line in found)
+    assert [line for _, line in read_lines] == data.split(b"\n")[:-1]
+    assert all(data[offset:].startswith(line) for offset, line in read_lines)
 
 
 def test_blocks_and_long_lines_do_not_depend_on_where_reads_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With blocks of a few bytes every line crosses many of them; a long line is told by its length and start."""
+    """With blocks of a few bytes every line crosses many of them. Of a long line, length and start are returned."""
     data = (
         b"\n".join(b"%d" % i * length for i, length in enumerate([3, 40, 0, 41, 5, 200, 1, 39, 90, 2]))
         + b"\n"
@@ -268,16 +268,16 @@ def test_blocks_and_long_lines_do_not_depend_on_where_reads_end(
     expected = data.split(b"\n")
     for size in range(1, 70):
         monkeypatch.setattr(streams, "BLOCK", size)
-        found: list[bytes | int] = []
+        read_lines: list[bytes | int] = []
         with streams.opened(file) as handle:
             for block in streams.lines_of(handle, file, 0, None, 40):
                 if isinstance(block, streams.LongLine):
                     assert data[block.offset :].startswith(block.start)
-                    found.append(block.length)
+                    read_lines.append(block.length)
                 else:
                     assert block.lines
-                    found += block.lines
-        assert found == [line if len(line) <= 40 else len(line) for line in expected]
+                    read_lines += block.lines
+        assert read_lines == [line if len(line) <= 40 else len(line) for line in expected]
 
 
 # -- compression -------------------------------------------------------------------------------------------------------

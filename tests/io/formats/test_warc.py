@@ -183,7 +183,7 @@ def test_a_broken_record_costs_one_row(tmp_path: Path, bad: bytes, reason: str) 
 
 
 def test_a_longer_length_than_there_is_eats_the_next_record(tmp_path: Path) -> None:
-    """Nothing tells that the next record is one; the length is what counts, and what follows is found again."""
+    """The wrong length covers part of the next record, so that record is lost. The records after it are read."""
     long = record(length=len(http()) + 4 + len(GOOD[0]) - 50)
     documents, rejects, builder = one(tmp_path, packed([long, *GOOD], ""))
     assert [d["source_id"] for d in documents] == ["urn:uuid:2", "urn:uuid:3"]
@@ -226,7 +226,7 @@ def test_one_gzip_stream_for_all_records(tmp_path: Path) -> None:
     documents, (reject,), _ = one(tmp_path, gzip.compress(packed([GOOD[0], bad, GOOD[1]], "")), "a.warc.gz")
     assert [d["source_id"] for d in documents] == ["urn:uuid:1", "urn:uuid:2"]
     assert reject.offset == 0
-    assert reject.detail.startswith(f"at 0+{len(GOOD[0])}: no status line")
+    assert reject.detail.startswith(f"at 0+{len(GOOD[0])}: the response has no status line")
 
 
 def test_large_records_are_not_held(tmp_path: Path) -> None:
@@ -380,7 +380,7 @@ def test_what_lies_between_arc_records_is_read_once(tmp_path: Path, stray: bytes
 
 def test_a_header_of_carriage_returns_is_read_once() -> None:
     data = io.BytesIO(b"WARC/1.0\r\nX: " + b"\r" * 1_000_000 + b"x")
-    with pytest.raises(BrokenFileError, match="has no end of its header"):
+    with pytest.raises(BrokenFileError, match="has a header without an end"):
         list(records(data, "warc", "", 0, None, 1 << 20))
 
 
