@@ -196,7 +196,7 @@ class _Buckets(NamedTuple):
 
     keys: NDArray[np.uint64]
     centers: NDArray[np.uint64]
-    sizes: NDArray[np.uint32]
+    sizes: NDArray[np.uint64]
     edges: tuple[NDArray[np.uint64], NDArray[np.uint64]]
 
 
@@ -210,7 +210,8 @@ def _buckets(keys: NDArray[np.uint64], rows: NDArray[np.uint64], sizes: NDArray[
     centers = np.minimum.reduceat(rows, starts) if len(keys) else rows
     center = np.repeat(centers, np.diff(starts, append=len(keys)))
     spokes = rows != center
-    counts = np.add.reduceat(sizes, starts) if len(keys) else sizes
+    # Without rows, the type must still be that of a sum: a reducer concatenates the batches of all shards.
+    counts = np.add.reduceat(sizes, starts) if len(keys) else sizes.astype(np.uint64)
     return _Buckets(keys[starts], centers, counts, spanning_forest(center[spokes], rows[spokes]))
 
 

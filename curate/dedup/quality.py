@@ -120,8 +120,9 @@ def _uniform(count: int, stream: int) -> NDArray[np.float64]:
 
 def _planting(table: Table) -> list[str]:
     """Choose the shards, spread over the table, whose first documents are copied."""
-    step = -(-len(table.shards) // PLANTED_SHARDS)
-    return [shard.name for shard in table.shards[:: max(step, 1)]]
+    shards = [shard for shard in table.shards if shard.rows]
+    step = -(-len(shards) // PLANTED_SHARDS)
+    return [shard.name for shard in shards[:: max(step, 1)]]
 
 
 def _by_shard(table: Table, pairs: Sequence[DroppedPair]) -> dict[str, list[int]]:

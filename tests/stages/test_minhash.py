@@ -17,6 +17,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import Pipeline
 from curate.dedup import candidates
 from curate.dedup.minhash import collision_probability
 from curate.engine.local import LocalEngine
@@ -455,3 +456,24 @@ def test_quality_is_measured_where_it_is_known(tmp_path: Path) -> None:
     assert quality["audited"]["reached"] == quality["audited"]["pairs"]
     similarity = jaccard(texts[0], near[0])
     assert abs(quality["audited"]["mean_jaccard"] - similarity) < 0.02
+
+
+def test_a_shard_that_an_earlier_stage_emptied_takes_part(tmp_path: Path) -> None:
+    """Batches of an exchange have one type, with rows or without."""
+    line = "a line of nine words that stays as it is"
+    (tmp_path / "full.jsonl").write_text(f'{{"text": "{line}"}}\n' * 2)
+    (tmp_path / "empty.jsonl").write_text('{"text": "two words"}\n')
+    pipeline = Pipeline.from_mapping(
+        {
+            "run": {"root": str(tmp_path / "run")},
+            "engine": {"workers": 0},
+            "stages": {
+                "read": {"sources": {name: {"path": str(tmp_path / f"{name}.jsonl")} for name in ("full", "empty")}},
+                "clean": {"lines": {"min_words": 5}},
+                "minhash": {},
+            },
+        }
+    )
+    pipeline.run()
+    parts = [pl.read_parquet(file) for file in sorted(Path(pipeline.nodes["minhash"].artifact.path).glob("part-*"))]
+    assert sorted(pl.concat(parts)["minhash_keep"].to_list()) == [False, True]
