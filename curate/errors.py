@@ -1,8 +1,9 @@
 """What goes wrong, said to a person: where, what, what would be right."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import FrameType
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,35 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else "valid: " + ", ".join(names)
+
+
+def first_line(error: BaseException) -> str:
+    r"""Type and message of an exception, without the lines after the first.
+
+    Examples
+    --------
+    >>> first_line(ValueError("no date\nin the whole text"))
+    'ValueError: no date'
+    """
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {message}".strip().splitlines()[0]
+
+
+def raised_at(error: BaseException, in_question: Callable[[FrameType], bool]) -> tuple[str, int]:
+    """File and line of the innermost frame in question that an exception passed through; empty and 0 without one.
+
+    Parameters
+    ----------
+    error
+        The exception, with its traceback.
+    in_question
+        True for frames of the code whose fault it may be. A syntax error names its own file and line.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return error.filename, error.lineno or 0
+    file, line, trace = "", 0, error.__traceback__
+    while trace is not None:
+        if in_question(trace.tb_frame):
+            file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+    return file, line

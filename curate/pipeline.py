@@ -23,8 +23,10 @@ from curate.engine.base import Engine
 from curate.engine.context import Context
 from curate.engine.fused import annotate
 from curate.errors import ConfigError, Problem, RunError, nearest
-from curate.stage import STAGES, Annotator, Estimate, Known, Stage, compared
+from curate.registry import stage_type, stage_types
+from curate.stage import Annotator, Estimate, Known, Stage, compared
 from curate.table import DOCUMENT, Table
+from curate.user_code import UserCode
 
 DENSITY = "density"
 
@@ -153,7 +155,7 @@ class Pipeline:
             columns = compared(beside)
             if len(columns) > 1 and all(stage.stage != DENSITY for stage in beside):
                 name = DENSITY if DENSITY not in self.nodes else f"{table}_{DENSITY}"
-                stage = STAGES[DENSITY].model_validate({"name": name, "of": columns})
+                stage = stage_type(DENSITY).model_validate({"name": name, "of": columns})
                 self._add(stage, {*self.nodes}.difference(tables[position + 1 :]))
 
     def _same(self, stage: Stage, visible: set[str], table: str | None) -> str | None:
@@ -229,7 +231,7 @@ class Pipeline:
         missing: dict[tuple[tuple[str | int, ...], str], list[str]] = {}
         for column in stage.requires():
             if column not in owners:
-                kinds = _promising(column)
+                kinds = _promising(column, self.config.plugins)
                 hint = f"add {' or '.join(f'`{kind}: {{}}`' for kind in kinds)} before it" if kinds else ""
                 missing.setdefault((stage.place(column), hint or nearest(column, owners)), []).append(column)
         return [
@@ -451,10 +453,10 @@ def _cycle(waiting: Sequence[str], parents: Mapping[str, Sequence[str]]) -> list
         path.append(following)
 
 
-def _promising(column: str) -> list[str]:
-    """Kinds of stages that promise a column as they come, without any field set."""
+def _promising(column: str, plugins: Sequence[UserCode]) -> list[str]:
+    """Kinds of stages that promise a column without any field set; imports all stages."""
     kinds = []
-    for kind, model in sorted(STAGES.items()):
+    for kind, model in stage_types(plugins).items():
         try:
             promised = model().columns().names
         except ValueError:  # it has fields that must be given

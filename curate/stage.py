@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curate.artifact import file_hash, package_versions
 from curate.errors import Problem
+from curate.user_code import code_hashes
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 Annotate = Callable[["TextBatch", pa.RecordBatch], pa.RecordBatch]
 """Texts and the required columns of a batch in; the promised columns of the same rows out."""
 
-STAGES: dict[str, type["Stage"]] = {}
-"""Stage classes by the literal value of their ``stage`` field, filled as their modules are imported."""
+DEFINED: dict[str, type["Stage"]] = {}
+"""Stage classes that are defined outside of this package, by kind; `curate.registry` looks there last."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Estimate:
 class Stage(BaseModel):
     """One node of the pipeline: what it reads, what it promises, and how to produce it.
 
-    A subclass names itself with ``stage: Literal["..."] = "..."``, which registers it, and overrides `run`
-    (or, as an `Annotator`, `columns` and `load`).
+    A subclass names its kind with ``stage: Literal["..."] = "..."``, by which `curate.registry` finds it, and overrides
+    `run` (or, as an `Annotator`, `columns` and `load`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,10 +84,9 @@ class Stage(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Register the class under the default of its ``stage`` field."""
-        kind = cls.model_fields["stage"].default
-        if kind:
-            STAGES[kind] = cls
+        """Note a class of a script or notebook under its kind; the registry finds those of `curate` by module."""
+        if kind_of(cls) and not cls.__module__.startswith("curate."):
+            DEFINED[kind_of(cls)] = cls
 
     def requires(self) -> tuple[str, ...]:
         """Columns that this stage reads; documents' own columns included."""
@@ -181,7 +181,13 @@ class Stage(BaseModel):
         """
         config = {field: _ordered(value) for field, value in self.identity().items()}
         payload = {"config": config, "version": self.version, "inputs": dict(inputs)}
-        return payload | ({"seed": seed} if self.seeded else {})
+        code = code_hashes(type(self).__module__)  # of a plugin, whose content is part of what it writes
+        return payload | ({"code": code} if code else {}) | ({"seed": seed} if self.seeded else {})
+
+
+def kind_of(model: type[Stage]) -> str:
+    """The kind of a stage class, which is the default of its ``stage`` field; empty for a base class."""
+    return model.model_fields["stage"].default
 
 
 def compared(stages: Sequence[Stage], most: int = 4) -> tuple[str, ...]:

@@ -64,6 +64,12 @@ def replacing(path: str) -> Iterator[BinaryIO]:
             fs.put_file(spool.name, inner)
 
 
+def read_bytes(path: str) -> bytes:
+    """The content of the file at `path`."""
+    fs, inner = filesystem(path)
+    return bytes(fs.cat_file(inner))  # type: ignore[arg-type]
+
+
 def open_input(path: str) -> Any:
     """What Arrow's readers take for `path`: the path itself when it is local, else an open file."""
     return path if is_local(path) else _open_remote(path)

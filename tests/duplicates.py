@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 
-import curate.stages.size  # noqa: F401 - registers the annotator that the stages bring with them
 from curate.artifact import Artifact
 from curate.engine.base import Done, Engine, Failed
 from curate.engine.local import LocalEngine

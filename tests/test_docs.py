@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.config.load import stage_types
-from curate.stage import STAGES
+from curate.stage import DEFINED
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -20,14 +19,14 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     namespace: dict[str, object] = {"__name__": "docs"}
-    registered = dict(stage_types())
+    before = dict(DEFINED)
     try:
         for language, code in BLOCK.findall(page.read_text()):
             if language == "python":
                 exec(compile(code, page.name, "exec"), namespace)
     finally:
-        STAGES.clear()
-        STAGES.update(registered)
+        DEFINED.clear()
+        DEFINED.update(before)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -16,9 +16,9 @@ from curate import Pipeline
 from curate.artifact import fingerprint
 from curate.cli import _say_what
 from curate.commands.plan import plan, status
-from curate.config.load import stage_types
 from curate.errors import ConfigError, RunError
 from curate.pipeline import balance
+from curate.registry import stage_type
 from tests.runs import configuration, curate, digests, write_config
 
 
@@ -232,7 +232,7 @@ def test_the_command_says_what_every_stage_dropped(tmp_path: Path, capsys: pytes
 
 @pytest.mark.parametrize("kind", ["langid", "stopwords", "urls"])
 def test_another_version_of_a_package_is_another_fingerprint(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = stage_types()[kind](name=kind)
+    stage = stage_type(kind)(name=kind)
     before = fingerprint(stage.payload(0, {}))
     assert all(stage.identity()["packages"].values())
     monkeypatch.setattr("curate.artifact.metadata.version", lambda name: "0")

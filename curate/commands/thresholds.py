@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import storage
-from curate.config.load import stage_types
 from curate.config.units import number, percent, plural
 from curate.config.yaml import dump
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.pipeline import Pipeline
+from curate.registry import stage_type
 from curate.report.build import compose
 from curate.report.histograms import Compared, section
 from curate.report.page import Tile
@@ -362,14 +362,22 @@ def measured(root: str, name: str) -> Corpus:
         There is no run, or nothing in it has been measured.
     """
     run = RunRecord(root)
-    kinds = {kind for kind, model in stage_types().items() if issubclass(model, Annotator)}
+    annotators = [stage for stage in run.stages if _is_annotator(stage.kind)]
     for documents in reversed([stage for stage in run.stages if stage.makes_table]):
-        stages = [stage for stage in run.of(*kinds) if stage.annotates(documents)]
+        stages = [stage for stage in annotators if stage.annotates(documents)]
         if stages:
             table = Table(documents.artifact, tuple(stage.artifact for stage in stages))
             owners = {column: stage for stage in stages for column in stage.manifest["columns"]}
             return Corpus(name, table, owners)
     raise RunError(f"no document of {name} has been measured: a run needs a stage such as `heuristics: {{}}`")
+
+
+def _is_annotator(kind: str) -> bool:
+    """Whether a kind of stage measures one document at a time; one that is not known here is of the run's plugins."""
+    try:
+        return issubclass(stage_type(kind), Annotator)
+    except ConfigError:
+        return True
 
 
 def _is_signal(kind: pa.DataType) -> bool:

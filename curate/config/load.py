@@ -1,29 +1,29 @@
 """The configuration of a run: one YAML file, typed by the stages themselves, with every mistake reported at once.
 
-A file has the sections ``run``, ``engine`` and ``stages`` (node names and their stages' fields) and may extend one
-parent file. Precedence, from low to high: defaults, parent, file, overrides of the command line. A mistake names its
-file and line, the value, the rule and the nearest valid name. docs/configuration.md has the whole account.
+A file has the sections ``run``, ``engine``, ``plugins`` (Python files that define stages) and ``stages`` (node names
+and their stages' fields) and may extend one parent file. Precedence, from low to high: defaults, parent, file,
+overrides of the command line. A mistake names its file and line, the value, the rule and the nearest valid name.
+docs/configuration.md has the whole account.
 """
 
-import importlib
 import os
-import pkgutil
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from curate import stages
 from curate.config.validation import validate
 from curate.config.yaml import Node, dump, from_plain, merge, parse
 from curate.errors import ConfigError, Problem, nearest
-from curate.stage import STAGES, Stage
+from curate.registry import kinds, plugin_problems, stage_type, stage_types
+from curate.stage import Stage
+from curate.user_code import UserCode
 
-SECTIONS = ("run", "engine", "stages")
+SECTIONS = ("run", "engine", "plugins", "stages")
 COMMAND_LINE = "command line"
 STAGE_NAME = r"^[a-z][a-z0-9_]*$"
 
@@ -71,9 +71,18 @@ class Config(BaseModel):
 
     run: RunSettings
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    plugins: tuple[UserCode, ...] = Field(
+        default=(), description="Python files that define stages, relative to this file; those of a parent count too"
+    )
     stages: dict[str, Stage] = Field(description="stages by node name, in pipeline order")
 
     _source: Node = PrivateAttr(default_factory=lambda: Node({}))
+
+    @field_validator("stages")
+    @classmethod
+    def _named(cls, stages: dict[str, Stage]) -> dict[str, Stage]:
+        """Stages that go by the names of their keys, also where they were made in Python."""
+        return {name: stage if stage.name == name else _renamed(stage, name) for name, stage in stages.items()}
 
     def locate(self, where: Sequence[str | int]) -> str:
         """``file:line`` of the value at a path such as ``("stages", "minhash", "bands")``.
@@ -90,15 +99,12 @@ class Config(BaseModel):
     def to_yaml(self) -> str:
         """The resolved configuration: all defaults, parents, overrides and environment variables written out."""
         nodes = {name: stage.model_dump(mode="json", exclude={"name"}) for name, stage in self.stages.items()}
-        settings = {"run": self.run.model_dump(mode="json"), "engine": self.engine.model_dump(mode="json")}
+        settings = self.model_dump(mode="json", include={"run", "engine", *(["plugins"] if self.plugins else [])})
         return dump(settings | {"stages": nodes})
 
 
-def stage_types() -> dict[str, type[Stage]]:
-    """Every stage there is, by the value of its ``stage`` field; imports the modules of `curate.stages`."""
-    for module in pkgutil.iter_modules(stages.__path__, f"{stages.__name__}."):
-        importlib.import_module(module.name)
-    return dict(sorted(STAGES.items()))
+def _renamed(stage: Stage, name: str) -> Stage:
+    return stage.model_copy(update={"name": name})
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -128,6 +134,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def from_mapping(mapping: Mapping[str, Any]) -> Config:
     """The configuration of a mapping shaped like the file (without ``extends``).
 
+    Paths of plugins are relative to the current folder.
+
     Raises
     ------
     ConfigError
@@ -140,7 +148,7 @@ def from_mapping(mapping: Mapping[str, Any]) -> Config:
     (0, 'select')
     """
     problems: list[Problem] = []
-    return _checked(_without_empty(from_plain(mapping, problems)), problems)
+    return _checked(_with_plugins_in(_without_empty(from_plain(mapping, problems)), ""), problems)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -180,7 +188,7 @@ def _read(file: str, problems: list[Problem], children: tuple[str, ...] = (), at
         problems.append(Problem((), "must be a mapping of sections", "sections: " + ", ".join(SECTIONS), tree.at))
         return None
     extends = tree.value.pop("extends", None)
-    tree = _without_empty(tree)
+    tree = _with_plugins_in(_without_empty(tree), os.path.dirname(file))
     if extends is None:
         return tree
     if not isinstance(extends.value, str):
@@ -188,7 +196,40 @@ def _read(file: str, problems: list[Problem], children: tuple[str, ...] = (), at
         return None
     path = os.path.normpath(os.path.join(os.path.dirname(file), extends.value))
     parent = _read(path, problems, (*children, file), extends.at)
-    return parent and replace(merge(parent, tree), at=tree.at)
+    return parent and replace(_merged(parent, tree), at=tree.at)
+
+
+def _merged(base: Node, over: Node) -> Node:
+    """One tree over another; plugins of both count, so that a child adds to those of its parent."""
+    merged = merge(base, over)
+    plugins = [tree.value["plugins"] for tree in (base, over) if "plugins" in tree.value]
+    if len(plugins) == 2 and all(isinstance(node.value, list) for node in plugins):
+        entries = [entry for node in plugins for entry in node.value]
+        return Node(merged.value | {"plugins": Node(entries, plugins[0].at)}, merged.at)
+    return merged
+
+
+def _with_plugins_in(tree: Node, folder: str) -> Node:
+    """The tree with each plugin as a mapping, whose paths start at `folder`."""
+    plugins = tree.value.get("plugins")
+    if plugins is None or not isinstance(plugins.value, list):
+        return tree
+
+    def path(node: Node) -> Node:
+        given = node.value
+        return Node(os.path.join(folder, given), node.at) if isinstance(given, str) and "://" not in given else node
+
+    def entry(node: Node) -> Node:
+        if isinstance(node.value, str):
+            return Node({"path": path(node)}, node.at)
+        if not isinstance(node.value, dict):
+            return node
+        uses = node.value.get("uses", Node([]))
+        paths = {key: path(value) for key, value in node.value.items() if key == "path"}
+        paths |= {"uses": Node([path(item) for item in uses.value], uses.at)} if isinstance(uses.value, list) else {}
+        return Node(node.value | paths, node.at)
+
+    return Node(tree.value | {"plugins": Node([entry(node) for node in plugins.value], plugins.at)}, tree.at)
 
 
 def _nearest_file(file: str) -> str:
@@ -198,12 +239,14 @@ def _nearest_file(file: str) -> str:
 
 
 def _without_empty(tree: Node) -> Node:
-    """Sections and stages that are named and left empty are mappings without entries."""
+    """Sections and stages that are named and left empty are mappings without entries; `plugins` is an empty list."""
 
     def mapping(node: Node) -> Node:
         return Node({}, node.at) if node.value is None else node
 
     sections = {key: mapping(node) if key in SECTIONS else node for key, node in tree.value.items()}
+    if "plugins" in sections and tree.value["plugins"].value is None:
+        sections["plugins"] = Node([], tree.value["plugins"].at)
     nodes = sections.get("stages")
     if nodes is not None and isinstance(nodes.value, dict):
         sections["stages"] = Node({key: mapping(node) for key, node in nodes.value.items()}, nodes.at)
@@ -237,7 +280,7 @@ def _overridden(tree: Node, override: str, problems: list[Problem]) -> Node:
     node = Node(None, COMMAND_LINE) if not text.strip() else node.moved(COMMAND_LINE)
     for key in reversed(where):
         node = Node({key: node}, COMMAND_LINE)
-    return merge(tree, node)
+    return _merged(tree, _with_plugins_in(node, ""))
 
 
 def _dotted(section: str, model: type[BaseModel]) -> list[str]:
@@ -256,13 +299,14 @@ def _checked(tree: Node, problems: list[Problem]) -> Config:
     ]
     run = _section(tree, "run", RunSettings, found)
     engine = _section(tree, "engine", EngineSettings, found)
-    nodes = _stages(tree, found)
+    plugins = _plugins(tree, found)
+    nodes = _stages(tree, plugins, found)
     # What is wrong with a value already (say, its environment variable is missing) needs no second complaint.
     known = {problem.where for problem in problems}
     problems = problems + [problem for problem in found if problem.where not in known]
     if problems or run is None or engine is None:
         raise ConfigError([replace(problem, at=problem.at or tree.locate(problem.where)) for problem in problems])
-    config = Config(run=run, engine=engine, stages=nodes)
+    config = Config(run=run, engine=engine, plugins=plugins, stages=nodes)
     config._source = tree
     return config
 
@@ -271,23 +315,40 @@ def _section(tree: Node, name: str, model: type[M], found: list[Problem]) -> M |
     return _valid(model, tree.value.get(name, Node({})), (name,), found)
 
 
-def _stages(tree: Node, found: list[Problem]) -> dict[str, Stage]:
+def _plugins(tree: Node, found: list[Problem]) -> tuple[UserCode, ...]:
+    """The plugins that can be used; those of a parent and of its child may be the same."""
+    section = tree.value.get("plugins", Node([]))
+    if not isinstance(section.value, list):
+        found.append(Problem(("plugins",), "must be a list of Python files"))
+        return ()
+    positions: dict[UserCode, int] = {}
+    for position, node in enumerate(section.value):
+        plugin = _valid(UserCode, node, ("plugins", position), found)
+        if plugin is not None:
+            positions.setdefault(plugin, position)
+    problems = list(plugin_problems(list(positions)))
+    at = list(positions.values())
+    found += [replace(problem, where=("plugins", at[int(problem.where[0])])) for problem in problems]
+    broken = {problem.where[0] for problem in problems}
+    return tuple(plugin for place, plugin in enumerate(positions) if place not in broken)
+
+
+def _stages(tree: Node, plugins: Sequence[UserCode], found: list[Problem]) -> dict[str, Stage]:
     section = tree.value.get("stages", Node({}))
     if not isinstance(section.value, dict):
         found.append(Problem(("stages",), "must be a mapping of node names to stages"))
         return {}
     if not section.value:
         found.append(Problem(("stages",), "is missing", "a mapping of node names to stages, in pipeline order"))
-    types = stage_types()
     valid: dict[str, Stage] = {}
     for name, node in section.value.items():
-        stage = _stage(name, node, types, found)
+        stage = _stage(name, node, plugins, found)
         if stage is not None:
             valid[name] = stage
     return valid
 
 
-def _stage(name: str, node: Node, types: Mapping[str, type[Stage]], found: list[Problem]) -> Stage | None:
+def _stage(name: str, node: Node, plugins: Sequence[UserCode], found: list[Problem]) -> Stage | None:
     """One stanza as an instance of its stage."""
     where = ("stages", name)
     if not re.match(STAGE_NAME, name) or name in SECTIONS:
@@ -295,19 +356,30 @@ def _stage(name: str, node: Node, types: Mapping[str, type[Stage]], found: list[
         found.append(Problem(where, f"{name!r} cannot name a stage", rule))
     fields = node.value if isinstance(node.value, dict) else {}
     kind = fields["stage"].plain() if "stage" in fields else name
-    if not isinstance(kind, str) or kind not in types:
-        place = (*where, "stage") if "stage" in fields else where
-        found.append(Problem(place, f"unknown stage {kind!r}", nearest(str(kind), types)))
+    place = (*where, "stage") if "stage" in fields else where
+    if not isinstance(kind, str):
+        found.append(Problem(place, f"unknown stage {kind!r}", nearest(str(kind), kinds(plugins))))
+        return None
+    try:
+        model = stage_type(kind, plugins)
+    except ConfigError as error:
+        # A plugin that cannot be imported may define the stage, and has been complained about already.
+        unsure = any(problem.where[:1] == ("plugins",) for problem in found) and kind not in kinds(plugins)
+        found += [] if unsure else [replace(problem, where=place) for problem in error.problems]
         return None
     if "name" in fields:
         found.append(Problem((*where, "name"), "a stage's name is the key of its stanza", "take this line out"))
         fields = {key: value for key, value in fields.items() if key != "name"}
         node = Node(fields, node.at)
-    return _valid(types[kind], node, where, found, {"name": name})
+    return _valid(model, node, where, found, {"name": name})
 
 
 def _valid(
-    model: type[M], node: Node, where: tuple[str, ...], found: list[Problem], given: Mapping[str, Any] | None = None
+    model: type[M],
+    node: Node,
+    where: tuple[str | int, ...],
+    found: list[Problem],
+    given: Mapping[str, Any] | None = None,
 ) -> M | None:
     if not isinstance(node.value, dict):
         found.append(Problem(where, "must be a mapping (`key: value`)"))
@@ -333,10 +405,11 @@ class _Untitled(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a configuration file, for completion and checks in editors.
 
-    Required fields are asked for only in files without ``extends``, because a parent may give them.
+    Required fields are asked for only in files without ``extends``, because a parent may give them, and other kinds of
+    stages are mistakes only in files without ``extends`` and ``plugins``, which may define them.
     """
     types = stage_types()
-    models = [RunSettings, EngineSettings, *types.values()]
+    models = [RunSettings, EngineSettings, UserCode, *types.values()]
     references, schema = models_json_schema([(model, "validation") for model in models], schema_generator=_Untitled)
     definitions = schema["$defs"]
     required: dict[str, list[str]] = {}
@@ -359,6 +432,11 @@ def json_schema() -> dict[str, Any]:
             "extends": {"type": "string", "description": "parent file, relative to this one"},
             "run": references[RunSettings, "validation"],
             "engine": references[EngineSettings, "validation"],
+            "plugins": {
+                "type": ["array", "null"],
+                "description": Config.model_fields["plugins"].description,
+                "items": {"anyOf": [{"type": "string"}, references[UserCode, "validation"]]},
+            },
             "stages": {
                 "type": "object",
                 "description": Config.model_fields["stages"].description,
@@ -376,10 +454,15 @@ def json_schema() -> dict[str, Any]:
                 "stages": {
                     "minProperties": 1,
                     "properties": {kind: {"required": names} for kind, names in required.items()},
-                    "additionalProperties": {"required": ["stage"]},
                 },
             },
         },
+        "allOf": [
+            {
+                "if": {"not": {"anyOf": [{"required": ["extends"]}, {"required": ["plugins"]}]}},
+                "then": {"properties": {"stages": _known_kinds(types)}},
+            }
+        ],
         "$defs": definitions,
     }
 
@@ -390,4 +473,10 @@ def _by_stage(stanzas: Mapping[str, Any]) -> dict[str, Any]:
         {"if": {"properties": {"stage": {"const": kind}}, "required": ["stage"]}, "then": stanza}
         for kind, stanza in stanzas.items()
     ]
-    return {"type": "object", "properties": {"stage": {"enum": list(stanzas)}}, "allOf": cases}
+    return {"type": "object", "allOf": cases}
+
+
+def _known_kinds(kinds: Iterable[str]) -> dict[str, Any]:
+    """Stanzas that are named for their kind, or whose ``stage`` names it."""
+    named = {"required": ["stage"], "properties": {"stage": {"enum": list(kinds)}}}
+    return {"properties": dict.fromkeys(kinds, True), "additionalProperties": named}

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
 from curate.artifact import Totals
 from curate.dedup.candidates import BandLayout, Components, Part, labels_of, scoped_keys
@@ -48,6 +49,10 @@ VERDICT = pa.schema(
         ("jaccard", pa.float32()),
     ]
 )
+
+Ngram = Annotated[int, Field(ge=1, description="tokens per shingle")]
+Unit = Annotated[Literal["word", "char"], Field(description="what a shingle is made of: words, or their characters")]
+Seed = Annotated[int, Field(ge=0, description="chooses the hash functions; signatures of two seeds cannot be compared")]
 
 
 @dataclass(frozen=True)

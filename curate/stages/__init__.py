@@ -1,1 +1,1 @@
-"""One file per method; a stage registers itself when its module is imported."""
+"""One file per stage, with the name of the stage; `curate.registry` imports it when it is asked for."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 from pydantic import Field
 
 from curate import storage
@@ -16,92 +15,12 @@ from curate.dedup.scope import Within
 from curate.dedup.survivors import KEY, Keep, Policy, Priority
 from curate.engine.context import EXCHANGE
 from curate.errors import Problem
-from curate.stage import STAGES, Annotate, Annotator, Known, Stage
+from curate.registry import stage_type
+from curate.stage import Known, Stage
 from curate.table import ParquetWriter, Table
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-
-
-class TextHash(Annotator):
-    """128-bit hash of each text; equal hashes stand for equal texts.
-
-    Examples
-    --------
-    >>> TextHash().columns().names, TextHash(by="raw").columns().names
-    (['text_hash'], ['raw_hash'])
-    """
-
-    stage: Literal["text_hash"] = "text_hash"
-    version: ClassVar[int] = 1
-
-    by: Literal["normalized", "raw"] = Field(
-        default="normalized",
-        description="what is equal in equal documents: their lower-cased words (normalized), or every byte (raw)",
-    )
-
-    @property
-    def column(self) -> str:
-        """Name of the column: ``text_hash``, or ``raw_hash`` of the bytes."""
-        return "raw_hash" if self.by == "raw" else "text_hash"
-
-    def requires(self) -> tuple[str, ...]:
-        """The text."""
-        return ("text",)
-
-    def columns(self) -> pa.Schema:
-        """16 bytes, the high half of the hash first."""
-        return pa.schema([pa.field(self.column, pa.binary(16), nullable=False)])
-
-    def load(self) -> Annotate:
-        """Hashes of words that the pass over the text has found, or of the bytes."""
-        from curate.text.hashing import normalized_hash, raw_hash
-
-        schema, raw = self.columns(), self.by == "raw"
-
-        def annotate(text, columns):
-            hashes = raw_hash(text.data, text.offsets) if raw else normalized_hash(text.data, text.offsets, text.words)
-            buffer = pa.py_buffer(hashes.astype(">u8").tobytes())
-            return pa.RecordBatch.from_arrays(
-                [pa.Array.from_buffers(pa.binary(16), len(text), [None, buffer])], schema=schema
-            )
-
-        return annotate
-
-
-class UrlHash(Annotator):
-    """128-bit hash of each canonical URL, null for a document without one (see `curate.text.urls`).
-
-    Examples
-    --------
-    >>> UrlHash().columns()
-    url_hash: fixed_size_binary[16]
-    """
-
-    stage: Literal["url_hash"] = "url_hash"
-    version: ClassVar[int] = 2
-    column: ClassVar[str] = "url_hash"
-
-    def requires(self) -> tuple[str, ...]:
-        """The URL."""
-        return ("url",)
-
-    def columns(self) -> pa.Schema:
-        """16 bytes, the high half of the hash first."""
-        return pa.schema([(self.column, pa.binary(16))])
-
-    def load(self) -> Annotate:
-        """Hashes of the canonical forms: of links on web pages, 150,000 per core-second."""
-        from curate.text.urls import canonical_urls
-
-        schema = self.columns()
-
-        def annotate(text, columns):
-            forms = canonical_urls(columns.column("url")).to_pylist()
-            hashes = [xxhash.xxh3_128_digest(form.encode()) if form else None for form in forms]
-            return pa.RecordBatch.from_arrays([pa.array(hashes, pa.binary(16))], schema=schema)
-
-        return annotate
 
 
 class Exact(Stage):
@@ -140,16 +59,22 @@ class Exact(Stage):
         return Policy(self.keep, self.priority)
 
     @property
-    def _hash(self) -> TextHash | UrlHash:
-        return UrlHash() if self.by == "url" else TextHash(by=self.by)
+    def hashes(self) -> Stage:
+        """The annotator whose column is compared."""
+        return stage_type("url_hash")() if self.by == "url" else stage_type("text_hash").model_validate({"by": self.by})
+
+    @property
+    def hash_column(self) -> str:
+        """Name of the column that is compared."""
+        return self.hashes.columns().names[0]
 
     def upstream(self) -> tuple[Stage, ...]:
         """The hashes, and lengths for counts in bytes."""
-        return (self._hash, STAGES["size"]())
+        return (self.hashes, stage_type("size")())
 
     def requires(self) -> tuple[str, ...]:
         """The hash, the length, what `keep` names, and what `within` does."""
-        needed = [self._hash.column, "text_bytes", *self.policy.columns, *scope.columns_of(self.within)]
+        needed = [self.hash_column, "text_bytes", *self.policy.columns, *scope.columns_of(self.within)]
         return tuple(dict.fromkeys(needed))
 
     def place(self, column: str) -> tuple[str | int, ...]:
@@ -175,7 +100,7 @@ class Exact(Stage):
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Bring equal hashes together, choose, and write what became of each document."""
-        groups = partial(_by_hash, self._hash.column, self.within)
+        groups = partial(_by_hash, self.hash_column, self.within)
         election = survivors.elect(ctx, self.policy, groups, ctx.table.rows)
         tallies = ctx.map_shards(partial(_write, ctx.table, ctx.artifact, self.columns(), groups, election.paths))
         storage.remove_tree(f"{ctx.path}/{EXCHANGE}")

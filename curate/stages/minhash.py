@@ -8,7 +8,7 @@ is similar enough, so whatever is dropped is similar to what is kept in its plac
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +18,25 @@ from curate import storage
 from curate.artifact import Artifact
 from curate.dedup import scope, survivors
 from curate.dedup.candidates import BandLayout, Part, connect, parts_of
-from curate.dedup.clusters import COMPONENT_LIMIT, Clustering, Clusters, Shingling, cluster, verdicts
+from curate.dedup.clusters import (
+    COMPONENT_LIMIT,
+    Clustering,
+    Clusters,
+    Ngram,
+    Seed,
+    Shingling,
+    Unit,
+    cluster,
+    verdicts,
+)
 from curate.dedup.index import Index, open_index
 from curate.dedup.quality import DroppedPair, measure, sample
 from curate.dedup.scope import Within
 from curate.dedup.survivors import Keep, Policy, Priority
 from curate.engine.context import EXCHANGE
 from curate.errors import Problem, RunError
-from curate.stage import STAGES, Annotate, Annotator, Known, Stage
+from curate.registry import stage_type
+from curate.stage import Known, Stage
 from curate.table import ParquetWriter
 
 if TYPE_CHECKING:
@@ -49,64 +60,6 @@ PAIR = pa.schema(
     ]
 )
 """A dropped document and the one that is kept in its place."""
-
-Ngram = Annotated[int, Field(ge=1, description="tokens per shingle")]
-Unit = Annotated[Literal["word", "char"], Field(description="what a shingle is made of: words, or their characters")]
-Seed = Annotated[int, Field(ge=0, description="chooses the hash functions; signatures of two seeds cannot be compared")]
-
-
-class Signatures(Annotator):
-    """MinHash signature of each document's set of n-grams.
-
-    The seed is a field and not the run's, so that another sample of the same corpus does not read the text again, and
-    that signatures of several runs can be compared.
-
-    Examples
-    --------
-    >>> Signatures(permutations=112).columns()
-    signature_word5_112_0: fixed_size_binary[448] not null
-    """
-
-    stage: Literal["signatures"] = "signatures"
-    version: ClassVar[int] = 2
-
-    ngram: Ngram = 5
-    unit: Unit = "word"
-    permutations: int = Field(default=112, ge=1, description="length of a signature")
-    seed: Seed = 0
-
-    @property
-    def column(self) -> str:
-        """Name of the column, in which all stands that two signatures must agree in to be compared."""
-        return f"signature_{self.unit}{self.ngram}_{self.permutations}_{self.seed}"
-
-    def requires(self) -> tuple[str, ...]:
-        """The text."""
-        return ("text",)
-
-    def columns(self) -> pa.Schema:
-        """Minima of the permutations, uint32 and little-endian.
-
-        They are bytes and not a list because Parquet keeps two levels per item of a list: reading takes a fifth of the
-        time and half the memory.
-        """
-        return pa.schema([pa.field(self.column, pa.binary(4 * self.permutations), nullable=False)])
-
-    def load(self) -> Annotate:
-        """Signatures of the words that the pass over the text has found, or of their characters."""
-        from curate.dedup.minhash import signatures
-
-        schema, shingling = self.columns(), Shingling(self.ngram, self.unit)
-        permutations, seed = self.permutations, self.seed
-
-        def annotate(text, columns):
-            tokens, offsets, fallback = shingling.tokens(text)
-            minima = signatures(tokens, offsets, shingling.ngram, permutations, seed, fallback)
-            buffers = [None, pa.py_buffer(minima.astype("<u4", copy=False))]
-            column = pa.Array.from_buffers(schema.field(0).type, len(text), buffers)
-            return pa.RecordBatch.from_arrays([column], schema=schema)
-
-        return annotate
 
 
 class MinHash(Stage):
@@ -167,9 +120,15 @@ class MinHash(Stage):
         return Policy(self.keep, self.priority)
 
     @property
-    def signatures(self) -> Signatures:
+    def signatures(self) -> Stage:
         """The annotator whose column is banded."""
-        return Signatures(ngram=self.ngram, unit=self.unit, permutations=self.bands * self.rows, seed=self.seed)
+        fields = {"ngram": self.ngram, "unit": self.unit, "permutations": self.bands * self.rows, "seed": self.seed}
+        return stage_type("signatures").model_validate(fields)
+
+    @property
+    def signature_column(self) -> str:
+        """Name of the column that is banded."""
+        return self.signatures.columns().names[0]
 
     @property
     def least_similarity(self) -> float:
@@ -181,7 +140,7 @@ class MinHash(Stage):
     @property
     def clustering(self) -> Clustering:
         """How candidates become clusters."""
-        banding = BandLayout(self.signatures.column, self.bands * self.rows, self.bands, self.rows, self.within)
+        banding = BandLayout(self.signature_column, self.bands * self.rows, self.bands, self.rows, self.within)
         shingling = Shingling(self.ngram, self.unit)
         return Clustering(
             banding,
@@ -196,15 +155,15 @@ class MinHash(Stage):
     @cached_property
     def indexes(self) -> tuple[Index, ...]:
         """The runs that `index` names; raises ``RunError`` if one cannot serve."""
-        return tuple(open_index(root, self.signatures.column, scope.columns_of(self.within)) for root in self.index)
+        return tuple(open_index(root, self.signature_column, scope.columns_of(self.within)) for root in self.index)
 
     def upstream(self) -> tuple[Stage, ...]:
         """The signatures, and lengths for counts in bytes."""
-        return (self.signatures, STAGES["size"]())
+        return (self.signatures, stage_type("size")())
 
     def requires(self) -> tuple[str, ...]:
         """The signature, the length, what `keep` names, and what `within` does."""
-        needed = [self.signatures.column, "text_bytes", *self.policy.columns, *scope.columns_of(self.within)]
+        needed = [self.signature_column, "text_bytes", *self.policy.columns, *scope.columns_of(self.within)]
         return tuple(dict.fromkeys(needed))
 
     def place(self, column: str) -> tuple[str | int, ...]:
@@ -233,7 +192,7 @@ class MinHash(Stage):
             yield Problem(("threshold",), "has no effect without verification", "`verify: signature` or `jaccard`")
         for position, root in enumerate(self.index):
             try:
-                open_index(root, self.signatures.column, scope.columns_of(self.within))
+                open_index(root, self.signature_column, scope.columns_of(self.within))
             except RunError as error:
                 yield Problem(("index", position), str(error))
 

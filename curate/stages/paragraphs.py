@@ -22,8 +22,9 @@ from curate.dedup.survivors import KEY, LONGEST, Policy, Preference, Priority, r
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
 from curate.errors import Problem
+from curate.registry import stage_type
 from curate.rewrite import Spans, account, write_without
-from curate.stage import STAGES, Known, Stage
+from curate.stage import Known, Stage
 from curate.table import DOCUMENT, Table
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Paragraphs(Stage):
 
     def upstream(self) -> tuple[Stage, ...]:
         """Lengths, if the longest is preferred."""
-        return (STAGES["size"](),) if LONGEST in self.prefer else ()
+        return (stage_type("size")(),) if LONGEST in self.prefer else ()
 
     def requires(self) -> tuple[str, ...]:
         """The documents, and what `prefer` and `within` name."""

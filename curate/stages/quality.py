@@ -17,7 +17,8 @@ from curate import storage
 from curate.artifact import file_hash
 from curate.classifiers.training import SETTINGS, Training
 from curate.errors import Problem, RunError, nearest
-from curate.stage import STAGES, Annotate, Annotator, Known
+from curate.registry import stage_types
+from curate.stage import Annotate, Annotator, Known
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -100,7 +101,7 @@ class Quality(Annotator):
         """The stage trains classifiers, or the file is a model that has the label."""
         stage = known.stages.get(self.classifier)
         if not self.given and stage is not None and not isinstance(stage, Training):
-            kinds = " or ".join(f"`{kind}`" for kind, model in sorted(STAGES.items()) if issubclass(model, Training))
+            kinds = " or ".join(f"`{kind}`" for kind, model in stage_types().items() if issubclass(model, Training))
             kind = f"{self.classifier!r} is a `{stage.stage}` stage, which trains no classifier"
             yield Problem(("classifier",), kind, f"name a stage of the kind {kinds}")
         if not self.given or storage.exists(_beside(self.classifier)):

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, nearest
+from curate.registry import stage_type
 from curate.rules.presets import PRESETS, Criterion, PresetName, alike, rules_of
 from curate.rules.sql import columns_of, complaint, holds
-from curate.stage import STAGES, Known, Stage
+from curate.stage import Known, Stage
 from curate.table import ParquetWriter, Table
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Select(Stage):
 
     def upstream(self) -> tuple[Stage, ...]:
         """Lengths, for a funnel in bytes."""
-        return (STAGES["size"](),)
+        return (stage_type("size")(),)
 
     def requires(self) -> tuple[str, ...]:
         """Columns that the rules name."""

@@ -15,7 +15,8 @@ from curate.classifiers.groups import Group
 from curate.config.units import Bytes
 from curate.errors import Problem, RunError
 from curate.language_models.segmentation import ALL, TextForm, file_name
-from curate.stage import STAGES, Known, Stage
+from curate.registry import stage_type
+from curate.stage import Known, Stage
 from curate.table import Table, as_batch
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class TrainLm(Stage):
 
     def upstream(self) -> tuple[Stage, ...]:
         """Lengths, to know the rate of a sample."""
-        return (STAGES["size"](),)
+        return (stage_type("size")(),)
 
     def requires(self) -> tuple[str, ...]:
         """The text, and what selects and groups documents."""

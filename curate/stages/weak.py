@@ -7,7 +7,7 @@ their agreements and conflicts alone how far each is to be trusted. See ``docs/l
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,23 +17,23 @@ from pydantic import Field, field_validator, model_validator
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import ConfigError, Problem, RunError, nearest
-from curate.stage import Annotate, Annotator, Known, Stage
+from curate.registry import stage_type
+from curate.stage import Known, Stage
 from curate.stats.quantiles import add, counted, exact_quantiles
 from curate.table import ParquetWriter, Table, read_part
 from curate.text.hashing import hash64, id_bytes
 from curate.weak.functions.checks import column_problems, file_problems, is_text
-from curate.weak.functions.config import Function, Voter, voters
+from curate.weak.functions.config import Function, Named, Voter, voters
 from curate.weak.functions.contributions import CONTRIBUTION, top_contributions
 from curate.weak.functions.python import ABSTAIN, KEEP, NOT_ASKED
 from curate.weak.functions.score_cuts import score_cuts
 from curate.weak.functions.states import load_model, load_state, merged, save_model, save_state
-from curate.weak.functions.text import finders, found_columns, searched
+from curate.weak.functions.text import found_columns, searched
 from curate.weak.functions.votes import Ballot, evaluate
 from curate.weak.gold.file import Gold, read_gold
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-    from curate.text.batch import TextBatch
     from curate.weak.model.model import LabelModel
 
 log = logging.getLogger("curate")
@@ -46,59 +46,6 @@ FAULTS = 10  # of a function that the manifest tells apart
 QUALITY = "quality"
 ANSWERS = {"abstain": ABSTAIN, "not_asked": NOT_ASKED}
 VOTES, STATES, MODEL, STATE = "_votes", "_states", "model", "state.npz"
-
-Named = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class Labels(Annotator):
-    """What labeling functions find in the text; `weak` brings this stage itself.
-
-    Examples
-    --------
-    >>> Labels(functions={"click": Function(regex="click here", vote="drop")}, prefix="weak").columns().names
-    ['weak_hits_click']
-    """
-
-    stage: Literal["labels"] = "labels"
-    version: ClassVar[int] = 1
-
-    functions: dict[Named, Function] = Field(default={}, description="functions that look at the text, by name")
-    prefix: Named = Field(default="labels", description="beginning of the columns' names")
-
-    def identity(self) -> dict[str, Any]:
-        """Functions by what they say, files by their content."""
-        return super().identity() | {"functions": {key: own.identity(key) for key, own in self.functions.items()}}
-
-    def packages(self) -> tuple[str, ...]:
-        """What looks for patterns; a Python function answers for what it imports itself."""
-        return ("polars",)
-
-    def requires(self) -> tuple[str, ...]:
-        """The text, and what Python functions ask for."""
-        named = [column for voter in voters(self.functions) for column in voter.columns()]
-        return tuple(dict.fromkeys(["text", *named]))
-
-    def place(self, column: str) -> tuple[str | int, ...]:
-        """The function that names the column."""
-        return next(voter.place(column) for voter in voters(self.functions) if column in voter.columns())
-
-    def columns(self) -> pa.Schema:
-        """Occurrences for each list and pattern; votes and faults for each Python function."""
-        return found_columns(self.functions, self.prefix)
-
-    def check(self, known: Known) -> Iterable[Problem]:
-        """Files, patterns and functions can be used."""
-        yield from file_problems(self.functions)
-
-    def load(self) -> Annotate:
-        """Load lists, patterns and Python files."""
-        schema, found = self.columns(), finders(self.functions)
-
-        def annotate(text: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
-            arrays = [array for find in found for array in find(text, columns)]
-            return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-        return annotate
 
 
 class Weak(Stage):
@@ -180,11 +127,10 @@ class Weak(Stage):
         return voters(self.functions, self.language)
 
     @property
-    def labels(self) -> Labels:
-        """The annotator that looks at the text, of the functions that need it."""
+    def text_functions(self) -> dict[str, Function]:
+        """The functions that look at the text, by name, without what the votes alone depend on."""
         keys = {voter.key for voter in self.voters if voter.reads_text}
-        found = {key: searched(own) for key, own in self.functions.items() if key in keys}
-        return Labels(functions=found, prefix=self.name)
+        return {key: searched(function) for key, function in self.functions.items() if key in keys}
 
     def files(self) -> dict[str, str]:
         """The gold; files of functions enter the fingerprint with them."""
@@ -200,12 +146,13 @@ class Weak(Stage):
 
     def upstream(self) -> tuple[Stage, ...]:
         """What is found in the text, if a function looks at it."""
-        return (self.labels,) if self.labels.functions else ()
+        fields = {"functions": self.text_functions, "prefix": self.name}
+        return (stage_type("labels").model_validate(fields),) if fields["functions"] else ()
 
     def requires(self) -> tuple[str, ...]:
         """The id, what the functions look at, and the column of the slices."""
         named = [column for voter in self.voters for column in voter.columns()]
-        found = self.labels.columns().names
+        found = found_columns(self.text_functions, self.name).names
         others = [column for column in (self.language, self.slices) if column not in (None, SOURCE)]
         return tuple(dict.fromkeys(["id", *named, *found, *others]))
 

@@ -10,7 +10,7 @@ from curate.artifact import Artifact, fingerprint, receipts_folder
 from curate.engine.fused import annotate
 from curate.engine.local import LocalEngine
 from curate.errors import RunError
-from curate.stage import STAGES, Annotate, Annotator
+from curate.stage import DEFINED, Annotate, Annotator
 from curate.stages.heuristics import Heuristics
 from curate.stages.size import Size
 from curate.table import read_part
@@ -33,7 +33,7 @@ class Liar(Annotator):
         return lambda text, columns: pa.RecordBatch.from_pydict({"lie": [0] * len(text)})
 
 
-STAGES.pop("liar")
+DEFINED.pop("liar")
 
 
 def test_sizes_of_every_shard_and_row(tmp_path: Path) -> None:

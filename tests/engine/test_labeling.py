@@ -29,7 +29,7 @@ def test_every_engine_writes_the_same_files(engine: Engine, tmp_path: Path) -> N
     stage = Weak(functions=functions, keep_rate=0.6, decide="rate")
     rows = [text for text, _ in texts(60, 3)]
     table = make_table(tmp_path / "read", {"web": rows[:40], "books": rows[40:]}, 9)
-    labels = stage.labels.model_copy(update={"name": "weak_labels"})
+    (labels,) = (helper.model_copy(update={"name": "weak_labels"}) for helper in stage.upstream())
     label_artifact = run_stage(labels, table, tmp_path, engine=engine)
     artifact = run_stage(stage, Table(table.documents, (label_artifact,)), tmp_path, engine=engine)
     files = [

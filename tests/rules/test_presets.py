@@ -11,9 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from curate.config.load import load, stage_types
+from curate.config.load import load
 from curate.errors import ConfigError
 from curate.pipeline import Pipeline
+from curate.registry import stage_type
 from curate.report import facts, losses
 from curate.rules.presets import PRESETS, Criterion, PresetName, rules_of
 from curate.stages.select import MAX_RULES, Select, evaluate
@@ -27,8 +28,7 @@ ROW = re.compile(r"^\| `(\w+)` \| `([^`]+)` \| (\w*) \| ([\w, ]+) \| ([^|]+) \| 
 
 def columns() -> pa.Schema:
     """Columns of the stages that presets need, with their types."""
-    types = stage_types()
-    return pa.schema([field for kind in ("heuristics", "langid") for field in types[kind]().columns()])
+    return pa.schema([field for kind in ("heuristics", "langid") for field in stage_type(kind)().columns()])
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from curate.errors import Problem, nearest
 from curate.rules.presets import PRESETS, alike
 from curate.rules.sql import columns_of, complaint
 from curate.weak.functions.config import Function, twice, voters
-from curate.weak.functions.python import accepts, load_functions, read_bytes, resource_paths
+from curate.weak.functions.python import accepts, load_functions, resource_paths
 from curate.weak.functions.text import pattern_complaint
 
 MOST = 127  # functions: a document's top contributions name them by an int8
@@ -105,7 +105,7 @@ def _list_problems(key: str, path: str) -> Iterator[Problem]:
         yield Problem(place, f"there is no file {path!r}", hint)
         return
     try:
-        entries = read_entries(read_bytes(path).decode("utf-8"))
+        entries = read_entries(storage.read_bytes(path).decode("utf-8"))
     except UnicodeDecodeError:
         yield Problem(place, f"{path!r} is not UTF-8 text", hint)
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from curate.rules.sql import columns_of
 from curate.weak.functions.python import DROP, KEEP, LabelingFunction, load_functions, resource_paths
 
 Vote = Literal["keep", "drop"]
+Named = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Kind = Literal["when", "score", "words", "regex", "python", "preset", "column"]
 CODES: dict[str, int] = {"drop": DROP, "keep": KEEP}
 

@@ -1,13 +1,9 @@
 """Labeling functions in Python: how one is declared, loaded from its file by path, and asked, faults included."""
 
-import hashlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
+from curate.errors import first_line
+from curate.user_code import UserCode
 
 NOT_ASKED, ABSTAIN, DROP, KEEP = -2, -1, 0, 1
 """Votes: missing by design, abstained, and the two classes; an ordered function gives its bucket, 0 to B - 1."""
@@ -113,7 +111,7 @@ def ask(
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:  # a function that calls sys.exit is no reason to stop
-        votes, fault = None, f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        votes, fault = None, first_line(error)
     if votes is None:
         return np.full(batch.num_rows, ABSTAIN, np.int8), _ADDRESS.sub("0x...", fault)[:FAULT]
     return votes, ""
@@ -140,43 +138,16 @@ def load_functions(path: str) -> dict[str, LabelingFunction]:
 
     Raises
     ------
+    FileNotFoundError
+        There is no such file.
     ValueError
         The file cannot be run, or two of its functions have one name.
     """
-    return _run_file(path, read_bytes(path))
-
-
-def read_bytes(path: str) -> bytes:
-    """Content of a file, local or at an fsspec URL."""
-    fs, inner = storage.filesystem(path)
-    return bytes(fs.cat_file(inner))  # type: ignore[arg-type]
-
-
-@lru_cache(maxsize=64)
-def _run_file(path: str, source: bytes) -> dict[str, LabelingFunction]:
-    # In sys.modules because dataclasses and typing look a class's module up there.
-    module = ModuleType(f"curate_functions_{hashlib.sha256(path.encode() + source).hexdigest()[:16]}")
-    module.__file__ = path
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(source, path, "exec"), module.__dict__)
-    except Exception as error:
-        line = _line(error, path)
-        raise ValueError(f"cannot be run: {type(error).__name__}: {error}{line}") from None
-    found: dict[str, LabelingFunction] = {}
-    for value in module.__dict__.values():
-        if isinstance(value, LabelingFunction) and found.setdefault(value.name, value) is not value:
+    functions: dict[str, LabelingFunction] = {}
+    for value in vars(UserCode(path=path).module()).values():
+        if isinstance(value, LabelingFunction) and functions.setdefault(value.name, value) is not value:
             raise ValueError(f"has two functions called {value.name!r}")
-    return found
-
-
-def _line(error: Exception, path: str) -> str:
-    """Line of the file that an exception came from; a syntax error says it itself."""
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == path else line
-        trace = trace.tb_next
-    return f" (line {line})" if line and not isinstance(error, SyntaxError) else ""
+    return functions
 
 
 def resource_paths(function: LabelingFunction, path: str) -> dict[str, str]:

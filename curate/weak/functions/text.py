@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from curate import storage
 from curate.weak.functions.config import Function
-from curate.weak.functions.python import ask, read_bytes, resource_paths
+from curate.weak.functions.python import ask, resource_paths
 
 if TYPE_CHECKING:
     from curate.text.batch import TextBatch
@@ -55,7 +56,7 @@ def finders(functions: Mapping[str, Function]) -> list[Finder]:
 
 def _finder(key: str, function: Function) -> Finder:
     if function.words is not None:
-        return _words(read_bytes(function.words).decode("utf-8"))
+        return _words(storage.read_bytes(function.words).decode("utf-8"))
     return _python(key, function) if function.python is not None else _regex(function.regex or "")
 
 
@@ -95,7 +96,7 @@ def _python(key: str, function: Function) -> Finder:
 def python_arguments(key: str, function: Function) -> dict[str, Any]:
     """Parameters of a Python function, and the content of its resources."""
     resources = resource_paths(function.python_function(key), function.python or "")
-    return dict(function.parameters) | {name: read_bytes(path) for name, path in resources.items()}
+    return dict(function.parameters) | {name: storage.read_bytes(path) for name, path in resources.items()}
 
 
 def pattern_complaint(pattern: str) -> str:
