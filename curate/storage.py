@@ -3,14 +3,15 @@
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Annotated, Any, BinaryIO, cast
 
 import orjson
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from pydantic import AfterValidator, Field
 
 TEMPORARY = ".tmp-"  # begins the name of a file that is being written
 
@@ -30,6 +31,23 @@ def absolute(path: str) -> str:
     """
     path = path.removeprefix("file://")
     return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+InputPath = Annotated[str, Field(min_length=1), AfterValidator(absolute)]
+"""Field of a stage: the path of a file, in the form that means the same in every worker's directory."""
+
+
+def path_unless(is_name: Callable[[str], bool]) -> AfterValidator:
+    """Makes a field's value such a path, unless it is a name of something else.
+
+    Examples
+    --------
+    >>> from pydantic import TypeAdapter
+    >>> model = TypeAdapter(Annotated[str, path_unless(lambda value: value == "default")])
+    >>> model.validate_python("default"), model.validate_python("file:///models/lid.bin")
+    ('default', '/models/lid.bin')
+    """
+    return AfterValidator(lambda value: value if is_name(value) else absolute(value))
 
 
 def filesystem(path: str) -> tuple[AbstractFileSystem, str]:

@@ -13,6 +13,7 @@ from curate import storage
 from curate.artifact import file_hash
 from curate.errors import Problem
 from curate.stage import Annotate, Annotator, Known
+from curate.storage import InputPath
 
 if TYPE_CHECKING:
     from curate.text.batch import TextBatch
@@ -72,30 +73,24 @@ class Heuristics(Annotator):
     refinedweb_max_uppercase: float = Field(
         default=0.5, ge=0, le=1, description="a line with a greater share of upper-case letters is flagged (0 to 1)"
     )
-    stop_words: str | None = Field(
+    stop_words: InputPath | None = Field(
         default=None, description="a file of words, one per line, that `rps_stop_words` counts in place of the English"
     )
-    bad_words: str | None = Field(
+    bad_words: InputPath | None = Field(
         default=None, description="a file of words or phrases, one per line, that `c4_bad_words` counts"
     )
-    word_lists: dict[str, str] = Field(
+    word_lists: dict[str, InputPath] = Field(
         default={},
         description="files of words or phrases, one per line, by name: adds `words_NAME` and `words_NAME_share`",
     )
 
-    @field_validator("stop_words", "bad_words")
-    @classmethod
-    def _anywhere(cls, path: str | None) -> str | None:
-        """A path that means the same in every worker's directory."""
-        return path if path is None else storage.absolute(path)
-
     @field_validator("word_lists")
     @classmethod
-    def _lists_anywhere(cls, lists: dict[str, str]) -> dict[str, str]:
+    def _named_as_columns(cls, lists: dict[str, str]) -> dict[str, str]:
         for name in lists:
             if not (name.isascii() and name.isidentifier() and name == name.lower()):
                 raise ValueError(f"{name!r} becomes part of a column's name: small letters, digits and _ only")
-        return {name: storage.absolute(path) for name, path in lists.items()}
+        return lists
 
     def requires(self) -> tuple[str, ...]:
         """The text."""

@@ -24,6 +24,7 @@ from curate import storage
 from curate.artifact import Artifact, Shard, all_kept, receipts_folder, write_receipt
 from curate.errors import Problem, RunError
 from curate.stage import Known, Stage
+from curate.storage import InputPath
 from curate.table import ParquetWriter, Table, read_part
 from curate.weak.judge.prompts import VOTES, Prompt, Shipped, chosen
 
@@ -103,7 +104,9 @@ class Judge(Stage):
     max_unanswered: float = Field(
         default=0.01, ge=0, le=1, description="share of questions that may stay unanswered before the run stops"
     )
-    cache: str | None = Field(default=None, description="file of the answers; unless given, judge.sqlite in run.root")
+    cache: InputPath | None = Field(
+        default=None, description="file of the answers; unless given, judge.sqlite in run.root"
+    )
 
     @field_validator("documents")
     @classmethod
@@ -117,11 +120,6 @@ class Judge(Stage):
     @classmethod
     def _without_slash(cls, url: str) -> str:
         return url.rstrip("/")
-
-    @field_validator("cache")
-    @classmethod
-    def _anywhere(cls, path: str | None) -> str | None:
-        return path if path is None else storage.absolute(path)
 
     def asked(self) -> dict[str, Prompt]:
         """The prompts by name, in the order of their columns."""

@@ -5,12 +5,12 @@ What is looked at, and what every column means, is in ``docs/languages.md``.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from curate import storage
 from curate.errors import Problem, RunError
@@ -41,7 +41,7 @@ class LangId(Annotator):
     stage: Literal["langid"] = "langid"
     version: ClassVar[int] = 2
 
-    model: str = Field(
+    model: Annotated[str, storage.path_unless(pretrained.PRETRAINED.__contains__)] = Field(
         default="lid", description="a fastText model file, or `lid` for the one of `curate models fetch lid`"
     )
     max_chars: int = Field(default=1024, ge=32, description="characters of a document that are looked at")
@@ -59,12 +59,6 @@ class LangId(Annotator):
     part_score: float = Field(
         default=0.5, ge=0, le=1, description="a line or paragraph whose best score is lower counts as `und`"
     )
-
-    @field_validator("model")
-    @classmethod
-    def _anywhere(cls, model: str) -> str:
-        """A path that means the same in every worker's directory."""
-        return model if model in pretrained.PRETRAINED else storage.absolute(model)
 
     def files(self) -> dict[str, str]:
         """The model."""

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, RunError
 from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
+from curate.storage import InputPath
 from curate.table import read_part
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Perplexity(Annotator):
     version: ClassVar[int] = 2
 
     model: str | None = Field(default=None, description="name of the `train_lm` stage whose model is asked")
-    path: str | None = Field(
+    path: InputPath | None = Field(
         default=None, description="or a file: a model of train_lm, one in the ARPA format, or kenlm's binary file"
     )
     against: str | None = Field(
@@ -55,18 +56,12 @@ class Perplexity(Annotator):
     )
     by: str | None = Field(default=None, description="the column that `model` was trained by")
     text: TextForm = Field(default=TextForm(), description="with `path`: what the model's text is made of")
-    tokenizer: str | None = Field(
+    tokenizer: InputPath | None = Field(
         default=None, description="with `path`: a SentencePiece model or tokenizer.json that cuts text into its tokens"
     )
     min_tokens: int = Field(default=5, ge=1, description="a document with fewer tokens gets null")
     paragraphs: bool = Field(default=False, description="add `_line_bits_per_byte`, a list with a number per sentence")
     prefix: str = Field(default="kenlm", pattern=r"^[a-z][a-z0-9_]*$", description="what the columns' names begin with")
-
-    @field_validator("path", "tokenizer")
-    @classmethod
-    def _anywhere(cls, path: str | None) -> str | None:
-        """A path that means the same in every worker's directory."""
-        return storage.absolute(path) if path else path
 
     @model_validator(mode="after")
     def _one_model(self) -> "Perplexity":

@@ -6,12 +6,12 @@ What the model is shown, and what every column means, is in ``docs/quality.md``.
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from curate import storage
 from curate.artifact import file_hash
@@ -45,7 +45,7 @@ class Quality(Annotator):
     stage: Literal["quality"] = "quality"
     version: ClassVar[int] = 1
 
-    classifier: str = Field(
+    classifier: Annotated[str, storage.path_unless(lambda name: not _FILE.search(name))] = Field(
         default=TRAINED,
         description="a `train_classifier` or `distill` stage above, by name, or the path of a fastText model",
     )
@@ -63,12 +63,6 @@ class Quality(Annotator):
     windows: int = Field(default=8, ge=1, le=32, description="places that these are taken from, spread evenly")
     paragraphs: bool = Field(default=False, description="score paragraphs as well, and give their mean")
     paragraph_bytes: int = Field(default=100, ge=1, description="shorter paragraphs are left out (bytes)")
-
-    @field_validator("classifier")
-    @classmethod
-    def _anywhere(cls, classifier: str) -> str:
-        """A path that means the same in every worker's directory."""
-        return storage.absolute(classifier) if _FILE.search(classifier) else classifier
 
     @property
     def given(self) -> bool:

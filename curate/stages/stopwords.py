@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from curate import storage
 from curate.errors import Problem
@@ -32,17 +32,11 @@ class StopWordCounts(Annotator):
     stage: Literal["stopwords"] = "stopwords"
     version: ClassVar[int] = 2
 
-    lists: str = Field(
+    lists: Annotated[str, storage.path_unless(lambda lists: lists == ISO)] = Field(
         default=ISO,
         description="a JSON file with lists by language, {de: [der, die], ...}, or `iso` for those of stopwords-iso",
     )
     language: str = Field(default="lang_code", min_length=1, description="column with each document's language")
-
-    @field_validator("lists")
-    @classmethod
-    def _anywhere(cls, lists: str) -> str:
-        """A path that means the same in every worker's directory."""
-        return lists if lists == ISO else storage.absolute(lists)
 
     def files(self) -> dict[str, str]:
         """The lists."""

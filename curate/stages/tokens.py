@@ -14,6 +14,7 @@ from curate.artifact import Artifact, Shard, Totals, file_hash
 from curate.config.units import Bytes
 from curate.errors import Problem
 from curate.stage import Known, Stage
+from curate.storage import InputPath
 from curate.table import ParquetWriter, Table, read_part
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Tokens(Stage):
     stage: Literal["tokens"] = "tokens"
     version: ClassVar[int] = 1
 
-    tokenizer: str | None = Field(
+    tokenizer: InputPath | None = Field(
         default=None, description="path of a Hugging Face tokenizer.json; unless given, a byte-level BPE is trained"
     )
     vocab_size: int = Field(default=16384, ge=257, le=1_000_000, description="tokens of a tokenizer trained here")

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from curate import storage
 from curate.errors import Problem, RunError
 from curate.stage import Annotate, Annotator, Known
+from curate.storage import InputPath
 
 if TYPE_CHECKING:
     from curate.text.batch import TextBatch
@@ -36,26 +37,19 @@ class Urls(Annotator):
     stage: Literal["urls"] = "urls"
     version: ClassVar[int] = 1
 
-    domains: str | None = Field(
+    domains: InputPath | None = Field(
         default=None,
-        min_length=1,
         description="file of hosts and pages, one a line, or a tar archive of such lists; .gz or not; gives url_listed",
     )
-    words: str | None = Field(
-        default=None, min_length=1, description="file of words that make an address suspect; gives url_words"
+    words: InputPath | None = Field(
+        default=None, description="file of words that make an address suspect; gives url_words"
     )
-    soft_words: str | None = Field(
-        default=None, min_length=1, description="file of words of which it takes several; gives url_soft_words"
+    soft_words: InputPath | None = Field(
+        default=None, description="file of words of which it takes several; gives url_soft_words"
     )
-    substrings: str | None = Field(
-        default=None, min_length=1, description="file of parts of words, found anywhere; gives url_substrings"
+    substrings: InputPath | None = Field(
+        default=None, description="file of parts of words, found anywhere; gives url_substrings"
     )
-
-    @field_validator(*_LISTS)
-    @classmethod
-    def _anywhere(cls, path: str | None) -> str | None:
-        """A path that means the same in every worker's directory."""
-        return path and storage.absolute(path)
 
     def requires(self) -> tuple[str, ...]:
         """The address."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
@@ -20,6 +20,7 @@ from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.registry import stage_type
 from curate.stage import Known, Stage
 from curate.stats.quantiles import add, counted, exact_quantiles
+from curate.storage import InputPath
 from curate.table import ParquetWriter, Table, read_part
 from curate.text.hashing import hash64, id_bytes
 from curate.weak.functions.checks import column_problems, file_problems, is_text
@@ -84,9 +85,8 @@ class Weak(Stage):
         description="share of the documents that is good; unless given, from gold, and without gold the quality ranks "
         "documents and is no probability",
     )
-    gold: str | None = Field(
+    gold: InputPath | None = Field(
         default=None,
-        min_length=1,
         description="file of documents that a person called keep or drop, from `curate label`",
     )
     decide: Literal["threshold", "rate"] = Field(
@@ -108,12 +108,6 @@ class Weak(Stage):
     slices: str | None = Field(
         default=SOURCE, min_length=1, description="column by which the report counts votes apart; null for none"
     )
-
-    @field_validator("gold")
-    @classmethod
-    def _anywhere(cls, path: str | None) -> str | None:
-        """A path that means the same in every worker's directory."""
-        return path and storage.absolute(path)
 
     @model_validator(mode="after")
     def _decidable(self) -> "Weak":

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from curate import storage
 from curate.artifact import file_hash
 from curate.rules.presets import PresetName, rules_of
 from curate.rules.sql import columns_of
+from curate.storage import InputPath
 from curate.weak.functions.python import DROP, KEEP, LabelingFunction, load_functions, resource_paths
 
 Vote = Literal["keep", "drop"]
@@ -47,15 +47,13 @@ class Function(BaseModel):
     score: str | None = Field(
         default=None, min_length=1, description="column of numbers: its quantiles over the corpus are the votes"
     )
-    words: str | None = Field(
-        default=None, min_length=1, description="file of words and phrases, one a line, that are looked for in the text"
+    words: InputPath | None = Field(
+        default=None, description="file of words and phrases, one a line, that are looked for in the text"
     )
     regex: str | None = Field(
         default=None, min_length=1, description="regular expression that is looked for in the text"
     )
-    python: str | None = Field(
-        default=None, min_length=1, description="Python file with a function under @labeling_function"
-    )
+    python: InputPath | None = Field(default=None, description="Python file with a function under @labeling_function")
     preset: PresetName | None = Field(
         default=None, description="published rule set: each rule is a function by its own name and votes drop"
     )
@@ -93,12 +91,6 @@ class Function(BaseModel):
         min_length=1,
         description="SQL expression, true of the documents that it votes on, such as lang_code = 'en'",
     )
-
-    @field_validator("words", "python")
-    @classmethod
-    def _anywhere(cls, path: str | None) -> str | None:
-        """A path that means the same in every worker's directory."""
-        return path and storage.absolute(path)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Function":
