@@ -68,7 +68,7 @@ without_compiler = There is no C++ compiler here, so kenlm is left out: kenlm's 
 works. With one (Debian and Ubuntu: apt-get install g++ python3-dev) it is: $(BIN)/python -m pip install -e '.[kenlm]'
 
 $(RUNTIME): pyproject.toml | $(VENV)/.created
-	$(call install,.[langid],$@)
+	$(call install,.,$@)
 
 $(DEV): pyproject.toml | $(VENV)/.created
 	@$(compiler) || echo "$(without_compiler)" >&2

@@ -7,7 +7,6 @@ have no receipt".
 
 import hashlib
 import platform
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -16,10 +15,12 @@ from typing import Any
 
 import orjson
 
-from curate import storage
+from curate import __version__, storage
+from curate.extras import DISTRIBUTION, requirements
 
 MANIFEST = "_manifest.json"
 RECEIPTS = "_receipts"
+_TOOLS = ("dev", "label-model-peers")  # extras that no run uses
 
 
 def fingerprint(payload: Mapping[str, Any]) -> str:
@@ -66,11 +67,13 @@ def package_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def all_versions() -> dict[str, str]:
-    """Versions of everything that can change what a run writes: the dependencies, those of extras too."""
-    needed = [line for line in metadata.requires("curate") or () if "'dev'" not in line]
-    names = sorted({re.split(r"[^\w.-]", line)[0] for line in needed} - {"curate"})
-    installed = {name: version for name, version in package_versions(["curate", *names]).items() if version}
-    return {"python": platform.python_version(), **installed}
+    """Versions of everything that can change what a run writes: Python, curate, and its dependencies and extras.
+
+    Of a tree that is not installed, the dependencies are not known.
+    """
+    names = sorted({requirement.package for requirement in requirements() if requirement.extra not in _TOOLS})
+    installed = {name: version for name, version in package_versions(names).items() if version}
+    return {"python": platform.python_version(), DISTRIBUTION: __version__, **installed}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from curate.engine.base import Engine
 from curate.engine.context import Context
 from curate.engine.fused import annotate
 from curate.errors import ConfigError, Problem, RunError, nearest
+from curate.extras import missing
 from curate.registry import stage_type, stage_types
 from curate.stage import Annotator, Estimate, Known, Stage, compared
 from curate.table import DOCUMENT, Table
@@ -288,11 +289,10 @@ class Pipeline:
         """The engine that the configuration asks for."""
         settings = self.config.engine
         if settings.kind == "ray":
-            try:
-                from curate.engine.ray import RayEngine
-            except ImportError:
-                missing = Problem(("engine", "kind"), "ray is not installed", "pip install 'curate[ray]'")
-                raise ConfigError([self.config.placed(missing)]) from None
+            if absent := missing("ray", "ray"):
+                raise ConfigError([self.config.placed(Problem(("engine", "kind"), *absent))])
+            from curate.engine.ray import RayEngine
+
             return RayEngine(settings.workers, settings.address)
         from curate.engine.local import LocalEngine
 

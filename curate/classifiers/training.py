@@ -91,7 +91,7 @@ class Training(BaseModel):
         return found if self.lr else found | {"lr": RATES[self.model]}
 
     def problems(self) -> Iterable[Problem]:
-        """What does not fit together, and the library if it is missing."""
+        """What does not fit together."""
         if self.model == "linear":
             for field in ("quantize", "autotune"):
                 if getattr(self, field):
@@ -99,10 +99,6 @@ class Training(BaseModel):
             return
         if self.quantize and self.dim % 2:
             yield Problem(("dim",), "must be even for a quantized model")
-        try:
-            import fasttext  # noqa: F401
-        except ImportError:
-            yield Problem((), "fastText is not installed", "pip install 'curate[langid]'")
 
 
 def train(

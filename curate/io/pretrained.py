@@ -132,11 +132,9 @@ def _from_wheel(model: Pretrained) -> bytes:
 
 
 def load_fasttext(model: str) -> Any:
-    """Open a fastText model; raise ``RunError`` if the library or the file is missing."""
-    try:
-        import fasttext
-    except ImportError:
-        raise RunError("fastText models need the extra: pip install 'curate[langid]'") from None
+    """Open a fastText model; raise ``RunError`` if the file is missing."""
+    import fasttext
+
     fasttext.FastText.eprint = lambda *_: None  # type: ignore[attr-defined] # suppress a notice of every load
     path = resolve(model)
     if not Path(path).is_file():

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from curate import storage
 from curate.errors import RunError
+from curate.extras import missing
 from curate.language_models import arpa, ngram
 from curate.language_models.segmentation import (
-    SENTENCEPIECE_MISSING,
     Subwords,
     TextForm,
     TokenizedSentences,
@@ -180,26 +180,9 @@ def kind_of(path: str) -> str:
     raise ValueError(f"{path} is not a model of train_lm, nor in the ARPA format, nor a binary file of kenlm")
 
 
-def kenlm_missing() -> str | None:
-    """Return how to install kenlm's module, or None if it is installed."""
-    from importlib.util import find_spec
-
-    if find_spec("kenlm"):
-        return None
-    return "install it: pip install 'curate[kenlm]' (it compiles with a C++ compiler such as g++ in about a minute)"
-
-
-def sentencepiece_missing() -> str | None:
-    """Return how to install SentencePiece, or None if it is installed."""
-    from importlib.util import find_spec
-
-    return None if find_spec("sentencepiece") else SENTENCEPIECE_MISSING
-
-
 def _kenlm(path: str) -> Any:
-    hint = kenlm_missing()
-    if hint:
-        raise RunError(f"{path} is a binary file of kenlm, which needs the Python module kenlm; {hint}")
+    if absent := missing("kenlm", "kenlm"):
+        raise RunError(f"{path} is a binary file of kenlm: {absent}")
     import kenlm  # type: ignore[import-not-found]
 
     try:

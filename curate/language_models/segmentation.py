@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from curate.errors import RunError
+from curate.extras import missing
 from curate.language_models.ccnet import Sentences, normalize
 from curate.language_models.tokens import hash_of, tokenize
 from curate.text.batch import TextBatch
@@ -24,7 +25,6 @@ ALL = "model"
 """Name of the model of a stage that trains a single model, not one per group."""
 UNKNOWN = "<unk>"
 SPECIAL = (UNKNOWN, "<s>", "</s>")
-SENTENCEPIECE_MISSING = "install it: pip install 'curate[kenlm]', or pip install sentencepiece alone"
 _CALL_BYTES = 1 << 20  # bytes of text per call of a tokenizer, whose encodings take 120 times as much memory
 
 
@@ -159,10 +159,10 @@ class Subwords:
     @classmethod
     def from_sentencepiece(cls, path: str) -> "Subwords":
         """Create from the file of a SentencePiece model; raise ``RunError`` if the library or the model is missing."""
-        try:
-            import sentencepiece  # type: ignore[import-not-found]
-        except ImportError:
-            raise RunError(f"{path} needs the SentencePiece library; {SENTENCEPIECE_MISSING}") from None
+        if absent := missing("sentencepiece", "sentencepiece"):
+            raise RunError(f"{path} is a SentencePiece model: {absent}")
+        import sentencepiece  # type: ignore[import-not-found]
+
         try:
             processor = sentencepiece.SentencePieceProcessor(model_file=path)
         except (OSError, RuntimeError) as error:

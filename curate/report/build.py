@@ -6,6 +6,7 @@ from typing import Any
 
 from curate import storage
 from curate.config.units import duration, format_bytes, format_count, number, percent, plural
+from curate.extras import DISTRIBUTION
 from curate.report import cleaned, repeats
 from curate.report.classifiers import classifiers, students
 from curate.report.contamination import contamination
@@ -75,7 +76,7 @@ def render(run: RunRecord, facts: dict[str, Any]) -> str:
     facts
         Its numbers, from `curate.report.facts.facts`.
     """
-    version = facts["host"].get("versions", {}).get("curate", "")
+    version = facts["host"].get("versions", {}).get(DISTRIBUTION, "")
     return compose(
         title="/".join(run.root.split("/")[-2:]),
         about=f"configuration {facts['config_hash'][:8]} · seed {facts['seed']} · curate {version}",

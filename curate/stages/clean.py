@@ -6,7 +6,6 @@ changed until nothing changes, so that cleaning what is clean does nothing.
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from curate.artifact import Artifact, Shard, Totals, by_source
 from curate.errors import Problem
+from curate.extras import missing
 from curate.rewrite import new_table
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, DocumentWriter, ParquetWriter, Table
@@ -175,11 +175,11 @@ class Clean(Stage):
 
     def check(self, known: Known) -> Iterable[Problem]:
         """Libraries that personal data takes are there, and regions exist."""
-        wanted = {"phone": "phonenumbers", "iban": "stdnum", "card": "stdnum"}
+        libraries = {"phone": "phonenumbers", "iban": "python-stdnum", "card": "python-stdnum"}
         for place, kind in enumerate(self.pii):
-            if kind in wanted and find_spec(wanted[kind]) is None:
-                yield Problem(("pii", place), f"{kind} needs more than is installed: pip install 'curate[pii]'")
-        if "phone" in self.pii and find_spec("phonenumbers") is not None:
+            if kind in libraries and (absent := missing("pii", libraries[kind])):
+                yield Problem(("pii", place), *absent)
+        if "phone" in self.pii and not missing("pii", "phonenumbers"):
             from phonenumbers import SUPPORTED_REGIONS
 
             for place, region in enumerate(self.phone_regions):

@@ -1,6 +1,5 @@
 """HTML to text: a new table with the text of pages in the place of their HTML."""
 
-import importlib.util
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -15,6 +14,7 @@ from curate.cleaning.html import EXTRACTORS, is_html
 from curate.config.units import Bytes
 from curate.engine.guarded import CallError, Guarded, TimedOutError
 from curate.errors import Problem
+from curate.extras import missing
 from curate.rewrite import new_table
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, DocumentWriter, ParquetWriter, Table
@@ -85,11 +85,8 @@ class Extract(Stage):
 
     def check(self, known: Known) -> Iterable[Problem]:
         """The extractor is there, and has the options."""
-        missing = [name for name in EXTRACTORS[self.extractor] if importlib.util.find_spec(name) is None]
-        if missing:
-            yield Problem(
-                ("extractor",), f"{' and '.join(missing)} cannot be imported", "it needs: pip install 'curate[web]'"
-            )
+        if absent := missing("web", *EXTRACTORS[self.extractor]):
+            yield Problem(("extractor",), *absent)
         if self.extractor == "trafilatura" and not self.main_content:
             yield Problem(("main_content",), "trafilatura always looks for the main content", "use resiliparse")
         if self.extractor == "resiliparse" and self.favor != "balanced":

@@ -23,6 +23,7 @@ from pydantic import Field, JsonValue, field_validator
 from curate import storage
 from curate.artifact import Artifact, Shard, all_kept, receipts_folder, write_receipt
 from curate.errors import Problem, RunError
+from curate.extras import missing
 from curate.stage import Known, Stage
 from curate.storage import InputPath
 from curate.table import ParquetWriter, Table, read_part
@@ -159,10 +160,8 @@ class Judge(Stage):
                 yield Problem(("extra", field), "cannot be set here", hint)
         if self.cache is not None and not storage.is_local(self.cache):
             yield Problem(("cache",), f"{self.cache!r} is not a local path, which SQLite needs")
-        try:
-            import httpx  # noqa: F401
-        except ImportError:
-            yield Problem((), "httpx is not installed", "pip install 'curate[judge]'")
+        if absent := missing("judge", "httpx"):
+            yield Problem((), *absent)
 
     def _prompt_problems(self) -> Iterator[Problem]:
         if not self.asked():

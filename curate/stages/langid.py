@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from curate import storage
-from curate.errors import Problem, RunError
+from curate.errors import Problem
 from curate.io import pretrained
 from curate.stage import Annotate, Annotator, Known
 
@@ -79,7 +79,7 @@ class LangId(Annotator):
             return
         try:
             pretrained.load_fasttext(self.model)
-        except (RunError, ValueError) as error:
+        except ValueError as error:
             yield Problem(("model",), f"{path!r} cannot be opened: {error}")
 
     def requires(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, RunError
+from curate.extras import missing
 from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
 from curate.storage import InputPath
@@ -150,23 +151,21 @@ class Perplexity(Annotator):
             yield Problem(("tokenizer",), "subwords need the tokenizer that cuts them")
 
     def _unreadable(self, path: str) -> Iterator[Problem]:
-        from curate.language_models.scorer import kenlm_missing, kind_of
+        from curate.language_models.scorer import kind_of
 
         try:
             kind = kind_of(path)
         except (OSError, ValueError) as error:
             yield Problem(("path",), str(error))
             return
-        hint = kenlm_missing() if kind == "kenlm" else None
-        if hint:
-            yield Problem(("path",), f"{path!r} is a binary file of kenlm, whose module is not there", hint)
+        if kind == "kenlm" and (absent := missing("kenlm", "kenlm")):
+            yield Problem(("path",), f"{path!r} is a binary file of kenlm: {absent.message}", absent.hint)
 
     def _no_tokenizer(self, path: str) -> Iterator[Problem]:
-        from curate.language_models.scorer import open_tokenizer, sentencepiece_missing
+        from curate.language_models.scorer import open_tokenizer
 
-        hint = None if path.endswith(".json") else sentencepiece_missing()
-        if hint:
-            yield Problem(("tokenizer",), f"{path!r} is a SentencePiece model, whose library is not there", hint)
+        if not path.endswith(".json") and (absent := missing("sentencepiece", "sentencepiece")):
+            yield Problem(("tokenizer",), f"{path!r} is a SentencePiece model: {absent.message}", absent.hint)
             return
         try:
             open_tokenizer(path)

@@ -19,6 +19,7 @@ from curate.artifact import Shard
 from curate.config.units import Bytes
 from curate.engine.context import Context
 from curate.errors import Problem, RunError, nearest
+from curate.extras import missing
 from curate.io.files import FORMATS, FileListing, InputFile, list_files
 from curate.io.formats import html, jsonl, parquet, text, warc
 from curate.io.identifiers import unique_ids
@@ -247,8 +248,8 @@ def _few(names: Sequence[str]) -> str:
 def _extra_problems(listing: FileListing, where: tuple[str, ...]) -> Iterator[Problem]:
     """Whether the packages that web archives and HTML need are there."""
     needing = [file.name for file in listing.files if file.format in _WEB]
-    if needing and (why := warc.missing()):
-        yield Problem((*where, "path"), f"{_few(needing)} cannot be read", why)
+    if needing and (absent := missing("web", *warc.PACKAGES)):
+        yield Problem((*where, "path"), f"{_few(needing)} cannot be read: {absent.message}", absent.hint)
 
 
 def _field_problems(source: Source, file: InputFile, where: tuple[str, ...]) -> Iterator[Problem]:

@@ -47,9 +47,7 @@ class StopWordCounts(Annotator):
         return ("langcodes",)
 
     def where_to_get(self, field: str) -> str:
-        """The extra that brings the lists."""
-        if self.lists == ISO:
-            return "these lists need the extra: pip install 'curate[langid]'"
+        """What the file holds."""
         return f"give a JSON file, or {ISO!r} for the lists of stopwords-iso"
 
     def check(self, known: Known) -> Iterable[Problem]:

@@ -4,7 +4,6 @@ What RefinedWeb (Penedo et al. 2023, arXiv 2306.01116, appendix G.1) decides on,
 page is listed, and how many listed words and parts of words are in the address.
 """
 
-import importlib.util
 import tarfile
 import zlib
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from curate import storage
 from curate.errors import Problem, RunError
+from curate.extras import missing
 from curate.stage import Annotate, Annotator, Known
 from curate.storage import InputPath
 
@@ -65,8 +65,8 @@ class Urls(Annotator):
 
     def check(self, known: Known) -> Iterable[Problem]:
         """The package with the public suffix list is there, and lists can be read and have an entry."""
-        if importlib.util.find_spec("tldextract") is None:
-            yield Problem((), "tldextract cannot be imported", "`urls` needs: pip install 'curate[web]'")
+        if absent := missing("web", "tldextract"):
+            yield Problem((), *absent)
             return
         for name, path in self.files().items():
             if storage.exists(path) and (wrong := _wrong_with(name, path)):

@@ -17,7 +17,7 @@ from tests.language_models.test_ccnet import ccnet
 from tests.runs import document
 
 kenlm = pytest.importorskip("kenlm", reason="needs the extra kenlm, which compiles with a C++ compiler")
-sentencepiece = pytest.importorskip("sentencepiece", reason="needs sentencepiece, of the extra kenlm")
+sentencepiece = pytest.importorskip("sentencepiece", reason="needs the extra sentencepiece")
 
 PROSE = [document(random.Random(seed), 12) for seed in range(40)]
 ASKED = [*PROSE[::4], "Nobody ☃ wrote ☃☃ this: <unk> <s> 1984…", "ÉCLAIR\n\nß q!", "one", "", " \n "]

@@ -102,7 +102,7 @@ def made_up_run(root: Path, sources: Sequence[str], records: int = 100, *, kept:
         "run": {"root": str(root), "seed": 3},
         "seed": 3,
         "config_hash": "c" * 32,
-        "versions": {"curate": "0.1.0", "python": "3.11.0"},
+        "versions": {"curate-corpus": "0.1.0", "python": "3.11.0"},
         "host": {"name": "somewhere", "platform": "Linux", "cores": 2},
         "argv": ["curate"],
         "started": "2026-01-01T00:00:00Z",

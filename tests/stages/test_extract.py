@@ -159,17 +159,10 @@ def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     assert len(found[0]) == 2 * 5 + 1
 
 
-def test_mistakes_are_told_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_are_told_before_a_run() -> None:
     assert list(Extract().check(NOTHING)) == []
     assert [p.where for p in Extract(extractor="trafilatura", main_content=False).check(NOTHING)] == [("main_content",)]
     assert [p.where for p in Extract(favor="recall").check(NOTHING)] == [("favor",)]
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "trafilatura" else object())
-    (problem,) = Extract(extractor="trafilatura").check(NOTHING)
-    assert (problem.message, problem.hint) == (
-        "trafilatura cannot be imported",
-        "it needs: pip install 'curate[web]'",
-    )
-    assert list(Extract().check(NOTHING)) == []
 
 
 def test_versions_of_packages_count(monkeypatch: pytest.MonkeyPatch) -> None:

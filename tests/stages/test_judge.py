@@ -330,11 +330,6 @@ def test_mistakes(tmp_path: Path, fields: dict[str, Any], message: str, monkeypa
     assert "secret" not in said
 
 
-def test_httpx_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "httpx", None)
-    assert "httpx is not installed\n    pip install 'curate[judge]'" in problems(tmp_path)
-
-
 def test_the_fingerprint_is_of_what_answers_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "secret")
     plain = {"base_url": "http://a/v1", "model": "m"}

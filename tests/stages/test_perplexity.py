@@ -1,6 +1,5 @@
 """Whole runs of train_lm, perplexity and buckets: what the columns mean, what is null, and what is refused."""
 
-import importlib.util
 import json
 import math
 import random
@@ -227,8 +226,6 @@ def test_kenlms_module_is_asked_sentence_by_sentence() -> None:
     found = scorer.Scorer(Fake(), TextForm(), None).score(TextBatch(pa.array(["An odd line.\nOdd", "", "two words"])))
     assert found.log10_prob.tolist() == [-5, 0, -2]
     assert found.unknown.tolist() == [2, 0, 0]
-    if importlib.util.find_spec("kenlm") is None:
-        assert "pip install 'curate[kenlm]'" in (scorer.kenlm_missing() or "")
 
 
 def problems(corpus: Path, folder: Path, stages: dict[str, Any]) -> str:
@@ -269,23 +266,17 @@ def test_mistakes_are_found_before_data_is_read(
     assert message in problems(corpus, tmp_path, stages)
 
 
-def test_what_is_missing_for_lmplz_and_kenlm_is_said_first(
+def test_tools_that_are_missing_and_files_that_are_broken_are_said_first(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CURATE_KENLM", str(tmp_path))
     said = problems(corpus, tmp_path, {"train_lm": {"estimator": "lmplz", "files_too": ["binary"]}})
     assert said.count("scripts/build_kenlm.sh") == 2
-    (tmp_path / "foreign.bin").write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(64))
-    monkeypatch.setattr(scorer, "kenlm_missing", lambda: "install it")
-    said = problems(corpus, tmp_path, {"perplexity": {"path": f"{tmp_path}/foreign.bin"}})
-    assert "install it" in said
     (tmp_path / "broken.lm").write_bytes(b"neither")
     (tmp_path / "text.arpa").write_text("\\data\\\n")
-    pieces = {"path": f"{tmp_path}/text.arpa", "tokenizer": f"{tmp_path}/broken.lm"}
-    monkeypatch.setattr(scorer, "sentencepiece_missing", lambda: "get its library")
-    assert "get its library" in problems(corpus, tmp_path, {"perplexity": pieces})
     (tmp_path / "broken.json").write_text("{}")
-    said = problems(corpus, tmp_path, {"perplexity": {**pieces, "tokenizer": f"{tmp_path}/broken.json"}})
+    pieces = {"path": f"{tmp_path}/text.arpa", "tokenizer": f"{tmp_path}/broken.json"}
+    said = problems(corpus, tmp_path, {"perplexity": pieces})
     assert "not a tokenizer.json" in said
     assert "is not a model of train_lm" in problems(corpus, tmp_path, {"perplexity": {"path": f"{tmp_path}/broken.lm"}})
 

@@ -118,20 +118,6 @@ def test_a_source_of_metadata_alone_is_a_mistake(tmp_path: Path) -> None:
         make(tmp_path / "out", sources={"web": Source(path=str(tmp_path / "a.warc.wat"))})
 
 
-def test_the_extra_is_asked_for_before_data_is_read(crawl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyarrow as pa
-
-    from curate.stage import Known
-
-    stage = Read(name="read", sources={"web": Source(path=f"{crawl}/*.warc")})
-    nothing = Known(pa.schema([]), {}, {})
-    assert list(stage.check(nothing)) == []
-    monkeypatch.setitem(__import__("sys").modules, "fastwarc", None)
-    (problem,) = stage.check(nothing)
-    assert problem.where == ("sources", "web", "path")
-    assert "pip install 'curate[web]'" in problem.hint
-
-
 # What the manifest's counts, made with warcio, lack: warcio stops where a gzip member holds several records or a part
 # of one, and so finds these files broken. All their records can be read, but for what really is missing.
 TYPES = ("warcinfo", "request", "metadata", "revisit")

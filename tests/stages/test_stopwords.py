@@ -84,4 +84,3 @@ def test_a_language_that_is_a_number(lists: str) -> None:
 
 def test_lists_that_are_not_there() -> None:
     assert "stopwords-iso" in StopWordCounts(lists="nowhere.json").where_to_get("lists")
-    assert "curate[langid]" in StopWordCounts().where_to_get("lists")

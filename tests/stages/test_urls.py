@@ -96,14 +96,6 @@ def test_useful_lists_pass_the_check(files: dict[str, str], tmp_path: Path) -> N
     assert list(Urls(domains=str(tmp_path / "l")).check(nothing)) == []
 
 
-def test_the_extra_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = Known(pa.schema([]), {}, {})
-    assert list(Urls().check(nothing)) == []
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    (problem,) = Urls().check(nothing)
-    assert "curate[web]" in problem.hint
-
-
 def test_the_version_of_the_public_suffix_list_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = Urls().identity()
     assert before["packages"]["tldextract"]

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from curate.errors import RunError
+from curate.extras import missing
 from curate.io.charsets import decode
 from curate.io.files import InputFile
 from curate.io.formats.text import whole
-from curate.io.formats.warc import missing
+from curate.io.formats.warc import PACKAGES
 from curate.io.records import Batch, BatchBuilder
 
 _WIDEST = 2  # bytes of a page per byte of its text in UTF-8
@@ -29,8 +30,8 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     BrokenFileError
         If the compressed file is damaged.
     """
-    if why := missing():
-        raise RunError(why)
+    if absent := missing("web", *PACKAGES):
+        raise RunError(str(absent))
     data = whole(file, builder, _WIDEST * builder.max_text_bytes)
     if not data:
         return

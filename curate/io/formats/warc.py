@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.errors import RunError
+from curate.extras import missing
 from curate.io.archives import Framed, arc_fields, compression_of, records
 from curate.io.charsets import decode
 from curate.io.files import InputFile
@@ -22,7 +23,8 @@ from curate.io.streams import opened
 PAGES = ("text/html", "application/xhtml+xml", "text/plain")
 """Media types that become documents."""
 
-MISSING_EXTRA = "web archives and HTML need the extra: pip install 'curate[web]'"
+PACKAGES = ("fastwarc", "resiliparse")
+"""Packages of the extra `web` that reading web archives takes."""
 
 _TYPES = ("warcinfo", "request", "metadata", "revisit", "continuation")
 _MEDIA = {kind: kind for kind in ("image", "audio", "video", "font")}
@@ -71,16 +73,6 @@ class Unusable(Exception):  # noqa: N818
     detail: str
 
 
-def missing() -> str:
-    """Return how to install the missing libraries; empty if they are installed."""
-    try:
-        import fastwarc  # noqa: F401
-        import resiliparse  # noqa: F401
-    except ImportError:
-        return MISSING_EXTRA
-    return ""
-
-
 def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) -> Iterator[Batch]:
     """Read the records that start in ``[start, end)`` (see `curate.io.archives`).
 
@@ -98,8 +90,8 @@ def read(file: InputFile, start: int, end: int | None, builder: BatchBuilder) ->
     BrokenFileError
         If the file breaks, after all records before the break.
     """
-    if why := missing():
-        raise RunError(why)
+    if absent := missing("web", *PACKAGES):
+        raise RunError(str(absent))
     limit = builder.max_text_bytes
     records_before = builder.records
     with opened(file) as handle:
