@@ -1,4 +1,4 @@
-"""Lists of hosts, pages and words, and which URLs they name."""
+"""Blocklists of hosts, pages and words, and the lookup of URLs in them."""
 
 import gzip
 import io
@@ -25,10 +25,15 @@ _TAR = b"ustar"
 
 
 def lines(data: bytes) -> Iterator[str]:
-    r"""Entries of a list: lines without comments, in lower case, of a text file, a gzip file or a tar archive.
+    r"""Yield the entries of a list: its lines in lower case, without comments.
 
-    Of a tar archive, gzipped or not, the files called ``domains`` and ``urls`` in any folder are read, which is how the
-    lists of the University of Toulouse come.
+    The list is a text file, a gzip file or a tar archive. In a tar archive, gzipped or not, the files ``domains`` and
+    ``urls`` in any folder are read. The lists of the University of Toulouse have this form.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
 
     Examples
     --------
@@ -49,21 +54,26 @@ def lines(data: bytes) -> Iterator[str]:
 def _entries(file: IO[bytes]) -> Iterator[str]:
     for line in file:
         entry = line.decode("utf-8", "replace").partition("#")[0].strip().lower()
-        named = _HOSTS_LINE.fullmatch(entry)
+        hosts_line = _HOSTS_LINE.fullmatch(entry)
         if entry:
-            yield named[1] if named else entry
+            yield hosts_line[1] if hosts_line else entry
 
 
 class Blocklist:
-    """A set of hosts and pages, held as 64-bit hashes: 8 bytes each.
+    """A set of hosts and pages, stored as 64-bit hashes of 8 bytes each.
 
-    A host stands for itself and all hosts below it, an entry with a path for that page and all pages below it. Entries
-    are brought to canonical form (`curate.text.urls`), and so must be what is looked up.
+    A host lists itself and all its subdomains. An entry with a path lists this page and all pages below it. Entries are
+    converted to canonical URLs (`curate.text.urls`), and the URLs that are looked up must be canonical, too.
 
     Parameters
     ----------
     entries
         Hosts (``example.org``, ``*.example.org``), and pages with or without a scheme.
+
+    Attributes
+    ----------
+    unusable
+        Number of entries that are not valid hosts or URLs.
 
     Examples
     --------
@@ -78,7 +88,7 @@ class Blocklist:
         urls = pa.array([entry if "://" in entry else f"http://{entry}" for entry in plain], pa.string())
         forms = [form for form in canonical_urls(urls).to_pylist() if form]
         self._pages = any("/" in form[7:] or "?" in form for form in forms)
-        # What is longer than every entry need not be looked up: an address may have a hundred thousand steps.
+        # Hosts and paths longer than every entry need no lookup: a URL may have a hundred thousand path segments.
         self._labels = max((form[7:].partition("/")[0].count(".") + 1 for form in forms), default=0)
         self._steps = max((form.partition("?")[0].count("/") - 2 for form in forms), default=0)
         self._hashes = _hashes([form[7:] for form in forms])
@@ -89,30 +99,30 @@ class Blocklist:
         return len(self._hashes)
 
     def contains(self, forms: Sequence[str | None]) -> list[bool | None]:
-        """For each canonical URL whether it, or something above it, is listed; None for None."""
-        known = {form: list(self._above(form)) for form in forms if form}
-        names = list(dict.fromkeys(name for above in known.values() for name in above))
+        """Return, for each canonical URL, whether the list contains it or a host or page above it; None for None."""
+        listed_candidates = {form: list(self._above(form)) for form in forms if form}
+        names = list(dict.fromkeys(name for above in listed_candidates.values() for name in above))
         hashes = _hashes(names)
         places = np.searchsorted(self._hashes, hashes)
         inside = places < len(self._hashes)
         inside[inside] = self._hashes[places[inside]] == hashes[inside]
         listed = dict(zip(names, inside.tolist(), strict=True))
-        found = {form: any(listed[name] for name in above) for form, above in known.items()}
-        return [found[form] if form else None for form in forms]
+        listed_forms = {form: any(listed[name] for name in above) for form, above in listed_candidates.items()}
+        return [listed_forms[form] if form else None for form in forms]
 
     def _above(self, form: str) -> Iterator[str]:
-        """The host of a canonical URL and the hosts above it; the page and the pages above it."""
-        before, mark, _ = form[7:].partition("?")
+        """Yield the host of a canonical URL, the hosts above it, the pages above the URL, and the URL itself."""
+        before, question, _ = form[7:].partition("?")
         host, slash, path = before.partition("/")
         name = re.sub(r":\d+$", "", host)
         yield name
-        if not re.fullmatch(r"[\d.]+|\[.*\]", name):  # an address is not below another one
+        if not re.fullmatch(r"[\d.]+|\[.*\]", name):  # IP addresses have no hierarchy
             labels = name.split(".")
             yield from (".".join(labels[start:]) for start in range(max(1, len(labels) - self._labels), len(labels)))
         if self._pages:
             steps = path.split("/", self._steps)[: self._steps] if slash else []
             yield from (f"{host}/{'/'.join(steps[:depth])}" for depth in range(1, len(steps) + 1))
-            if mark:
+            if question:
                 yield form[7:]
 
 
@@ -121,16 +131,23 @@ def _hashes(names: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def hosts(forms: pa.Array) -> pa.Array:
-    """Hosts of canonical URLs, without port."""
+    """Return the hosts of canonical URLs, without port; null for null.
+
+    Examples
+    --------
+    >>> hosts(pa.array(["http://example.org:8080/a", "http://[::1]/a", None])).to_pylist()
+    ['example.org', '[::1]', None]
+    """
     import polars as pl
 
     return pl.Series(forms, dtype=pl.String).str.extract(r"^http://(\[[^\]]*\]|[^/?:]*)").to_arrow()
 
 
 def registered(names: pa.Array) -> pa.Array:
-    """Registered domains of hosts: the label below the public suffix, and that; null for addresses and bare suffixes.
+    """Return the registered domains of hosts: the public suffix and the label before it.
 
-    The public suffix list is the one that comes with tldextract, of which the part for domain registries counts.
+    The result is null for IP addresses and bare suffixes. The public suffix list is the copy that tldextract ships, and
+    only its section for domain registries is used.
 
     Examples
     --------
@@ -138,8 +155,8 @@ def registered(names: pa.Array) -> pa.Array:
     ['example.co.uk', None, None, None]
     """
     extract = _suffixes()
-    found = [name and (extract(name).top_domain_under_public_suffix or None) for name in names.to_pylist()]
-    return pa.array(found, pa.string())
+    domains = [name and (extract(name).top_domain_under_public_suffix or None) for name in names.to_pylist()]
+    return pa.array(domains, pa.string())
 
 
 @cache
@@ -149,12 +166,14 @@ def _suffixes() -> "Callable[[str], ExtractResult]":
     return lru_cache(maxsize=1 << 14)(TLDExtract(cache_dir=None, suffix_list_urls=()))
 
 
-def words_found(urls: pa.Array, words: Sequence[str]) -> pa.Array:
-    """How many different ones of `words` are words of each URL: runs of letters and digits behind the scheme.
+def count_words(urls: pa.Array, words: Sequence[str]) -> pa.Array:
+    """Count the distinct `words` that occur in each URL; null for null.
+
+    The words of a URL are its longest runs of letters and digits, without the scheme. Case does not matter in the URL.
 
     Examples
     --------
-    >>> words_found(pa.array(["http://a.org/Free-casino/casino", "http://casinos.org"]), ["casino", "free"]).to_pylist()
+    >>> count_words(pa.array(["http://a.org/Free-casino/casino", "http://casinos.org"]), ["casino", "free"]).to_pylist()
     [2, 0]
     """
     import polars as pl
@@ -168,16 +187,16 @@ def words_found(urls: pa.Array, words: Sequence[str]) -> pa.Array:
         .group_by("row")
         .agg(pl.col("word").n_unique().alias("n"))
     )
-    found = frame.select("row").join(counted, on="row", how="left", maintain_order="left")["n"].fill_null(0)
-    return _null_where_null(found.cast(pl.Int32), urls)
+    counts = frame.select("row").join(counted, on="row", how="left", maintain_order="left")["n"].fill_null(0)
+    return _null_where_null(counts.cast(pl.Int32), urls)
 
 
-def substrings_found(urls: pa.Array, substrings: Sequence[str]) -> pa.Array:
-    """How many different ones of `substrings` are anywhere in each URL behind the scheme.
+def count_substrings(urls: pa.Array, substrings: Sequence[str]) -> pa.Array:
+    """Count the distinct `substrings` that occur anywhere in each URL after the scheme; null for null.
 
     Examples
     --------
-    >>> substrings_found(pa.array(["http://hotxxxmovies.org/casino", "http://x.xx.org"]), ["xxx", "casino"]).to_pylist()
+    >>> count_substrings(pa.array(["http://hotxxxmovies.org/casino", "http://x.xx.org"]), ["xxx", "casino"]).to_pylist()
     [2, 0]
     """
     import polars as pl
@@ -187,12 +206,12 @@ def substrings_found(urls: pa.Array, substrings: Sequence[str]) -> pa.Array:
     if not patterns:
         return _null_where_null(pl.zeros(len(urls), pl.Int32, eager=True), urls)
     frame = pl.DataFrame({"u": text})
-    found = frame.select(pl.col("u").str.extract_many(patterns, overlapping=True).list.n_unique())["u"]
-    return _null_where_null(found.fill_null(0).cast(pl.Int32), urls)
+    counts = frame.select(pl.col("u").str.extract_many(patterns, overlapping=True).list.n_unique())["u"]
+    return _null_where_null(counts.fill_null(0).cast(pl.Int32), urls)
 
 
 def _behind_scheme(urls: pa.Array) -> "pl.Series":
-    """URLs in lower case without ``http://``."""
+    """Return the URLs in lower case, without ``http://``."""
     import polars as pl
 
     return pl.Series("u", urls, dtype=pl.String).str.to_lowercase().str.replace(r"^https?://", "")
@@ -201,6 +220,6 @@ def _behind_scheme(urls: pa.Array) -> "pl.Series":
 def _null_where_null(counts: "pl.Series", urls: pa.Array) -> pa.Array:
     import polars as pl
 
-    given = pl.Series(urls, dtype=pl.String)
-    frame = pl.DataFrame({"n": counts, "u": given})
+    texts = pl.Series(urls, dtype=pl.String)
+    frame = pl.DataFrame({"n": counts, "u": texts})
     return frame.select(pl.when(pl.col("u").is_not_null()).then(pl.col("n")))["n"].to_arrow()

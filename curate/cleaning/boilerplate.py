@@ -1,6 +1,6 @@
-"""Lines that are no prose, by the rules of C4 and RefinedWeb, and citation marks.
+"""Detection of boilerplate lines, by the rules of C4 and RefinedWeb, and of citation marks.
 
-Words, lines and their ends are those of `curate.text.scan`; ``docs/clean.md`` has the definition of each rule.
+`curate.text.scan` defines words and lines. ``docs/clean.md`` defines each rule.
 Sources: C4, Raffel et al. 2020, JMLR 21(140), section 2.2; RefinedWeb, Penedo et al. 2023, arXiv 2306.01116, section
 G.2.
 """
@@ -32,20 +32,20 @@ PHRASE = (
 )
 
 _COUNTER_WORDS = 5  # "* 1.2 K likes *"
-_MARKS = (b"edit]", b"citation needed]")  # behind the bracket
+_MARKS = (b"edit]", b"citation needed]")  # after the opening bracket
 _MARK_BYTES = np.frombuffer(b"".join(_MARKS), np.uint8)
 _MARK_DIGITS = 4
 
 
 class LineShares(NamedTuple):
-    """Shares of the visible characters of each line, shape (lines,)."""
+    """Shares of upper-case letters and of digits among the visible characters of each line, shape (lines,)."""
 
     upper: NDArray[np.float64]
     numeric: NDArray[np.float64]
 
 
 class Rules(NamedTuple):
-    """Which lines go; see the fields of the stage `clean`. A limit of 0, or None, is off."""
+    """Rules for the lines to remove; see the fields of the stage `clean`. A limit of 0 or None disables its rule."""
 
     javascript: bool = False
     policy: bool = False
@@ -60,27 +60,29 @@ class Rules(NamedTuple):
 
     @property
     def any(self) -> bool:
-        """Whether one is on."""
+        """Whether at least one rule is enabled."""
         return bool(sum(map(bool, self[:8]))) or self.max_uppercase is not None
 
 
 def bad_lines(  # noqa: C901 - one condition for each rule
     data: NDArray[np.uint8], lines: Lines, rules: Rules
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    r"""For each rule that is on, by name, which lines it is true of.
+    r"""Yield the name of each enabled rule, and which lines match it, bool, shape (lines,).
 
     Parameters
     ----------
     data, lines
-        From `curate.text.scan.scan`.
+        Bytes of the batch, and its lines from `curate.text.scan.scan`.
+    rules
+        The rules to apply.
 
     Examples
     --------
     >>> from curate.text.scan import scan
     >>> data = np.frombuffer(b"Enable JavaScript\n3 likes\nIt is so.", np.uint8)
     >>> _, lines = scan(data, np.array([0, len(data)]))
-    >>> found = bad_lines(data, lines, Rules(javascript=True, counters=True))
-    >>> {name: flags.tolist() for name, flags in found}
+    >>> matching = bad_lines(data, lines, Rules(javascript=True, counters=True))
+    >>> {name: flags.tolist() for name, flags in matching}
     {'javascript': [True, False, False], 'counters': [False, True, False]}
     """
     if rules.javascript or rules.policy:
@@ -92,8 +94,8 @@ def bad_lines(  # noqa: C901 - one condition for each rule
     if rules.counters:
         yield "counters", _match(data, lines, COUNTER, lines.words <= _COUNTER_WORDS)
     if rules.phrases:
-        found = np.logical_or.reduce(find_phrases(data, lines, _PHRASES))
-        yield "phrases", _match(data, lines, PHRASE, found & (lines.words <= rules.phrase_max_words))
+        candidates = np.logical_or.reduce(find_phrases(data, lines, _PHRASES))
+        yield "phrases", _match(data, lines, PHRASE, candidates & (lines.words <= rules.phrase_max_words))
     if rules.numeric or rules.max_uppercase is not None:
         shares = line_shares(data, lines)
         if rules.numeric:
@@ -109,7 +111,7 @@ def bad_lines(  # noqa: C901 - one condition for each rule
 
 
 def line_shares(data: NDArray[np.uint8], lines: Lines) -> LineShares:
-    r"""Shares of upper-case letters and of digits among the visible characters of each line.
+    r"""Return the shares of upper-case letters and of digits among the visible characters of each line.
 
     Examples
     --------
@@ -127,14 +129,19 @@ def line_shares(data: NDArray[np.uint8], lines: Lines) -> LineShares:
 def extents(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], lines: Lines, chosen: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where lines begin and end with all that belongs to them: white space, and the line feed behind.
+    """Return the starts and ends of lines with the white space around them and the line break after them.
 
     Parameters
     ----------
     data, offsets, lines
-        As scanned.
+        The batch, and its lines from `curate.text.scan.scan`.
     chosen
-        Numbers of lines.
+        Indices of the lines, shape (chosen,).
+
+    Returns
+    -------
+    starts, ends
+        Byte positions in `data`, int64, shape (chosen,) each.
     """
     documents = np.searchsorted(lines.offsets, chosen, side="right") - 1
     starts, ends = lines.starts[chosen], lines.ends[chosen]
@@ -143,7 +150,7 @@ def extents(
 
 
 def citations(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Spans of ``[1]`` (one to four digits), ``[edit]`` and ``[citation needed]``, with blanks before them.
+    """Return the spans of ``[1]`` (one to four digits), ``[edit]`` and ``[citation needed]``, with blanks before them.
 
     Examples
     --------
@@ -152,33 +159,33 @@ def citations(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDAr
     >>> [text[start:end] for start, end in zip(*spans)]
     [b'[12]', b' [citation needed]']
     """
-    places = np.flatnonzero(data[offsets[0] : offsets[-1]] == ord("[")) + offsets[0]
-    ends = np.zeros(len(places), np.int64)
-    document = np.searchsorted(offsets, places, side="right") - 1
-    starts = places.copy()
+    brackets = np.flatnonzero(data[offsets[0] : offsets[-1]] == ord("[")) + offsets[0]
+    ends = np.zeros(len(brackets), np.int64)
+    document = np.searchsorted(offsets, brackets, side="right") - 1
+    starts = brackets.copy()
     _citations(data, offsets[document], offsets[document + 1], starts, ends, _MARK_BYTES, len(_MARKS[0]))
-    found = ends > 0
-    return starts[found], ends[found]
+    is_mark = ends > 0
+    return starts[is_mark], ends[is_mark]
 
 
 def _match(data: NDArray[np.uint8], lines: Lines, pattern: str, candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of the candidates match, first to last visible character."""
+    """Return which of the candidate lines match a pattern. The text of a line ends at its last visible character."""
     chosen = np.flatnonzero(candidates)
     texts = pa.array([data[lines.starts[i] : lines.ends[i]].tobytes() for i in chosen.tolist()], pa.large_binary())
-    found = np.zeros(len(candidates), np.bool_)
+    flags = np.zeros(len(candidates), np.bool_)
     if len(chosen):
         texts = texts.cast(pa.large_string())
         matches = pc.call_function("match_substring_regex", [texts], pc.MatchSubstringOptions(pattern))
-        found[chosen] = matches.to_numpy(zero_copy_only=False)
-    return found
+        flags[chosen] = matches.to_numpy(zero_copy_only=False)
+    return flags
 
 
 @numba.njit(cache=True, nogil=True)
 def _count(data, starts, ends, classes, upper, numeric, visible):
     for line in range(len(starts)):
-        at = starts[line]
-        while at < ends[line]:
-            code, at = decode(data, at)
+        position = starts[line]
+        while position < ends[line]:
+            code, position = decode(data, position)
             kind = classes[code]
             visible[line] += kind != 0 and not kind & SPACE
             upper[line] += kind & UPPER != 0 and kind & LETTER != 0
@@ -200,21 +207,21 @@ def _widen(data, first, last, starts, ends):
 
 @numba.njit(cache=True, nogil=True)
 def _citations(data, first, last, starts, ends, marks, border):
-    behind = 0  # the last mark
+    mark_end = 0  # end of the previous mark
     for i in range(len(starts)):
-        at, stop = starts[i] + 1, last[i]
+        position, stop = starts[i] + 1, last[i]
         digits = 0
-        while at < stop and digits <= _MARK_DIGITS and 48 <= data[at] <= 57:
-            at += 1
+        while position < stop and digits <= _MARK_DIGITS and 48 <= data[position] <= 57:
+            position += 1
             digits += 1
-        if 0 < digits <= _MARK_DIGITS and at < stop and data[at] == 93:
-            ends[i] = at + 1
+        if 0 < digits <= _MARK_DIGITS and position < stop and data[position] == 93:
+            ends[i] = position + 1
         elif digits == 0:
             for begin, end in ((0, border), (border, len(marks))):
                 size = end - begin
-                if at + size <= stop and np.all(data[at : at + size] == marks[begin:end]):
-                    ends[i] = at + size
+                if position + size <= stop and np.all(data[position : position + size] == marks[begin:end]):
+                    ends[i] = position + size
         if ends[i]:
-            while starts[i] > max(first[i], behind) and (data[starts[i] - 1] == 32 or data[starts[i] - 1] == 9):
+            while starts[i] > max(first[i], mark_end) and (data[starts[i] - 1] == 32 or data[starts[i] - 1] == 9):
                 starts[i] -= 1
-            behind = ends[i]
+            mark_end = ends[i]

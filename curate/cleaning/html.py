@@ -1,4 +1,4 @@
-"""HTML to text, by resiliparse or trafilatura."""
+"""Extraction of text from HTML with resiliparse or trafilatura."""
 
 import re
 import unicodedata
@@ -7,21 +7,21 @@ from typing import Any
 import orjson
 
 EXTRACTORS = {"resiliparse": ("resiliparse",), "trafilatura": ("trafilatura", "resiliparse")}
-"""The packages that each extractor needs; titles and languages are always found by resiliparse."""
+"""Packages that each extractor needs. Titles and languages always come from resiliparse."""
 
-_TITLE = 300  # characters of a title that are kept
-# Tags with which HTML begins (MIME Sniffing Standard, section 7.1, and XML).
+_TITLE = 300  # maximum number of characters of a title; the rest is cut off
+# Tags at the start of an HTML page (MIME Sniffing Standard, section 7.1, and XML).
 _HTML = re.compile(
     r"[\ufeff\s]*<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|!--|\?xml)[\s>]",
     re.IGNORECASE,
 )
-# From the first of a run on and without giving back: else a run within a line takes time with the square of its length.
+# The match starts at the first blank of a run and is possessive. Otherwise, a run within a line takes quadratic time.
 _MARGIN = re.compile(r"(?<![ \t\r\f\v])[ \t\r\f\v]++(?=\n|$)")
 _BLANKS = re.compile(r"\n{3,}")
 
 
 def is_html(text: str) -> bool:
-    """Whether a text begins with a tag of HTML, as browsers look at it.
+    """Return whether a text starts with an HTML tag, by the rules that browsers use.
 
     Examples
     --------
@@ -32,14 +32,19 @@ def is_html(text: str) -> bool:
 
 
 def extract_page(data: bytes, options: dict[str, Any]) -> bytes:
-    """Text, title and language of a page: UTF-8 in, JSON out; what `curate.engine.guarded` calls.
+    """Return the text, title and language of a page. `curate.engine.guarded` calls this function.
 
     Parameters
     ----------
     data
-        The page.
+        The page, UTF-8.
     options
-        ``extractor`` and the arguments of `extract_text`.
+        Keyword arguments of `extract_text`.
+
+    Returns
+    -------
+    bytes
+        JSON object with ``text`` and the entries of `hints`.
     """
     page = data.decode()
     text = extract_text(page, **options)
@@ -49,7 +54,7 @@ def extract_page(data: bytes, options: dict[str, Any]) -> bytes:
 def extract_text(
     page: str, *, extractor: str, main_content: bool, comments: bool, tables: bool, links: bool, favor: str
 ) -> str:
-    """Text of a page in NFC, its paragraphs and lines as the extractor gives them.
+    """Return the text of a page in NFC, with the paragraphs and lines that the extractor makes.
 
     Parameters
     ----------
@@ -58,11 +63,11 @@ def extract_text(
     extractor
         A key of `EXTRACTORS`.
     main_content
-        Whether navigation and the like are left out (resiliparse; trafilatura always leaves them out).
+        Whether to drop navigation and other boilerplate (for resiliparse; trafilatura always drops it).
     comments, tables, links
-        Whether comments of readers, tables and the addresses of links are in the text.
+        Whether to keep readers' comments, tables and the URLs of links.
     favor
-        ``balanced``, ``precision`` or ``recall`` (trafilatura).
+        ``balanced``, ``precision`` or ``recall`` (for trafilatura).
     """
     if extractor == "resiliparse":
         from resiliparse.extract.html2text import extract_plain_text
@@ -91,7 +96,7 @@ def extract_text(
 
 
 def hints(page: str) -> dict[str, str]:
-    r"""What a page says of itself: ``title`` and ``html_lang``, where it says it.
+    r"""Return the ``title`` and the declared language (``html_lang``) of a page, without those that it lacks.
 
     Examples
     --------

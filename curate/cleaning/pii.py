@@ -1,7 +1,8 @@
-"""Personal data with a form of its own: e-mail addresses, public IP addresses, phone, bank account and card numbers.
+"""Detection of personal data: e-mail addresses, public IP addresses, phone numbers, bank accounts and card numbers.
 
-A scan over the bytes finds the few places that could be one: at-signs, dotted quads, runs of colons and of digits. Only
-there do regular expressions, checksums and libraries look, with the text around: ``docs/clean.md`` says what counts.
+A scan over the bytes finds the few candidates: at-signs, dotted quads, runs of colons and of digits. Regular
+expressions, checksums and libraries test only the candidates and the text around them. ``docs/clean.md`` defines each
+kind of personal data.
 """
 
 import re
@@ -17,9 +18,9 @@ from curate.cleaning.pii_candidates import AT, COLONS, COUNTRY, DIGITS, QUAD, ca
 
 Kind = Literal["email", "iban", "card", "phone", "ip"]
 KINDS: tuple[Kind, ...] = ("email", "iban", "card", "phone", "ip")
-"""Where two overlap, the first in this order stays, and then the one that begins first."""
+"""Kinds by priority: of two overlapping matches, the kind listed first is kept, then the match that starts first."""
 
-BEFORE, BEHIND = 64, 40  # bytes of context
+BEFORE, AFTER = 64, 40  # bytes of context before and after a candidate
 _READERS: dict[int, tuple[Kind, ...]] = {
     AT: ("email",),
     QUAD: ("ip",),
@@ -29,15 +30,15 @@ _READERS: dict[int, tuple[Kind, ...]] = {
 }
 
 
-class Found(NamedTuple):
-    """Personal data of a batch, in order; no two overlap. Shape (places,).
+class PersonalData(NamedTuple):
+    """Spans of personal data in a batch, sorted and without overlaps; shape (spans,) each.
 
     Attributes
     ----------
     starts, ends
-        Absolute positions.
+        Byte positions in the data of the batch.
     kinds
-        Index into `KINDS`.
+        Indices into `KINDS`.
     """
 
     starts: NDArray[np.int64]
@@ -46,96 +47,96 @@ class Found(NamedTuple):
 
 
 Reader = Callable[[str, str, str], Iterator[tuple[int, int]]]
-"""The text before a candidate, the candidate, the text behind it; bytes from and to of what it holds of the kind."""
+"""Maps the text before a candidate, the candidate and the text after it to the start and end of each match in it."""
 
 
 def find(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], kinds: tuple[str, ...], regions: tuple[str, ...] = ("US",)
-) -> Found:
-    """Where there is personal data.
+) -> PersonalData:
+    """Find personal data.
 
     Parameters
     ----------
     data, offsets
         Document i is ``data[offsets[i]:offsets[i + 1]]``.
     kinds
-        Some of `KINDS`.
+        Kinds to find, a subset of `KINDS`.
     regions
-        Countries (ISO 3166) whose phone numbers are looked for in their national form, behind a word such as *phone*.
+        Countries (ISO 3166) whose phone numbers also match in national form, if a word such as *phone* precedes them.
 
     Examples
     --------
     >>> text = b"Mail jo@mail.example.org, or ping 8.8.4.4 for version 1.2.3.4."
-    >>> found = find(np.frombuffer(text, np.uint8), np.array([0, len(text)]), ("email", "ip"))
-    >>> [(KINDS[kind], text[start:end]) for start, end, kind in zip(*found)]
+    >>> spans = find(np.frombuffer(text, np.uint8), np.array([0, len(text)]), ("email", "ip"))
+    >>> [(KINDS[kind], text[start:end]) for start, end, kind in zip(*spans)]
     [('email', b'jo@mail.example.org'), ('ip', b'8.8.4.4')]
     """
     readers: dict[str, Reader] = {
         "email": _emails,
         "iban": _ibans,
         "card": _cards,
-        "phone": lambda before, text, behind: _phones(before, text, behind, regions),
+        "phone": lambda before, text, after: _phones(before, text, after, regions),
         "ip": _addresses,
     }
     rows: list[tuple[int, int, int]] = []
-    rejected = -1  # where the last dotted quad that is none ends: what follows "1.2.3.4 to" is none either
-    places = [place for place, read in _READERS.items() if set(read) & set(kinds)]
-    for start, end, place, first, last in candidates(data, offsets, places):
+    rejected = -1  # end of the last rejected dotted quad: a quad after "1.2.3.4 to" is not an address either
+    candidate_kinds = [candidate_kind for candidate_kind, read in _READERS.items() if set(read) & set(kinds)]
+    for start, end, candidate_kind, first, last in candidates(data, offsets, candidate_kinds):
         before = _decode(data, max(first, start - BEFORE), start)
         text = data[start:end].tobytes().decode("ascii")
-        behind = _decode(data, end, min(last, end + BEHIND))
+        after = _decode(data, end, min(last, end + AFTER))
         if (
-            place == QUAD
+            candidate_kind == QUAD
             and max(first, start - BEFORE) <= rejected
             and _JOINED.fullmatch(_decode(data, rejected, start))
         ):
             rejected = end
             continue
         count = len(rows)
-        for kind in _READERS[place]:
+        for kind in _READERS[candidate_kind]:
             if kind in kinds:
-                found = readers[kind](before, text, behind)
-                rows += [(start + a, start + b, KINDS.index(kind)) for a, b in found]
-        if place == QUAD and len(rows) == count:
+                matches = readers[kind](before, text, after)
+                rows += [(start + a, start + b, KINDS.index(kind)) for a, b in matches]
+        if candidate_kind == QUAD and len(rows) == count:
             rejected = end
     columns = np.array(rows, np.int64).reshape(-1, 3).T
-    return _without_overlaps(Found(*columns))
+    return _without_overlaps(PersonalData(*columns))
 
 
-def _without_overlaps(found: Found) -> Found:
-    """The first kinds first, and of one kind what begins first."""
+def _without_overlaps(personal_data: PersonalData) -> PersonalData:
+    """Return a subset without overlaps, which prefers kinds that come first in `KINDS`, then earlier starts."""
     from curate.text.spans import disjoint
 
-    order = np.lexsort((-found.ends, found.starts))
-    starts, ends, kinds = (column[order] for column in found)
+    order = np.lexsort((-personal_data.ends, personal_data.starts))
+    starts, ends, kinds = (column[order] for column in personal_data)
     kept = np.zeros(len(starts), np.bool_)
     for kind in range(len(KINDS)):
         free = (kinds == kind) & ~_touches(starts, ends, starts[kept], ends[kept])
         rows = np.flatnonzero(free)
         kept[rows[disjoint(starts[rows], ends[rows])]] = True
-    return Found(starts[kept], ends[kept], kinds[kept])
+    return PersonalData(starts[kept], ends[kept], kinds[kept])
 
 
 def _touches(
-    starts: NDArray[np.int64], ends: NDArray[np.int64], taken: NDArray[np.int64], until: NDArray[np.int64]
+    starts: NDArray[np.int64], ends: NDArray[np.int64], other_starts: NDArray[np.int64], other_ends: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Which spans overlap one of some disjoint ordered ones."""
-    return np.searchsorted(until, starts, side="right") < np.searchsorted(taken, ends, side="left")
+    """Return which spans overlap at least one of the other spans, which must be sorted and disjoint."""
+    return np.searchsorted(other_ends, starts, side="right") < np.searchsorted(other_starts, ends, side="left")
 
 
 def _decode(data: NDArray[np.uint8], start: int, end: int) -> str:
-    """Context as text: characters that are cut in two are left out."""
+    """Decode context, and drop the characters that its bounds cut in two."""
     return data[start:end].tobytes().decode(errors="ignore")
 
 
-def _left(before: str, text: str, at: int) -> str:
-    """What stands before a place in a candidate, which may be a whole table of numbers."""
-    return text[at - BEFORE : at] if at >= BEFORE else before + text[:at]
+def _left(before: str, text: str, position: int) -> str:
+    """Return the text before a position in a candidate. A candidate may be a whole table of numbers."""
+    return text[position - BEFORE : position] if position >= BEFORE else before + text[:position]
 
 
-def _right(text: str, at: int, behind: str) -> str:
-    """What stands behind a place in a candidate."""
-    return text[at : at + BEHIND] if len(text) - at >= BEHIND else text[at:] + behind
+def _right(text: str, position: int, after: str) -> str:
+    """Return the text after a position in a candidate."""
+    return text[position : position + AFTER] if len(text) - position >= AFTER else text[position:] + after
 
 
 # -- e-mail ------------------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ _FILES = frozenset(
 _REMOTE = re.compile(r":(?!//)[\w~./-]*[/.]\w")  # git@host:path
 
 
-def _emails(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
+def _emails(before: str, text: str, after: str) -> Iterator[tuple[int, int]]:
     text = text.rstrip(".-")
     start = re.search(r"[A-Za-z0-9_]", text)
     match = _EMAIL.match(text, start.start()) if start else None
@@ -163,7 +164,7 @@ def _emails(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
         return
     if before.endswith("//") or (":" in before and re.search(r"//[^\s/]*:\Z", before)):
         return  # the user of a URL
-    if match["local"] == "git" and _REMOTE.match(behind):
+    if match["local"] == "git" and _REMOTE.match(after):
         return
     yield match.start(), match.end()
 
@@ -179,7 +180,7 @@ _NO_ADDRESS = re.compile(
 )
 _NUMBER_BEFORE = re.compile(r"[\w.$%#\\+§]\Z|(?<!\d\.\d)(?<!\d\.\d\d)(?<!\d\.\d\d\d),\Z")
 _PRODUCT = re.compile(r"[^\s\d/][-_/]\Z|[^/]/\Z|^/\Z")  # package-1.2.3.4, Chrome/49.0.2.124
-_NO_ADDRESS_BEHIND = re.compile(
+_NO_ADDRESS_AFTER = re.compile(
     r"\s*(?:%|°|(?:release|version|firmware|build|update|beta|alpha|rc\d*|sdk)\b)|[-_+~]?[A-Za-z_]|[-+~]\d+[A-Za-z]|\.\w",
     re.IGNORECASE,
 )
@@ -189,20 +190,20 @@ _NETWORK = re.compile(
     r"|connect(?:ed|s|ing)?|connections?|login|logged|requests?)\b|//|@\Z",
     re.IGNORECASE,
 )
-_RESOLVERS = frozenset(("8.8.8.8", "8.8.4.4", "9.9.9.9"))  # known by heart; 1.1.1.1 is a section as well
-_TRIPLE = re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?!\.?\d)")  # versions stand beside versions
-_HEXTETS = 3  # that are written out, or "in 2006::" were an address
+_RESOLVERS = frozenset(("8.8.8.8", "8.8.4.4", "9.9.9.9"))  # well-known addresses; 1.1.1.1 may also be a section
+_TRIPLE = re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?!\.?\d)")  # a version number, which hints at other versions nearby
+_HEXTETS = 3  # minimum number of groups that are written out; otherwise "in 2006::" would be an address
 _JOINED = re.compile(r"[\s,;/&|–-]*(?:(?:to|and|or|through|thru|until|till|vs|versus|than|from|into)\b)?[\s.,v]*", re.I)
-_SMALL = 32  # four numbers below it are rather a version, a section or a date than an address
-_OID_ARCS, _OID_SECOND = 2, 40  # object identifiers begin with 0 to 2, and then 0 to 39
+_SMALL = 32  # four numbers below this are more likely a version, a section or a date than an address
+_OID_ARCS, _OID_SECOND = 2, 40  # the first number of an object identifier is 0 to 2, the second 0 to 39
 
 
-def _addresses(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
+def _addresses(before: str, text: str, after: str) -> Iterator[tuple[int, int]]:
     if ":" in text:
         if (
             re.match(r"[23][0-9A-Fa-f]{3}:", text)
             and not re.search(r"[\w:.]\Z", before)
-            and not re.match(r"\w|:", behind)
+            and not re.match(r"\w|:", after)
         ):
             try:
                 public = IPv6Address(text).is_global and len(text.replace("::", ":").strip(":").split(":")) >= _HEXTETS
@@ -211,7 +212,7 @@ def _addresses(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]
             if public:
                 yield 0, len(text)
         return
-    if _is_public(text) and not _is_number(before, text, behind):
+    if _is_public(text) and not _is_number(before, text, after):
         yield 0, len(text)
 
 
@@ -223,18 +224,18 @@ def _is_public(text: str) -> bool:
     return isinstance(address, IPv4Address) and address.is_global and not address.is_multicast
 
 
-def _is_number(before: str, text: str, behind: str) -> bool:
-    """Whether a dotted quad is a version, a section, an object identifier or the like, by what stands around it."""
+def _is_number(before: str, text: str, after: str) -> bool:
+    """Return whether the context shows that a dotted quad is a version, section or object identifier."""
     if _NUMBER_BEFORE.search(before) or _PRODUCT.search(before):
         return True
-    if _NO_ADDRESS.search(before) or _NO_ADDRESS_BEHIND.match(behind):
+    if _NO_ADDRESS.search(before) or _NO_ADDRESS_AFTER.match(after):
         return True
     first, second, *rest = map(int, text.split("."))
     unlikely = max(first, second, *rest) < _SMALL or (first <= _OID_ARCS and second < _OID_SECOND)
     line = before.rpartition("\n")[2]
     if text in _RESOLVERS or not (unlikely or _TRIPLE.search(line)):
         return False
-    return not (_NETWORK.search(line) or re.match(r":\d|/\d\d?\b", behind))
+    return not (_NETWORK.search(line) or re.match(r":\d|/\d\d?\b", after))
 
 
 # -- phone numbers -----------------------------------------------------------------------------------------------------
@@ -248,29 +249,29 @@ _SPOKEN = re.compile(
     r"(?:\s+(?:us|me|him|her|them|no|nr|number|now|today|is|at|on|line|free|:))*[.:\s#(]*\Z",
     re.IGNORECASE,
 )
-_LEAST_DIGITS = 7  # of a number with its country code
-_BEHIND_NUMBER = re.compile(r"[A-Za-z_@%€$£]|[.,]\d|-[\dA-Za-z]|/\d")
+_LEAST_DIGITS = 7  # minimum number of digits, country code included
+_AFTER_NUMBER = re.compile(r"[A-Za-z_@%€$£]|[.,]\d|-[\dA-Za-z]|/\d")
 
 
-def _phones(before: str, text: str, behind: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    reach = 0
+def _phones(before: str, text: str, after: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    number_end = 0
     for match in _INTERNATIONAL.finditer(text):
         size = 0 if re.search(r"[\w+*/^=.]\Z", _left(before, text, match.start())) else _international(match[0])
-        reach = match.start() + size
-        if size and not _BEHIND_NUMBER.match(_right(text, reach, behind)):
-            yield match.start(), reach
-    for match in _AMERICAN.finditer(text, reach):
-        if _is_american(match, _left(before, text, match.start())) and not _BEHIND_NUMBER.match(
-            _right(text, match.end(), behind)
+        number_end = match.start() + size
+        if size and not _AFTER_NUMBER.match(_right(text, number_end, after)):
+            yield match.start(), number_end
+    for match in _AMERICAN.finditer(text, number_end):
+        if _is_american(match, _left(before, text, match.start())) and not _AFTER_NUMBER.match(
+            _right(text, match.end(), after)
         ):
-            reach = match.end()
+            number_end = match.end()
             yield match.span()
-    if not reach and _SPOKEN.search(before) and _is_national(text, regions) and not _BEHIND_NUMBER.match(behind):
+    if not number_end and _SPOKEN.search(before) and _is_national(text, regions) and not _AFTER_NUMBER.match(after):
         yield 0, len(text)
 
 
 def _is_american(match: re.Match[str], before: str) -> bool:
-    """Area code, exchange and line with marks between them: `(212) 555-0123`, `212-555-0123`, `212.555.0123`."""
+    """Return whether a match is a phone number, such as `(212) 555-0123`, `212-555-0123` or `212.555.0123`."""
     if re.search(r"[\w.,/#=$€£\\:-]\Z", before) and not re.search(r"[A-Za-z]{2,}[.:]\Z", before):
         return False
     mark = match["mark"]
@@ -282,6 +283,7 @@ def _is_american(match: re.Match[str], before: str) -> bool:
 
 
 def _spoken(before: str) -> bool:
+    """Return whether the text before a number ends with a word such as *phone* or *call*."""
     return bool(_SPOKEN.search(before))
 
 
@@ -293,9 +295,9 @@ def _phonenumbers():
 
 
 def _international(text: str) -> int:
-    """Length of the longest beginning that can be dialled, or 0; what follows may be another number, such as a date.
+    """Return the length of the longest prefix that is a valid phone number, or 0. The rest may be, e.g., a date.
 
-    North American numbers are known by their form, since 555 is what people write.
+    North American numbers only need the right form, because the library rejects the 555 numbers that people write.
     """
     library = _phonenumbers()
     while len(digits := re.sub(r"\D", "", text)) >= _LEAST_DIGITS:
@@ -340,30 +342,30 @@ _CARD = re.compile(
 )
 
 
-def _cards(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
+def _cards(before: str, text: str, after: str) -> Iterator[tuple[int, int]]:
     from stdnum import luhn
 
     for match in _GROUPS.finditer(text):
-        left, right = _left(before, text, match.start()), _right(text, match.end(), behind)
+        left, right = _left(before, text, match.start()), _right(text, match.end(), after)
         if re.search(r"[\w.,/+#$=]\Z|\d-\Z", left) and not re.search(r"[A-Za-z][.,]\Z|#\Z", left):
             continue
         if re.match(r"[\w/]|[.,-]\d", right):
             continue
         if " " in match[0] and (re.search(r"\b\d{4} \Z", left) or re.match(r" \d{4}\b", right)):
-            continue  # a longer row of groups
+            continue  # the match is part of a longer row of groups
         digits = re.sub(r"\D", "", match[0])
         if _CARD.fullmatch(digits) and luhn.is_valid(digits):
             yield match.span()
 
 
-def _ibans(before: str, text: str, behind: str) -> Iterator[tuple[int, int]]:
-    """The longest beginning of the candidate that has a country's form and the right check digits."""
+def _ibans(before: str, text: str, after: str) -> Iterator[tuple[int, int]]:
+    """Yield the longest prefix of the candidate that has the form of an IBAN and correct check digits."""
     from stdnum import iban
 
     if re.search(r"\w\Z", before):
         return
     ends = [match.end() for match in re.finditer(r"[A-Z0-9](?![A-Z0-9])", text)]
-    if re.match(r"[^\W_]", behind):
+    if re.match(r"[^\W_]", after):
         ends = ends[:-1]
     for end in reversed(ends):
         compact = text[:end].replace(" ", "")

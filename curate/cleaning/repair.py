@@ -1,10 +1,9 @@
-r"""Mojibake and HTML entities: text that was decoded with the wrong encoding, or escaped once too often.
+r"""Repair of mojibake (text decoded with the wrong encoding) and of HTML entities (text escaped once too often).
 
-The repair is ftfy's (Speer 2019, "ftfy", version 6.3), a line at a time, and nothing else of what it can do: quotes,
-ligatures, the width of characters and line ends are left alone. ftfy is slow, so a scan over the bytes first finds the
-lines that it could change. A line without an entity is changed only if `ftfy.badness.BADNESS_RE` matches it, and each
-of the expression's alternatives needs a C1 control character, or one of a few hundred pairs of neighbours; the scan
-looks for these.
+ftfy (Speer 2019, "ftfy", version 6.3) repairs the text line by line. Its other fixes (quotes, ligatures, character
+width, line ends) are not applied. ftfy is slow, so a scan over the bytes first finds the lines that it could change.
+ftfy changes a line without entities only if `ftfy.badness.BADNESS_RE` matches it. Each alternative of this expression
+needs a C1 control character or one of a few hundred pairs of neighbouring characters; the scan looks for these.
 """
 
 import re
@@ -19,14 +18,14 @@ from numpy.typing import NDArray
 from curate.text.spans import Edits
 from curate.text.unicode import decode
 
-MOJIBAKE, ENTITY, STRIPPED = 1, 2, 4  # why a line may change
-PASSES = 20  # at most over a line, or "&amp;amp;amp;" without end would take time without end
-SEGMENT = 1_000_000  # characters that ftfy looks at together, its own default
-_LONGEST_ENTITY = 24  # characters, as ftfy's HTML_ENTITY_RE
+MOJIBAKE, ENTITY, STRIPPED = 1, 2, 4  # reasons why a line may change
+PASSES = 20  # maximum number of passes over a line, which bounds the time for "&amp;amp;amp;..."
+SEGMENT = 1_000_000  # characters that ftfy processes together, as by default in ftfy
+_LONGEST_ENTITY = 24  # characters, as in ftfy's HTML_ENTITY_RE
 _BASIC_PLANE = 0x10000
 
 _STRIPPED = re.compile(r"(?<![&\w])(?:#(?P<code>[0-9]{2,4})|quot|amp|lt|gt|nbsp);")
-"""An entity whose ampersand was lost, as in ``#39;``, if it stands for a mark and not for a letter."""
+"""An entity whose ampersand was lost, as in ``#39;``. It is repaired only if it encodes a symbol, not a letter."""
 
 _CATEGORIES = (
     "common",
@@ -61,17 +60,20 @@ _PAIRS = (
     ("lower_accented upper_accented", "end_punctuation"),
     ("upper_common", "start_punctuation end_punctuation kaomoji numeric"),
 )
-"""Neighbours by category, left and right: each alternative of ftfy's expression holds such a pair, or one below."""
-_BEFORE_ANY = "ÂÃÎÐØÙ√≈‚"  # before any character that is not ASCII
+"""Categories of left and right neighbours. Each alternative of ftfy's expression contains such a pair, a C1 control
+character, or one of the pairs that `_pairs` adds."""
+_BEFORE_ANY = "ÂÃÎÐØÙ√≈‚"  # left neighbours of any character that is not ASCII
 
 
 class Suspects(NamedTuple):
-    """Lines that repair may change; shape (lines,).
+    """Lines that `repair` may change; shape (lines,) each.
 
     Attributes
     ----------
-    documents, starts, ends
-        Where they are: absolute positions, the line feed included.
+    documents
+        Index of the document of each line.
+    starts, ends
+        Byte positions in the data of the batch; the line feed belongs to the line.
     kinds
         Bits: `MOJIBAKE`, `ENTITY`, `STRIPPED`.
     """
@@ -83,7 +85,19 @@ class Suspects(NamedTuple):
 
 
 class Repairs(NamedTuple):
-    """What to replace, and for each edit how many lines were mojibake and entities there were, with their bytes."""
+    """Replacements of lines, and what was wrong with each line.
+
+    Attributes
+    ----------
+    edits
+        The lines to replace and their new text.
+    documents
+        Index of the document of each edit, shape (edits,).
+    places
+        Whether the line contained mojibake (0 or 1), and its number of entities, shape (edits, 2).
+    sizes
+        Bytes of mojibake and of entities in the old line, shape (edits, 2).
+    """
 
     edits: Edits
     documents: NDArray[np.int64]
@@ -92,7 +106,7 @@ class Repairs(NamedTuple):
 
 
 def suspects(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[Suspects, NDArray[np.bool_]]:
-    r"""Lines that `repair` could change, and which documents hold a ``<``.
+    r"""Return the lines that `repair` could change, and which documents contain a ``<``, bool, shape (documents,).
 
     Parameters
     ----------
@@ -102,65 +116,66 @@ def suspects(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[Suspe
     Examples
     --------
     >>> text = "naïve\nsÃ³\nAT&T\n1 &lt; 2".encode()
-    >>> found, markup = suspects(np.frombuffer(text, np.uint8), np.array([0, len(text)]))
-    >>> [text[start:end].decode() for start, end in zip(found.starts, found.ends)], markup.tolist()
+    >>> lines, markup = suspects(np.frombuffer(text, np.uint8), np.array([0, len(text)]))
+    >>> [text[start:end].decode() for start, end in zip(lines.starts, lines.ends)], markup.tolist()
     (['sÃ³\n', '1 &lt; 2'], [False])
     """
     markup = np.zeros(len(offsets) - 1, np.bool_)
-    room = 1024
+    capacity = 1024
     while True:
-        documents, starts, ends = np.empty((3, room), np.int64)
-        kinds = np.empty(room, np.uint8)
+        documents, starts, ends = np.empty((3, capacity), np.int64)
+        kinds = np.empty(capacity, np.uint8)
         bits, after = _pairs()
         count = _suspects(data, offsets, _PLAIN, bits, after, documents, starts, ends, kinds, markup)
-        if count <= room:
+        if count <= capacity:
             return Suspects(documents[:count], starts[:count], ends[:count], kinds[:count]), markup
-        room = count
+        capacity = count
 
 
 def repair(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], *, mojibake: bool, entities: str, stripped: bool = False
 ) -> Repairs:
-    """Find what to repair.
+    """Find the lines to repair, and their new text.
 
     Parameters
     ----------
     data, offsets
         Document i is ``data[offsets[i]:offsets[i + 1]]``: UTF-8 of NFC text.
     mojibake
-        Undo decodings with the wrong encoding.
+        Whether to repair text that was decoded with the wrong encoding.
     entities
-        ``always``, ``off``, or ``auto``: in documents without a ``<``, because others may be markup or code.
+        When to replace entities: ``always``, ``off``, or ``auto`` for documents without a ``<``. A document with a
+        ``<`` may be markup or code.
     stripped
-        Where entities are undone, those without their ampersand too.
+        Whether to replace entities without their ampersand, too.
 
     Examples
     --------
     >>> text = "schÃ¶n &amp;amp; gut".encode()
-    >>> found = repair(np.frombuffer(text, np.uint8), np.array([0, len(text)]), mojibake=True, entities="auto")
-    >>> [new.decode() for new in found.edits.new], found.places.tolist()
+    >>> repairs = repair(np.frombuffer(text, np.uint8), np.array([0, len(text)]), mojibake=True, entities="auto")
+    >>> [new.decode() for new in repairs.edits.new], repairs.places.tolist()
     (['schön & gut'], [[1, 2]])
     """
-    found, markup = suspects(data, offsets)
-    escaped = (found.kinds & (ENTITY | STRIPPED * stripped) != 0) & (entities != "off")
+    suspicious, markup = suspects(data, offsets)
+    escaped = (suspicious.kinds & (ENTITY | STRIPPED * stripped) != 0) & (entities != "off")
     if entities == "auto":
-        escaped &= ~markup[found.documents]
-    chosen = np.flatnonzero(escaped | ((found.kinds & MOJIBAKE != 0) & mojibake))
+        escaped &= ~markup[suspicious.documents]
+    chosen = np.flatnonzero(escaped | ((suspicious.kinds & MOJIBAKE != 0) & mojibake))
     rows, new, places, sizes = [], [], [], []
     for row in chosen.tolist():
-        old = data[found.starts[row] : found.ends[row]].tobytes()
-        unescape = entities == "always" or (entities == "auto" and not markup[found.documents[row]])
+        old = data[suspicious.starts[row] : suspicious.ends[row]].tobytes()
+        unescape = entities == "always" or (entities == "auto" and not markup[suspicious.documents[row]])
         fixed, counts = _fix_line(old.decode(), mojibake=mojibake, unescape=unescape, stripped=stripped)
         if counts is not None:
             rows.append(row)
             new.append(fixed.encode())
             places.append(counts[0])
             sizes.append(counts[1])
-    edits = Edits(found.starts[rows], found.ends[rows], new)
+    edits = Edits(suspicious.starts[rows], suspicious.ends[rows], new)
     shape = (len(rows), 2)
     return Repairs(
         edits,
-        found.documents[rows],
+        suspicious.documents[rows],
         np.array(places, np.int64).reshape(shape),
         np.array(sizes, np.int64).reshape(shape),
     )
@@ -170,7 +185,7 @@ Counted = tuple[tuple[int, int], tuple[int, int]]
 
 
 def _fix_line(line: str, *, mojibake: bool, unescape: bool, stripped: bool) -> tuple[str, Counted | None]:
-    """The line as ftfy repairs it; and places and bytes of mojibake and entities, or None if it is as it was."""
+    """Return the repaired line, and the counts and bytes of mojibake and entities, or None if nothing changed."""
     fixed = [
         _fix_segment(line[start : start + SEGMENT], mojibake=mojibake, unescape=unescape, stripped=stripped)
         for start in range(0, len(line), SEGMENT)
@@ -184,7 +199,10 @@ def _fix_line(line: str, *, mojibake: bool, unescape: bool, stripped: bool) -> t
 
 
 def _fix_segment(text: str, *, mojibake: bool, unescape: bool, stripped: bool) -> tuple[str, int, int, int]:
-    """Until nothing changes, as ftfy does: entities may hide mojibake, and entities. Returns text and what changed."""
+    """Repair a segment until nothing changes, as ftfy does: an entity may hide mojibake or another entity.
+
+    Return the text, the bytes of mojibake, the number of entities and the bytes of entities.
+    """
     changed = count = size = 0
     for _ in range(PASSES):
         before = text
@@ -207,7 +225,7 @@ def _fix_segment(text: str, *, mojibake: bool, unescape: bool, stripped: bool) -
 
 
 def _may_be_mojibake(text: str) -> bool:
-    """Whether ftfy could change it; looking is a hundred times as fast as ftfy."""
+    """Return whether ftfy could change a text; this check is a hundred times as fast as ftfy."""
     if text.isascii():
         return False
     data = np.frombuffer(text.encode(), np.uint8)
@@ -215,33 +233,33 @@ def _may_be_mojibake(text: str) -> bool:
 
 
 def _unescape(text: str) -> tuple[str, list[str]]:
-    """The text without entities, and those that there were; `&notanentity;` is none."""
+    """Return the text with its entities replaced, and the entities; `&notanentity;` is not an entity."""
     from ftfy.chardata import HTML_ENTITY_RE
     from ftfy.fixes import unescape_html
 
-    found = [entity for entity in HTML_ENTITY_RE.findall(text) if unescape_html(entity) != entity]
-    return (unescape_html(text), found) if found else (text, found)
+    entities = [entity for entity in HTML_ENTITY_RE.findall(text) if unescape_html(entity) != entity]
+    return (unescape_html(text), entities) if entities else (text, entities)
 
 
 def _unescape_stripped(text: str) -> tuple[str, list[str]]:
-    """The text without entities that lack their ampersand, and those that there were."""
+    """Return the text with the entities that lack their ampersand replaced, and these entities."""
     import html
 
-    found: list[str] = []
+    entities: list[str] = []
 
     def mark(match: re.Match[str]) -> str:
         new = html.unescape(f"&{match[0]}")
         if match["code"] and (new.isalnum() or not new.isprintable()):
             return match[0]
-        found.append(match[0])
+        entities.append(match[0])
         return new
 
-    return _STRIPPED.sub(mark, text), found
+    return _STRIPPED.sub(mark, text), entities
 
 
 @cache
 def _ftfy():
-    """The function that undoes wrong decodings."""
+    """Return the function that repairs mojibake."""
     import ftfy
 
     config = ftfy.TextFixerConfig(unescape_html=False, explain=False)
@@ -253,7 +271,7 @@ def _ftfy():
 
 
 def _changed_bytes(old: str, new: str) -> int:
-    """Bytes of the old text between the first and the last character that differ."""
+    """Return the number of bytes of the old text from the first to the last character that differs."""
     start, shorter = 0, min(len(old), len(new))
     while start < shorter and old[start] == new[start]:
         start += 1
@@ -265,7 +283,7 @@ def _changed_bytes(old: str, new: str) -> int:
 
 @cache
 def _pairs() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Per code point of the basic plane: its categories, and those that make a suspect of it when they follow."""
+    """Return two tables by code point of the basic plane, as bits: its categories, and suspicious right neighbours."""
     from ftfy.badness import MOJIBAKE_CATEGORIES
 
     bits = np.zeros(_BASIC_PLANE, np.uint32)
@@ -301,36 +319,36 @@ def _suspects(  # noqa: C901 - one pass over the bytes
 ):
     count = 0
     for document in range(len(offsets) - 1):
-        at, end = offsets[document], offsets[document + 1]
-        start, kind, wanted = at, 0, np.uint32(0)
-        while at < end:
-            byte = data[np.uint64(at)]
+        position, end = offsets[document], offsets[document + 1]
+        start, kind, wanted = position, 0, np.uint32(0)
+        while position < end:
+            byte = data[np.uint64(position)]
             if plain[byte]:
-                at += 1
+                position += 1
                 continue
             if byte < 0x80:
-                at += 1
-                if byte == 38 and _is_entity(data, at, end):
+                position += 1
+                if byte == 38 and _is_entity(data, position, end):
                     kind |= ENTITY
-                elif byte == 59 and _is_stripped(data, start, at - 2):
+                elif byte == 59 and _is_stripped(data, start, position - 2):
                     kind |= STRIPPED
                 elif byte == 60:
                     markup[document] = True
                 elif byte == 10:
                     if kind:
                         if count < len(starts):
-                            documents[count], starts[count], ends[count], kinds[count] = document, start, at, kind
+                            documents[count], starts[count], ends[count], kinds[count] = document, start, position, kind
                         count += 1
-                    start, kind = at, 0
+                    start, kind = position, 0
                 continue
-            code, at = decode(data, at)
+            code, position = decode(data, position)
             if code >= 0x10000:
                 code = np.int64(0xFFFE)  # a character without a category
             if bits[code] & (wanted | _C1):
                 kind |= MOJIBAKE
             wanted = after[code]
-            if wanted and at < end and data[at] < 0x80:
-                if bits[data[at]] & wanted:
+            if wanted and position < end and data[position] < 0x80:
+                if bits[data[position]] & wanted:
                     kind |= MOJIBAKE
                 wanted = np.uint32(0)
         if kind:
@@ -341,31 +359,31 @@ def _suspects(  # noqa: C901 - one pass over the bytes
 
 
 @numba.njit(cache=True, inline="always")
-def _is_entity(data, at, end):
-    """Whether what follows an ampersand looks like the rest of an entity."""
-    if at < end and data[at] == 35:
-        at += 1
+def _is_entity(data, position, end):
+    """Return whether the text after an ampersand looks like the rest of an entity."""
+    if position < end and data[position] == 35:
+        position += 1
     length = 0
-    while at < end and length <= _LONGEST_ENTITY:
-        byte = data[at]
+    while position < end and length <= _LONGEST_ENTITY:
+        byte = data[position]
         if byte == 59:
             return length > 0
         if not (48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122):
             return False
         length += 1
-        at += 1
+        position += 1
     return False
 
 
 @numba.njit(cache=True, inline="always")
 def _is_stripped(data, start, last):
-    """Whether what ends at `last`, before a semicolon, looks like an entity without its ampersand."""
+    """Return whether the text that ends at `last`, before a semicolon, looks like an entity without ampersand."""
     if last < start:
         return False
     byte = data[last]
     if byte == 116 or byte == 112:  # quot, lt, gt; amp, nbsp
         return True
-    at = last
-    while at >= start and 48 <= data[at] <= 57:
-        at -= 1
-    return start <= at < last and data[at] == 35
+    position = last
+    while position >= start and 48 <= data[position] <= 57:
+        position -= 1
+    return start <= position < last and data[position] == 35

@@ -85,7 +85,7 @@ class Urls(Annotator):
 
     def load(self) -> Annotate:
         """Read the lists."""
-        from curate.cleaning.blocklists import Blocklist, hosts, lines, registered, substrings_found, words_found
+        from curate.cleaning.blocklists import Blocklist, hosts, lines, registered, count_substrings, count_words
         from curate.text.urls import canonical_urls
 
         schema = self.columns()
@@ -93,7 +93,7 @@ class Urls(Annotator):
         listed = Blocklist(entries.pop("domains")) if "domains" in entries else None
         if listed is not None and listed.unusable and not len(listed):
             raise RunError(f"no entry of {self.domains!r} is a host or the address of a page")
-        counters = {"words": words_found, "soft_words": words_found, "substrings": substrings_found}
+        counters = {"words": count_words, "soft_words": count_words, "substrings": count_substrings}
 
         def annotate(_: "TextBatch", columns: pa.RecordBatch) -> pa.RecordBatch:
             forms = canonical_urls(columns.column("url"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.cleaning.blocklists import Blocklist, hosts, lines, registered, substrings_found, words_found
+from curate.cleaning.blocklists import Blocklist, hosts, lines, registered, count_substrings, count_words
 from curate.text.urls import canonical_urls
 
 LABELS = st.sampled_from(["a", "b", "ab", "example", "co", "uk", "org"])
@@ -114,9 +114,9 @@ def test_words_and_substrings_by_their_definition(urls: list[str | None], listed
     array = pa.array(urls, pa.string())
     bare = [url and url.removeprefix("http://") for url in urls]
     expected = [None if u is None else len({*re.findall(r"[^\W_]+", u.lower())} & {*listed}) for u in bare]
-    assert words_found(array, listed).to_pylist() == expected
+    assert count_words(array, listed).to_pylist() == expected
     expected = [None if u is None else sum(word in u for word in {*listed}) for u in bare]
-    assert substrings_found(array, listed).to_pylist() == expected
+    assert count_substrings(array, listed).to_pylist() == expected
 
 
 def test_hosts_and_registered_domains() -> None:
