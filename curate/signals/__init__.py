@@ -1,1 +1,1 @@
-"""Families of signals: functions from the counts, lines and words of a batch to columns, one module per family."""
+"""Quality signals: functions that compute columns from the counts, lines and words of a batch, a module per family."""

@@ -1,4 +1,7 @@
-"""C4's line and page rules: Raffel et al. 2020, JMLR 21(140), section 2.2; mT5's page rule, Xue et al. 2021."""
+"""Signals of C4's line and page rules, and of mT5's page rule.
+
+C4: Raffel et al. 2020, JMLR 21(140), section 2.2. mT5: Xue et al. 2021, arXiv 2010.11934, section 3.1.
+"""
 
 from typing import NamedTuple
 
@@ -12,7 +15,7 @@ from curate.text.scan import DocumentCounts, Lines
 
 
 class Boilerplate(NamedTuple):
-    """Whether each line has *javascript*, *lorem ipsum*, one of `POLICIES`, bool, shape (lines,) each."""
+    """Whether each line contains *javascript*, *lorem ipsum*, or one of `POLICIES`, bool, shape (lines,) each."""
 
     javascript: NDArray[np.bool_]
     lorem_ipsum: NDArray[np.bool_]
@@ -20,25 +23,25 @@ class Boilerplate(NamedTuple):
 
 
 def find_boilerplate(data: NDArray[np.uint8], lines: Lines) -> Boilerplate:
-    """The phrases of C4's rules in the lines of a batch, in upper or lower case."""
+    """Find the phrases of C4's rules in the lines of a batch, ignoring case."""
     return Boilerplate(*find_phrases(data, lines, [JAVASCRIPT], [LOREM_IPSUM], POLICIES))
 
 
 def c4(
     counts: DocumentCounts, lines: Lines, boilerplate: Boilerplate, min_line_words: int, max_word_length: int
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_]]:
-    """Statistics of C4's line and page rules by column name, shape (documents,); NaN where a ratio has no denominator.
+    """Return the statistics of C4's line and page rules by column name, shape (documents,); NaN if a divisor is 0.
 
     Parameters
     ----------
     counts, lines
-        What `scan` returned.
+        Result of `scan`.
     boilerplate
-        What `find_boilerplate` returned for the same lines.
+        Result of `find_boilerplate` for the same lines.
     min_line_words
-        A line with fewer words is short.
+        Minimum number of words of a line; a line with fewer words is short.
     max_word_length
-        A line with a word of more characters is not kept.
+        Maximum number of characters of a word; a line with a longer word is not kept.
 
     Examples
     --------
@@ -69,6 +72,6 @@ def c4(
     }
 
 
-def long_lines(lines: Lines, made: Composition, min_chars: int) -> dict[str, NDArray[np.int64]]:
-    """Lines of at least `min_chars` characters: mT5 keeps a page with three of 200 (arXiv 2010.11934, section 3.1)."""
-    return {"c4_long_lines": per_document(made.line_chars >= min_chars, lines)}
+def long_lines(lines: Lines, composition: Composition, min_chars: int) -> dict[str, NDArray[np.int64]]:
+    """Count the lines of at least `min_chars` characters. mT5 keeps a page with three lines of 200 characters."""
+    return {"c4_long_lines": per_document(composition.line_chars >= min_chars, lines)}

@@ -1,7 +1,7 @@
-"""Statistics about classes of characters and words: NeMo Curator's English heuristics and RedPajama-Data v2's signals.
+"""Signals of NeMo Curator's English heuristics and of RedPajama-Data v2 about classes of characters and words.
 
 NeMo Curator 1.4, ``stages/text/filters/heuristic``. RedPajama-Data v2, Weber et al. 2024, arXiv 2411.12372, appendix D;
-code in ``quality_signals``.
+its code is in ``quality_signals``.
 """
 
 import numpy as np
@@ -14,16 +14,21 @@ from curate.text.scan import DocumentCounts, Lines
 
 
 def nemo(
-    counts: DocumentCounts, lines: Lines, made: Composition, policy: NDArray[np.bool_]
+    counts: DocumentCounts, lines: Lines, composition: Composition, policy: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
-    r"""Statistics of NeMo Curator's English filters that other families lack, by column name, shape (documents,).
+    r"""Return the statistics of NeMo Curator's English filters that no other family has, by column name.
 
     Parameters
     ----------
-    counts, lines, made
-        What `scan` and `compose` returned.
+    counts, lines, composition
+        Results of `scan` and `compose`.
     policy
-        Which lines have a phrase of C4's policies, shape (lines,).
+        Whether each line contains one of C4's policy phrases, shape (lines,).
+
+    Returns
+    -------
+    dict
+        Columns of shape (documents,); NaN if a divisor is 0.
 
     Examples
     --------
@@ -31,29 +36,41 @@ def nemo(
     >>> from curate.signals.composition import compose
     >>> data = np.frombuffer(b"At http://example.com/ (1)\n\nWe use cookies", np.uint8)
     >>> counts, lines = scan(data, np.array([0, len(data)]))
-    >>> found = nemo(counts, lines, compose(data, np.array([0, len(data)]), lines), np.array([False, True]))
-    >>> {name: round(values.item(), 3) for name, values in found.items()}  # doctest: +NORMALIZE_WHITESPACE
+    >>> columns = nemo(counts, lines, compose(data, np.array([0, len(data)]), lines), np.array([False, True]))
+    >>> {name: round(values.item(), 3) for name, values in columns.items()}  # doctest: +NORMALIZE_WHITESPACE
     {'nemo_non_alphanumeric': 0.238, 'nemo_digits': 0.024, 'nemo_url_chars': 0.452, 'nemo_white_space': 0.143,
      'nemo_brackets': 0.048, 'nemo_boilerplate_paragraphs': 0.5}
     """
-    paragraphs = np.cumsum(lines.opens_paragraph)  # the number of each line's paragraph, from 1
+    paragraphs = np.cumsum(lines.opens_paragraph)  # number of each line's paragraph, counted from 1
     flagged = np.unique(paragraphs[policy])
     first_paragraphs = np.concatenate([[0], paragraphs])[lines.offsets]
     with_policy = np.diff(np.searchsorted(flagged, first_paragraphs, side="right"))
     return {
-        "nemo_non_alphanumeric": ratio(made.chars - made.plain, made.chars),
-        "nemo_digits": ratio(made.digits, made.chars),
-        "nemo_url_chars": ratio(counts.url_chars, made.chars),
-        "nemo_white_space": ratio(made.spaces, made.chars),
-        "nemo_brackets": ratio(made.brackets, made.chars),
+        "nemo_non_alphanumeric": ratio(composition.chars - composition.plain, composition.chars),
+        "nemo_digits": ratio(composition.digits, composition.chars),
+        "nemo_url_chars": ratio(counts.url_chars, composition.chars),
+        "nemo_white_space": ratio(composition.spaces, composition.chars),
+        "nemo_brackets": ratio(composition.brackets, composition.chars),
         "nemo_boilerplate_paragraphs": ratio(with_policy, np.diff(first_paragraphs)),
     }
 
 
 def redpajama(
-    counts: DocumentCounts, lines: Lines, made: Composition, ngrams: NGrams
+    counts: DocumentCounts, lines: Lines, composition: Composition, ngrams: NGrams
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
-    r"""Signals of RedPajama-Data v2 that other families lack, by column name; those of lines as means over lines.
+    r"""Return the signals of RedPajama-Data v2 that no other family has, by column name.
+
+    Signals of lines become means over the lines of a document.
+
+    Parameters
+    ----------
+    counts, lines, composition, ngrams
+        Results of `scan`, `compose` and `count_ngrams`.
+
+    Returns
+    -------
+    dict
+        Columns of shape (documents,); NaN if a divisor is 0.
 
     Examples
     --------
@@ -64,25 +81,25 @@ def redpajama(
     >>> data = np.frombuffer(b"OK {1}\nok then", np.uint8)
     >>> offsets = np.array([0, len(data)])
     >>> counts, lines = scan(data, offsets)
-    >>> found = redpajama(counts, lines, compose(data, offsets, lines), count_ngrams(data, segment(data, offsets)))
-    >>> {name: round(values.item(), 3) for name, values in found.items()}  # doctest: +NORMALIZE_WHITESPACE
+    >>> columns = redpajama(counts, lines, compose(data, offsets, lines), count_ngrams(data, segment(data, offsets)))
+    >>> {name: round(values.item(), 3) for name, values in columns.items()}  # doctest: +NORMALIZE_WHITESPACE
     {'rps_curly_brackets': 0.143, 'rps_all_caps_words': 0.25, 'rps_mean_word_length': 2.25, 'rps_unique_words': 0.75,
      'rps_line_words': 2.0, 'rps_line_digits': 0.083, 'rps_line_uppercase': 0.167}
     """
     line_count = np.diff(lines.offsets)
     return {
-        "rps_curly_brackets": ratio(made.curly, made.chars),
+        "rps_curly_brackets": ratio(composition.curly, composition.chars),
         "rps_all_caps_words": ratio(counts.all_caps_words, counts.words),
         "rps_mean_word_length": ratio(ngrams.chars, ngrams.words),
         "rps_unique_words": ratio(ngrams.distinct, ngrams.words),
         "rps_line_words": ratio(counts.words, line_count),
-        "rps_line_digits": _mean(made.line_digits, made.line_chars, lines),
-        "rps_line_uppercase": _mean(made.line_upper, made.line_chars, lines),
+        "rps_line_digits": _mean(composition.line_digits, composition.line_chars, lines),
+        "rps_line_uppercase": _mean(composition.line_upper, composition.line_chars, lines),
     }
 
 
 def _mean(part: NDArray[np.int64], whole: NDArray[np.int64], lines: Lines) -> NDArray[np.float64]:
-    """Mean over a document's lines of a ratio, each document summed by itself from its first line on."""
+    """Return the mean of a ratio over the lines of each document, summed in the order of the lines."""
     line_count = np.diff(lines.offsets)
     means = np.full(len(line_count), np.nan)
     some = line_count > 0

@@ -1,7 +1,7 @@
-"""What documents and lines are made of, a character at a time: lengths, character classes, and a hash of each line.
+"""Counts of characters by class in documents and lines, and a hash of each line.
 
-Counts of up to eight classes are kept in two 64-bit numbers, 16 bits each, so that a byte of ASCII costs two table
-look-ups and two additions and no branch depends on it.
+Two 64-bit numbers hold the counts of up to eight classes, in lanes of 16 bits. So an ASCII byte costs two table lookups
+and two additions, and no branch depends on it.
 """
 
 from typing import NamedTuple
@@ -15,9 +15,9 @@ from curate.text.unicode import DIGIT, SPACE, UPPER, WORD, decode, tables
 from curate.text.words import mix64
 
 _LANE = 16
-_FLUSH = 1 << (_LANE - 1)  # characters before a lane could overflow
+_FLUSH = 1 << (_LANE - 1)  # number of characters after which the lanes are emptied, before one could overflow
 _CHARS, _UPPER, _DIGITS, _SPACES = range(4)  # lanes of the first number
-_PLAIN, _BRACKETS, _CURLY = range(4, 7)  # lanes of the second
+_PLAIN, _BRACKETS, _CURLY = range(4, 7)  # lanes of the second number
 _CLASSES = 7
 _PLAIN_MARKS, _BRACKET_MARKS, _CURLY_MARKS = b"\n?!,.", b"()[]{}", b"{}"
 _ANGLES = (0x27E8, 0x27E9)  # mathematical angle brackets, which NeMo Curator counts too
@@ -27,17 +27,17 @@ _MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 
 
 class Composition(NamedTuple):
-    """Characters of documents and lines.
+    """Counts of characters in documents and lines.
 
     Attributes
     ----------
     chars, upper, digits, spaces, plain, brackets, curly
-        Code points of each document; among them upper-case letters, digits (``N*``), white space, letters with
-        digits, marks and ``LF ? ! , .``, brackets, curly brackets. int64, shape (documents,).
+        Counts in each document, int64, shape (documents,): all code points; upper-case letters; digits (``N*``); white
+        space; letters, digits, marks and ``LF ? ! , .``; brackets; curly brackets.
     line_chars, line_upper, line_digits
-        The same of each line, from its first to its last visible character, int64, shape (lines,).
+        Counts in each line, from its first to its last visible character, int64, shape (lines,).
     line_hashes
-        64-bit hash of that text, uint64, shape (lines,).
+        64-bit hash of the same part of each line, uint64, shape (lines,).
     """
 
     chars: NDArray[np.int64]
@@ -59,30 +59,30 @@ def compose(data: NDArray[np.uint8], offsets: NDArray[np.int64], lines: Lines) -
     Parameters
     ----------
     data, offsets, lines
-        What `curate.text.scan.scan` was given and the lines that it found.
+        Arguments of `curate.text.scan.scan`, and the lines that it returned.
 
     Examples
     --------
     >>> from curate.text.scan import scan
     >>> data = np.frombuffer("Né: 1\n (A)".encode(), np.uint8)
-    >>> found = compose(data, np.array([0, len(data)]), scan(data, np.array([0, len(data)]))[1])
-    >>> found.chars.tolist(), found.upper.tolist(), found.spaces.tolist(), found.brackets.tolist()
+    >>> counts = compose(data, np.array([0, len(data)]), scan(data, np.array([0, len(data)]))[1])
+    >>> counts.chars.tolist(), counts.upper.tolist(), counts.spaces.tolist(), counts.brackets.tolist()
     ([10], [2], [3], [2])
-    >>> found.line_chars.tolist(), found.line_digits.tolist()
+    >>> counts.line_chars.tolist(), counts.line_digits.tolist()
     ([5, 3], [1, 0])
     """
     classes = tables().classes
     first, second = _ascii_lanes(classes)
-    documents = np.zeros((_CLASSES, len(offsets) - 1), np.int64)
-    of_lines = np.zeros((3, len(lines.starts)), np.int64)
+    document_counts = np.zeros((_CLASSES, len(offsets) - 1), np.int64)
+    line_counts = np.zeros((3, len(lines.starts)), np.int64)
     hashes = np.empty(len(lines.starts), np.uint64)
-    where = offsets, lines.offsets, lines.starts, lines.ends
-    _compose(data, *where, first, second, classes, documents, of_lines, hashes)
-    return Composition._make([*documents, *of_lines, hashes])
+    bounds = offsets, lines.offsets, lines.starts, lines.ends
+    _compose(data, *bounds, first, second, classes, document_counts, line_counts, hashes)
+    return Composition._make([*document_counts, *line_counts, hashes])
 
 
 def _ascii_lanes(classes: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Per ASCII byte: what it adds to the first and to the second number."""
+    """Return, for each ASCII byte, the summands for the first and for the second number, shape (128,) each."""
     ascii_classes = classes[:0x80]
     members = np.zeros((8, 0x80), np.uint64)
     members[_CHARS] = 1
@@ -97,38 +97,38 @@ def _ascii_lanes(classes: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArra
 
 
 @numba.njit(cache=True, nogil=True)
-def _compose(data, offsets, line_offsets, starts, ends, first, second, classes, documents, of_lines, hashes):
+def _compose(data, offsets, line_offsets, starts, ends, first, second, classes, document_counts, line_counts, hashes):
     counts = np.zeros(_CLASSES, np.int64)
     for document in range(len(offsets) - 1):
         counts[:] = 0
-        at = offsets[document]
+        position = offsets[document]
         for line in range(line_offsets[document], line_offsets[document + 1]):
-            _tally(data, at, starts[line], first, second, classes, counts)
+            _tally(data, position, starts[line], first, second, classes, counts)
             chars, upper, digits = counts[_CHARS], counts[_UPPER], counts[_DIGITS]
             _tally(data, starts[line], ends[line], first, second, classes, counts)
-            of_lines[0, line] = counts[_CHARS] - chars
-            of_lines[1, line] = counts[_UPPER] - upper
-            of_lines[2, line] = counts[_DIGITS] - digits
+            line_counts[0, line] = counts[_CHARS] - chars
+            line_counts[1, line] = counts[_UPPER] - upper
+            line_counts[2, line] = counts[_DIGITS] - digits
             hashes[line] = _hash(data, starts[line], ends[line])
-            at = ends[line]
-        _tally(data, at, offsets[document + 1], first, second, classes, counts)
-        documents[:, document] = counts
+            position = ends[line]
+        _tally(data, position, offsets[document + 1], first, second, classes, counts)
+        document_counts[:, document] = counts
 
 
 @numba.njit(cache=True, nogil=True)
-def _tally(data, at, end, first, second, classes, counts):
-    """Add the characters from byte `at` to byte `end` to `counts`."""
-    while at < end:
-        stop = min(end, at + _FLUSH)
+def _tally(data, position, end, first, second, classes, counts):
+    """Add the counts of the characters from byte `position` to byte `end` to `counts`."""
+    while position < end:
+        stop = min(end, position + _FLUSH)
         one = two = np.uint64(0)
-        while at < stop:
-            byte = data[np.uint64(at)]
+        while position < stop:
+            byte = data[np.uint64(position)]
             if byte < 0x80:
                 one += first[byte]
                 two += second[byte]
-                at += 1
+                position += 1
             else:
-                code, at = decode(data, at)
+                code, position = decode(data, position)
                 kind = classes[code]
                 counts[_CHARS] += 1
                 counts[_UPPER] += kind & UPPER != 0
@@ -143,16 +143,16 @@ def _tally(data, at, end, first, second, classes, counts):
 
 
 @numba.njit(cache=True, nogil=True)
-def _hash(data, at, end):
-    state = _START ^ np.uint64(end - at)
-    while at + 8 <= end:
+def _hash(data, position, end):
+    state = _START ^ np.uint64(end - position)
+    while position + 8 <= end:
         chunk = np.uint64(0)
-        for i in range(8):  # one load, as compiled
-            chunk |= np.uint64(data[np.uint64(at + i)]) << np.uint64(8 * i)
+        for i in range(8):  # compiled to one load
+            chunk |= np.uint64(data[np.uint64(position + i)]) << np.uint64(8 * i)
         state = (state ^ chunk) * _MULTIPLIER
         state ^= state >> np.uint64(32)
-        at += 8
-    while at < end:
-        state = (state ^ np.uint64(data[np.uint64(at)])) * _MULTIPLIER
-        at += 1
+        position += 8
+    while position < end:
+        state = (state ^ np.uint64(data[np.uint64(position)])) * _MULTIPLIER
+        position += 1
     return mix64(state)

@@ -1,9 +1,10 @@
-"""Information in a document taken by itself: entropy of its bytes and words, and its size under a compressor.
+"""Information content of a single document: entropy of its bytes and words, and its compressed size.
 
-The entropies are plug-in estimates: ``H = sum of (c / n) log2(n / c)`` over the counts c of n observations, Shannon's
-entropy (1948, section 6) with observed frequencies for probabilities. They are biased downwards, by about
-(k - 1) / (2 n ln 2) bits for k possible values (Miller 1955), so a short document has a low word entropy because it is
-short. The compressed size adds what order tells: a repeated phrase costs a compressor little, an entropy in full.
+The entropies are plug-in estimates: ``H = sum of (c / n) log2(n / c)`` over the counts c of n observations. This is
+Shannon's entropy (1948, section 6) with observed frequencies as probabilities. The estimates are biased downwards, by
+about (k - 1) / (2 n ln 2) bits for k possible values (Miller 1955). So a short document has a low word entropy because
+it is short. The compressed size also reflects the order of words: a repeated phrase adds little to the compressed size,
+but does not lower the entropy.
 """
 
 from itertools import pairwise
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 
 def byte_entropy(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Entropy of the byte histogram of each document, in bits per byte.
+    """Return the entropy of the byte histogram of each document, in bits per byte.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ def byte_entropy(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray
     Returns
     -------
     ndarray of float64
-        In 0 to 8, shape (documents,); NaN for an empty document.
+        Values from 0 to 8, shape (documents,); NaN for an empty document.
 
     Examples
     --------
@@ -40,21 +41,21 @@ def byte_entropy(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray
 def word_entropy(
     hashes: NDArray[np.uint64], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Entropy of each document's word frequencies, in bits per word, and its number of distinct words.
+    """Return the entropy of each document's word frequencies, in bits per word, and its number of distinct words.
 
     Parameters
     ----------
     hashes
-        Hash of each word of all documents, with all bits well mixed, shape (words,).
+        Hashes of the words of all documents, with all bits well mixed, shape (words,).
     offsets
         Document i has the words ``offsets[i]`` up to ``offsets[i + 1]``, shape (documents + 1,).
 
     Returns
     -------
     entropy : ndarray of float64
-        In 0 to log2 of the number of distinct words, shape (documents,); NaN for a document without words.
+        Values from 0 to log2 of the number of distinct words, shape (documents,); NaN for a document without words.
     distinct : ndarray of int64
-        Shape (documents,).
+        Number of distinct words, shape (documents,).
 
     Examples
     --------
@@ -62,15 +63,15 @@ def word_entropy(
     >>> entropy.tolist(), distinct.tolist()
     ([0.0, 2.0], [1, 4])
     """
-    # At most half of the slots of a document are taken, and the slots are a power of two.
+    # The number of slots is a power of two, and at least twice the number of words of the longest document.
     slots = 2 << int(np.diff(offsets).max(initial=0)).bit_length()
     return _word_entropy(hashes, offsets, np.empty(slots, np.uint64), np.empty(slots, np.int64))
 
 
 def compressed_sizes(data: NDArray[np.uint8], offsets: NDArray[np.int64], level: int) -> NDArray[np.int64]:
-    """Bytes of each document as a zstd frame of its own (with its content size, without checksum).
+    """Return the size in bytes of each document as a separate zstd frame (with content size, without checksum).
 
-    Sizes are the same on every machine for one version of the library; another version may find other matches.
+    One version of the library gives the same sizes on every machine. Another version may give other sizes.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def compressed_sizes(data: NDArray[np.uint8], offsets: NDArray[np.int64], level:
 @numba.njit(cache=True, nogil=True)
 def _byte_entropy(data, offsets):
     entropy = np.full(len(offsets) - 1, np.nan)
-    # Bytes take turns in four histograms: adding to the count that was just written would wait for the write.
+    # The bytes alternate between four histograms, because an addition to the count just written waits for that write.
     histograms = np.empty((4, 256), np.int64)
     for document in range(len(entropy)):
         start = offsets[document]
@@ -104,8 +105,8 @@ def _byte_entropy(data, offsets):
         if size == 0:
             continue
         histograms[:] = 0
-        for at in range(size):
-            histograms[at & 3, data[start + at]] += 1
+        for i in range(size):
+            histograms[i & 3, data[start + i]] += 1
         bits = 0.0
         for value in range(256):
             count = 0
@@ -122,7 +123,7 @@ def _word_entropy(hashes, offsets, keys, counts):
     documents = len(offsets) - 1
     entropy = np.full(documents, np.nan)
     distinct = np.zeros(documents, np.int64)
-    order = np.empty(len(keys) // 2, np.int64)  # taken slots by first occurrence, the order of summation
+    order = np.empty(len(keys) // 2, np.int64)  # used slots by first occurrence, which is the order of summation
     for document in range(documents):
         start = offsets[document]
         end = offsets[document + 1]
@@ -130,21 +131,21 @@ def _word_entropy(hashes, offsets, keys, counts):
         while slots < 2 * (end - start):
             slots *= 2
         counts[:slots] = 0
-        found = 0
+        distinct_words = 0
         for word in range(start, end):
             slot = np.int64(hashes[word] & np.uint64(slots - 1))
             while counts[slot] and keys[slot] != hashes[word]:
                 slot = (slot + 1) & (slots - 1)
             if counts[slot] == 0:
                 keys[slot] = hashes[word]
-                order[found] = slot
-                found += 1
+                order[distinct_words] = slot
+                distinct_words += 1
             counts[slot] += 1
-        distinct[document] = found
-        if found:
+        distinct[document] = distinct_words
+        if distinct_words:
             words = end - start
             bits = 0.0
-            for slot in order[:found]:
+            for slot in order[:distinct_words]:
                 bits += counts[slot] * np.log2(words / counts[slot])
             entropy[document] = bits / words
     return entropy, distinct

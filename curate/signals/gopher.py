@@ -1,4 +1,4 @@
-"""Gopher's quality rules: Rae et al. 2021, arXiv 2112.11446, section A.1.1; their variants in DCLM and dolma."""
+"""Signals of Gopher's quality rules (Rae et al. 2021, arXiv 2112.11446, section A.1.1) and of their variants."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from curate.text.scan import DocumentCounts, Lines
 
 
 def gopher(counts: DocumentCounts, lines: Lines) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
-    """Statistics of Gopher's quality rules by column name, shape (documents,); NaN where a ratio has no denominator.
+    """Return the statistics of Gopher's quality rules by column name, shape (documents,); NaN if a divisor is 0.
 
     Examples
     --------
@@ -33,10 +33,11 @@ def gopher(counts: DocumentCounts, lines: Lines) -> dict[str, NDArray[np.int64] 
 
 
 def gopher_variants(counts: DocumentCounts) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
-    """What DCLM and dolma measure in place of one of Gopher's statistics.
+    """Return the variants of Gopher's statistics in DCLM and dolma, by column name, shape (documents,).
 
-    Occurrences of stop words (DCLM, Li et al. 2024, arXiv 2406.11794, its ``count_unique: False``), the median word
-    length and words with a symbol (dolma, Soldaini et al. 2024, arXiv 2402.00159, ``taggers/gopher.py``).
+    DCLM (Li et al. 2024, arXiv 2406.11794) counts all occurrences of stop words (``count_unique: False``). Dolma
+    (Soldaini et al. 2024, arXiv 2402.00159, ``taggers/gopher.py``) uses the median word length, and counts the words
+    that contain a symbol.
 
     Examples
     --------

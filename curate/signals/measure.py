@@ -1,4 +1,4 @@
-"""All signals of a batch: its words, lines and characters are found once and shared by the families."""
+"""All signals of a batch. The families of signals share one pass for the words, lines and characters."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -24,16 +24,20 @@ from curate.text.wordlists import WordList, count_entries
 
 
 class Limits(NamedTuple):
-    """What decides about a single line; thresholds for documents are no part of a measurement.
+    """Thresholds that classify single lines. Thresholds for documents belong to rules, not to the measurement.
 
     Attributes
     ----------
-    min_line_words, max_word_length, long_line_chars
-        C4's and mT5's (words, characters, characters).
+    min_line_words
+        Minimum words of a line that is not short, for C4.
+    max_word_length
+        Maximum characters of a word in a line that C4 keeps.
+    long_line_chars
+        Minimum characters of a long line, for mT5.
     short_line_chars
-        FineWeb's (characters).
+        Maximum characters of a short line, for FineWeb.
     max_uppercase
-        RefinedWeb's, a share of a line's characters.
+        Maximum share of upper-case letters among the characters of a line, for RefinedWeb.
     """
 
     min_line_words: int = 5
@@ -50,7 +54,18 @@ def measure(
     bad_words: WordList | None = None,
     word_lists: Mapping[str, WordList] | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Every column of the stage `heuristics` by name, shape (documents,); NaN where a ratio has no denominator.
+    """Return all columns of the stage `heuristics` by name, shape (documents,); NaN if a divisor is 0.
+
+    Parameters
+    ----------
+    batch
+        The documents.
+    limits
+        Thresholds for lines.
+    stop_words, bad_words
+        Word lists; without `bad_words` the column ``c4_bad_words`` is left out.
+    word_lists
+        Further word lists by name; each adds two columns.
 
     Examples
     --------
@@ -62,27 +77,30 @@ def measure(
     """
     data, offsets, words = batch.data, batch.offsets, batch.words
     counts, lines = scan(data, offsets)
-    made = compose(data, offsets, lines)
+    composition = compose(data, offsets, lines)
     boilerplate = find_boilerplate(data, lines)
     ngrams = count_ngrams(data, words)
-    line_repeats = repeated_lines(lines, made)
+    line_repeats = repeated_lines(lines, composition)
     columns: dict[str, NDArray[Any]] = {
         **gopher(counts, lines),
         **gopher_variants(counts),
         **c4(counts, lines, boilerplate, limits.min_line_words, limits.max_word_length),
-        **long_lines(lines, made, limits.long_line_chars),
-        **repetition(ngrams, line_repeats, repeated_paragraphs(lines, made)),
+        **long_lines(lines, composition, limits.long_line_chars),
+        **repetition(ngrams, line_repeats, repeated_paragraphs(lines, composition)),
         **repeated_copies(line_repeats),
-        **fineweb(counts, lines, made, limits.short_line_chars),
-        **refinedweb(data, counts, lines, made, limits.max_uppercase),
+        **fineweb(counts, lines, composition, limits.short_line_chars),
+        **refinedweb(data, counts, lines, composition, limits.max_uppercase),
         **madlad(counts, lines),
-        **nemo(counts, lines, made, boilerplate.policy),
-        **redpajama(counts, lines, made, ngrams),
+        **nemo(counts, lines, composition, boilerplate.policy),
+        **redpajama(counts, lines, composition, ngrams),
         "rps_stop_words": ratio(count_entries(words, stop_words).covered, ngrams.words),
     }
     if bad_words is not None:
         columns["c4_bad_words"] = count_entries(words, bad_words).hits
-    for name, listed in (word_lists or {}).items():
-        counted = count_entries(words, listed)
-        columns |= {f"words_{name}": counted.hits, f"words_{name}_share": ratio(counted.covered, ngrams.words)}
+    for name, word_list in (word_lists or {}).items():
+        entry_counts = count_entries(words, word_list)
+        columns |= {
+            f"words_{name}": entry_counts.hits,
+            f"words_{name}_share": ratio(entry_counts.covered, ngrams.words),
+        }
     return columns

@@ -1,10 +1,10 @@
-"""How much of a document repeats other parts of it: lines, paragraphs, word n-grams.
+"""Signals of repetition within a document: repeated lines, paragraphs and word n-grams.
 
-Gopher's repetition rules, Rae et al. 2021, arXiv 2112.11446, table A1. N-grams are of the shared words
-(`curate.text.words`). A word that occurs once is in no n-gram that occurs twice, and an (n+1)-gram can occur twice only
-if both of its n-grams do: the positions that are looked at shrink with every n. An n-gram is known by the number of its
-class among the document's n-grams of that length, and an (n+1)-gram by the numbers of its two n-grams, which is exact:
-the only hash that could meet another is that of a word, of 64 bits.
+Gopher's repetition rules are from Rae et al. 2021, arXiv 2112.11446, table A1. N-grams consist of the words of
+`curate.text.words`. A word that occurs once is in no repeated n-gram, and an (n+1)-gram can be repeated only if both of
+its n-grams are. So the set of positions to examine shrinks with every n. Equal n-grams of a document form a class with
+a number, and the numbers of its two n-grams identify an (n+1)-gram. This is exact, except that the 64-bit hashes of two
+different words could collide.
 """
 
 from typing import Any, NamedTuple
@@ -26,15 +26,15 @@ _PAIR = np.uint64(32)
 
 
 class NGrams(NamedTuple):
-    """Words and characters of documents that repeated n-grams cover; int64.
+    """Words of documents, and the characters that repeated n-grams cover; int64.
 
     Attributes
     ----------
     words, distinct, chars
-        Shared words, different ones, characters of all; shape (documents,).
+        Number of words, of distinct words, and of characters of all words; shape (documents,) each.
     covered
-        Row n - 1: characters covered by the most frequent n-gram for the n of `TOP`, by all repeated n-grams for those
-        of `DUPLICATE`; shape (10, documents).
+        Characters covered by n-grams in row n - 1, shape (10, documents): by the most frequent n-gram if n is in `TOP`,
+        by all repeated n-grams if n is in `DUPLICATE`.
     """
 
     words: NDArray[np.int64]
@@ -44,16 +44,16 @@ class NGrams(NamedTuple):
 
 
 class Repeats(NamedTuple):
-    """Lines or paragraphs that a document repeats, int64, shape (documents,) each.
+    """Repeated lines or paragraphs (items) of documents, int64, shape (documents,) each.
 
     Attributes
     ----------
     items, chars
-        All of them, and their characters.
+        Number of all items, and of their characters.
     later, later_chars
-        Those equal to an earlier one.
+        Number of items that are equal to an earlier item, and of their characters.
     copies, copy_chars
-        Those equal to another one.
+        Number of items that are equal to any other item, and of their characters.
     """
 
     items: NDArray[np.int64]
@@ -65,7 +65,7 @@ class Repeats(NamedTuple):
 
 
 def repetition(ngrams: NGrams, lines: Repeats, paragraphs: Repeats) -> dict[str, NDArray[Any]]:
-    """Statistics of Gopher's repetition rules by column name, shape (documents,); NaN where there is nothing to divide.
+    """Return the statistics of Gopher's repetition rules by column name, shape (documents,); NaN if a divisor is 0.
 
     Examples
     --------
@@ -75,8 +75,8 @@ def repetition(ngrams: NGrams, lines: Repeats, paragraphs: Repeats) -> dict[str,
     >>> data = np.frombuffer(b"to be or not to be", np.uint8)
     >>> offsets = np.array([0, len(data)])
     >>> _, lines = scan(data, offsets)
-    >>> made, ngrams = compose(data, offsets, lines), count_ngrams(data, segment(data, offsets))
-    >>> columns = repetition(ngrams, repeated_lines(lines, made), repeated_paragraphs(lines, made))
+    >>> composition, ngrams = compose(data, offsets, lines), count_ngrams(data, segment(data, offsets))
+    >>> columns = repetition(ngrams, repeated_lines(lines, composition), repeated_paragraphs(lines, composition))
     >>> columns["rep_top_2gram_chars"].tolist(), columns["rep_dup_lines"].tolist()
     ([0.6153846153846154], [0.0])
     """
@@ -93,7 +93,7 @@ def repetition(ngrams: NGrams, lines: Repeats, paragraphs: Repeats) -> dict[str,
 
 
 def repeated_copies(lines: Repeats) -> dict[str, NDArray[np.float64]]:
-    """Dolma's statistics of repeated lines, which count the first copy too (``taggers/gopher.py``)."""
+    """Return dolma's statistics of repeated lines, which also count the first copy (``taggers/gopher.py``)."""
     return {
         "dolma_repeated_lines": ratio(lines.copies, lines.items),
         "dolma_repeated_line_chars": ratio(lines.copy_chars, lines.chars),
@@ -101,62 +101,69 @@ def repeated_copies(lines: Repeats) -> dict[str, NDArray[np.float64]]:
 
 
 def count_ngrams(data: NDArray[np.uint8], words: Words) -> NGrams:
-    """Characters that repeated n-grams of up to ten shared words cover, once each.
+    """Count the characters that repeated n-grams of up to ten words cover, each character once.
 
-    A word's characters are its code points, white space between words not among them. Of several most frequent n-grams
-    that which covers most counts; one that occurs once covers nothing.
+    The characters of a word are its code points; white space between words does not count. If several n-grams are most
+    frequent, the one that covers most characters counts. An n-gram that occurs once covers nothing.
 
     Parameters
     ----------
-    data, words
-        ``segment(data, offsets)``.
+    data
+        UTF-8 of the documents.
+    words
+        Result of ``segment(data, offsets)``.
 
     Examples
     --------
     >>> from curate.text.words import segment
     >>> data = np.frombuffer(b"a b c a b c a b", np.uint8)
-    >>> found = count_ngrams(data, segment(data, np.array([0, len(data)])))
-    >>> found.distinct.tolist(), found.covered[:, 0].tolist()
+    >>> ngrams = count_ngrams(data, segment(data, np.array([0, len(data)])))
+    >>> ngrams.distinct.tolist(), ngrams.covered[:, 0].tolist()
     ([3], [0, 6, 6, 7, 8, 0, 0, 0, 0, 0])
     """
     documents = len(words.offsets) - 1
-    most = int(np.diff(words.offsets).max(initial=0))
-    slots = 1 << max(4 * most - 1, 1).bit_length()
+    longest = int(np.diff(words.offsets).max(initial=0))
+    slots = 1 << max(4 * longest - 1, 1).bit_length()
     distinct, chars = np.zeros((2, documents), np.int64)
-    found = NGrams(np.diff(words.offsets), distinct, chars, np.zeros((_LONGEST, documents), np.int64))
-    room = _Room._make((np.empty(slots, np.int32), *(np.empty(most + 1, dtype) for dtype in _ROOM_TYPES)))
-    _count_ngrams(data, *words, room, found)
-    return found
+    ngrams = NGrams(np.diff(words.offsets), distinct, chars, np.zeros((_LONGEST, documents), np.int64))
+    scratch = _Scratch._make((np.empty(slots, np.int32), *(np.empty(longest + 1, dtype) for dtype in _SCRATCH_TYPES)))
+    _count_ngrams(data, *words, scratch, ngrams)
+    return ngrams
 
 
-def repeated_lines(lines: Lines, made: Composition) -> Repeats:
-    """Lines whose text, from the first to the last visible character, a document has twice or more."""
-    return _repeats(made.line_hashes, made.line_chars, lines.offsets)
+def repeated_lines(lines: Lines, composition: Composition) -> Repeats:
+    """Count the lines of each document whose text, from first to last visible character, occurs at least twice."""
+    return _repeats(composition.line_hashes, composition.line_chars, lines.offsets)
 
 
-def repeated_paragraphs(lines: Lines, made: Composition) -> Repeats:
-    """Paragraphs whose lines a document has twice or more, in order and in one paragraph."""
-    firsts = np.flatnonzero(lines.opens_paragraph)
-    hashes = np.empty(len(firsts), np.uint64)
-    _hash_paragraphs(made.line_hashes, np.append(firsts, len(lines.starts)), hashes)
-    chars = np.add.reduceat(made.line_chars, firsts) if len(firsts) else np.zeros(0, np.int64)
-    return _repeats(hashes, chars, np.searchsorted(firsts, lines.offsets))
+def repeated_paragraphs(lines: Lines, composition: Composition) -> Repeats:
+    """Count the paragraphs of each document that occur at least twice, with equal lines in the same order."""
+    first_lines = np.flatnonzero(lines.opens_paragraph)
+    hashes = np.empty(len(first_lines), np.uint64)
+    _hash_paragraphs(composition.line_hashes, np.append(first_lines, len(lines.starts)), hashes)
+    chars = np.add.reduceat(composition.line_chars, first_lines) if len(first_lines) else np.zeros(0, np.int64)
+    return _repeats(hashes, chars, np.searchsorted(first_lines, lines.offsets))
 
 
 def _repeats(hashes: NDArray[np.uint64], chars: NDArray[np.int64], offsets: NDArray[np.int64]) -> Repeats:
-    most = int(np.diff(offsets).max(initial=0))
-    slots = 1 << max(4 * most - 1, 1).bit_length()
-    table = np.empty(most, np.uint64), np.empty(slots, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
+    longest = int(np.diff(offsets).max(initial=0))
+    slots = 1 << max(4 * longest - 1, 1).bit_length()
+    table = (
+        np.empty(longest, np.uint64),
+        np.empty(slots, np.int32),
+        np.empty(longest, np.int32),
+        np.empty(longest, np.int32),
+    )
     out = np.zeros((len(Repeats._fields), len(offsets) - 1), np.int64)
     _count_repeats(hashes, chars, offsets, *table, out)
     return Repeats(*out)
 
 
 @numba.njit(cache=True, nogil=True)
-def _hash_paragraphs(line_hashes, firsts, hashes):
+def _hash_paragraphs(line_hashes, first_lines, hashes):
     for paragraph in range(len(hashes)):
-        state = np.uint64(firsts[paragraph + 1] - firsts[paragraph])
-        for line in range(firsts[paragraph], firsts[paragraph + 1]):
+        state = np.uint64(first_lines[paragraph + 1] - first_lines[paragraph])
+        for line in range(first_lines[paragraph], first_lines[paragraph + 1]):
             state = (state ^ line_hashes[line]) * _SPREAD
             state ^= state >> np.uint64(29)
         hashes[paragraph] = state * _SPREAD
@@ -168,13 +175,13 @@ def _count_repeats(hashes, chars, offsets, keys, ids, classes, frequencies, out)
         start, end = offsets[document], offsets[document + 1]
         slots = _slots(end - start)
         ids[:slots] = -1
-        found = 0
+        distinct_items = 0
         for item in range(start, end):
             out[1, document] += chars[item]
-            number = _enter(hashes[item], slots, found, keys, ids)
-            if number == np.uint64(found):
-                frequencies[found] = 0
-                found += 1
+            number = _enter(hashes[item], slots, distinct_items, keys, ids)
+            if number == np.uint64(distinct_items):
+                frequencies[distinct_items] = 0
+                distinct_items += 1
             else:
                 out[2, document] += 1
                 out[3, document] += chars[item]
@@ -187,8 +194,8 @@ def _count_repeats(hashes, chars, offsets, keys, ids, classes, frequencies, out)
                 out[5, document] += chars[item]
 
 
-class _Room(NamedTuple):
-    """Room for the longest document: a hash table, and positions of repeated n-grams with the number of their class."""
+class _Scratch(NamedTuple):
+    """Scratch arrays for the longest document: a hash table, and positions and class numbers of repeated n-grams."""
 
     ids: NDArray[np.int32]
     keys: NDArray[np.uint64]
@@ -201,12 +208,21 @@ class _Room(NamedTuple):
     lengths: NDArray[np.int64]
 
 
-_ROOM_TYPES = (np.uint64, np.uint64, np.int32, np.int32, np.int32, np.int32, np.int64, np.int64)  # behind the table
+_SCRATCH_TYPES = (
+    np.uint64,
+    np.uint64,
+    np.int32,
+    np.int32,
+    np.int32,
+    np.int32,
+    np.int64,
+    np.int64,
+)  # of the fields after `ids`
 
 
 @numba.njit(cache=True, inline="always")
 def _slots(items):
-    """A power of two, at least four times as many slots as items."""
+    """Return a number of slots: a power of two, at least four times the number of items."""
     slots = 2
     while slots < 4 * items:
         slots *= 2
@@ -214,11 +230,11 @@ def _slots(items):
 
 
 @numba.njit(cache=True, inline="always")
-def _enter(key, slots, found, keys, ids):
-    """Number of a key's class: `found`, the next one, for a key that was not there.
+def _enter(key, slots, next_number, keys, ids):
+    """Return the class number of a key, which is `next_number` for a new key.
 
-    The table has numbers only; keys are in the order of the numbers, closer together than in the table. Whether a key
-    is new is hard to predict, so no branch depends on it; ``keys[found]`` is written either way.
+    The table stores only numbers. The keys are stored in the order of the numbers, which needs less memory. Whether a
+    key is new is hard to predict, so no branch depends on it: ``keys[next_number]`` is always written.
     """
     mask = np.uint64(slots - 1)
     slot = ((key * _SPREAD) >> np.uint64(32)) & mask
@@ -226,39 +242,39 @@ def _enter(key, slots, found, keys, ids):
     while (number >= 0) & (keys[np.uint64(max(number, 0))] != key):
         slot = (slot + np.uint64(1)) & mask
         number = ids[slot]
-    keys[np.uint64(found)] = key
-    number = np.int32(found) if number < 0 else number
+    keys[np.uint64(next_number)] = key
+    number = np.int32(next_number) if number < 0 else number
     ids[slot] = number
     return np.uint64(number)
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_ngrams(data, starts, ends, offsets, hashes, room, found):
+def _count_ngrams(data, starts, ends, offsets, hashes, scratch, ngrams):
     for document in range(len(offsets) - 1):
         first = offsets[document]
         count = offsets[document + 1] - first
         if count == 0:
             continue
-        _measure(data, starts, ends, first, count, room.lengths)
-        found.chars[document] = room.lengths[count]
-        found.distinct[document] = _classify_words(hashes, first, count, room)
-        repeated = _keep_repeated(count, room)
+        _measure(data, starts, ends, first, count, scratch.lengths)
+        ngrams.chars[document] = scratch.lengths[count]
+        ngrams.distinct[document] = _classify_words(hashes, first, count, scratch)
+        repeated = _keep_repeated(count, scratch)
         for n in range(2, _LONGEST + 1):
-            repeated = _keep_repeated(_extend(repeated, room), room)
+            repeated = _keep_repeated(_extend(repeated, scratch), scratch)
             if repeated == 0:
                 break
             if n <= TOP[-1]:
-                found.covered[n - 1, document] = _cover_most_frequent(repeated, n, room)
+                ngrams.covered[n - 1, document] = _cover_most_frequent(repeated, n, scratch)
             else:
-                found.covered[n - 1, document] = _cover_all(repeated, n, room)
+                ngrams.covered[n - 1, document] = _cover_all(repeated, n, scratch)
 
 
 @numba.njit(cache=True, nogil=True)
 def _measure(data, starts, ends, first, count, lengths):
-    """Characters before each word. Without a wide character in the document they are its bytes, which takes no loop."""
+    """Count the characters before each word. If the document is ASCII, bytes are characters and no loop is needed."""
     union = np.uint8(0)
-    for at in range(starts[first], ends[first + count - 1]):
-        union |= data[np.uint64(at)]
+    for position in range(starts[first], ends[first + count - 1]):
+        union |= data[np.uint64(position)]
     total = 0
     for word in range(count):
         lengths[word] = total
@@ -266,86 +282,86 @@ def _measure(data, starts, ends, first, count, lengths):
         end = ends[first + word]
         total += end - start
         if union >= 0x80:
-            for at in range(start, end):
-                total -= data[np.uint64(at)] & 0xC0 == 0x80
+            for position in range(start, end):
+                total -= data[np.uint64(position)] & 0xC0 == 0x80
     lengths[count] = total
 
 
 @numba.njit(cache=True, nogil=True)
-def _classify_words(hashes, first, count, room):
-    """Number the different words and count each; every position is looked at. Returns how many are different."""
+def _classify_words(hashes, first, count, scratch):
+    """Number the distinct words and count each, over all positions. Return the number of distinct words."""
     slots = _slots(count)
-    room.ids[:slots] = -1
-    room.frequencies[:count] = 0
+    scratch.ids[:slots] = -1
+    scratch.frequencies[:count] = 0
     classes = 0
     for word in range(count):
-        number = _enter(hashes[np.uint64(first + word)], slots, classes, room.keys, room.ids)
+        number = _enter(hashes[np.uint64(first + word)], slots, classes, scratch.keys, scratch.ids)
         classes += number == np.uint64(classes)
-        room.frequencies[number] += 1
-        room.classes[word] = number
-        room.positions[word] = word
+        scratch.frequencies[number] += 1
+        scratch.classes[word] = number
+        scratch.positions[word] = word
     return classes
 
 
 @numba.njit(cache=True, nogil=True)
-def _keep_repeated(count, room):
-    """Drop the positions whose n-gram occurs once; returns how many are left."""
+def _keep_repeated(count, scratch):
+    """Drop the positions whose n-gram occurs once. Return the number of positions that remain."""
     kept = 0
     for i in range(count):
-        number = room.classes[i]
-        room.positions[kept] = room.positions[i]
-        room.classes[kept] = number
-        kept += room.frequencies[np.uint64(number)] > 1
+        number = scratch.classes[i]
+        scratch.positions[kept] = scratch.positions[i]
+        scratch.classes[kept] = number
+        kept += scratch.frequencies[np.uint64(number)] > 1
     return kept
 
 
 @numba.njit(cache=True, nogil=True)
-def _extend(count, room):
-    """From the positions of repeated n-grams to those of (n+1)-grams that may repeat; returns how many."""
+def _extend(count, scratch):
+    """Replace the positions of repeated n-grams by those of (n+1)-grams that may be repeated. Return their number."""
     candidates = 0
     for i in range(count - 1):
-        room.pairs[candidates] = (np.uint64(room.classes[i]) << _PAIR) | np.uint64(room.classes[i + 1])
-        follows = room.positions[i + 1] == room.positions[i] + 1
-        room.positions[candidates] = room.positions[i]
+        scratch.pairs[candidates] = (np.uint64(scratch.classes[i]) << _PAIR) | np.uint64(scratch.classes[i + 1])
+        follows = scratch.positions[i + 1] == scratch.positions[i] + 1
+        scratch.positions[candidates] = scratch.positions[i]
         candidates += follows
     slots = _slots(candidates)
-    room.ids[:slots] = -1
-    room.frequencies[:candidates] = 0
+    scratch.ids[:slots] = -1
+    scratch.frequencies[:candidates] = 0
     classes = 0
     for i in range(candidates):
-        number = _enter(room.pairs[i], slots, classes, room.keys, room.ids)
+        number = _enter(scratch.pairs[i], slots, classes, scratch.keys, scratch.ids)
         classes += number == np.uint64(classes)
-        room.frequencies[number] += 1
-        room.classes[i] = number
+        scratch.frequencies[number] += 1
+        scratch.classes[i] = number
     return candidates
 
 
 @numba.njit(cache=True, nogil=True)
-def _cover_all(count, n, room):
-    """Characters of the words that some of the n-grams covers."""
+def _cover_all(count, n, scratch):
+    """Return the number of characters that at least one of the n-grams covers."""
     covered = reach = 0
     for i in range(count):
-        start = room.positions[i]
-        covered += room.lengths[start + n] - room.lengths[max(start, reach)]
+        start = scratch.positions[i]
+        covered += scratch.lengths[start + n] - scratch.lengths[max(start, reach)]
         reach = start + n
     return covered
 
 
 @numba.njit(cache=True, nogil=True)
-def _cover_most_frequent(count, n, room):
-    """Characters of the words that the most frequent n-gram covers; of several, that which covers most."""
+def _cover_most_frequent(count, n, scratch):
+    """Return the number of characters that the most frequent n-gram covers; the maximum if several are."""
     highest = 0
     for i in range(count):
-        number = room.classes[i]
-        highest = max(highest, room.frequencies[number])
-        room.masses[number] = 0
-        room.reaches[number] = 0
-    most = 0
+        number = scratch.classes[i]
+        highest = max(highest, scratch.frequencies[number])
+        scratch.masses[number] = 0
+        scratch.reaches[number] = 0
+    largest = 0
     for i in range(count):
-        number = room.classes[i]
-        if room.frequencies[number] == highest:
-            start = room.positions[i]
-            room.masses[number] += room.lengths[start + n] - room.lengths[max(start, room.reaches[number])]
-            room.reaches[number] = start + n
-            most = max(most, room.masses[number])
-    return most
+        number = scratch.classes[i]
+        if scratch.frequencies[number] == highest:
+            start = scratch.positions[i]
+            scratch.masses[number] += scratch.lengths[start + n] - scratch.lengths[max(start, scratch.reaches[number])]
+            scratch.reaches[number] = start + n
+            largest = max(largest, scratch.masses[number])
+    return largest

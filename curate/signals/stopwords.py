@@ -1,4 +1,4 @@
-"""Stop words of documents, each by the list of its language, and lists of stop words."""
+"""Stop words: counts by the list of each document's language, an English list, and lists made from text."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from curate.text.wordlists import EntryCounts, WordList, count_entries
 from curate.text.words import Words
 
-# Function words: determiners, pronouns, prepositions, conjunctions, auxiliaries, what is left of contractions.
+# Function words: determiners, pronouns, prepositions, conjunctions, auxiliaries, the rest of contractions.
 ENGLISH_STOP_WORDS = tuple(
     """
     a an the this that these those each every either neither some any no all both half such what which whose
@@ -27,17 +27,17 @@ ENGLISH_STOP_WORDS = tuple(
 )
 
 
-def count_stop_words(words: Words, lists: Sequence[WordList], which: NDArray[np.int64]) -> EntryCounts:
-    """Count the stop words of each document; zeros where there is no list for it.
+def count_stop_words(words: Words, lists: Sequence[WordList], list_index: NDArray[np.int64]) -> EntryCounts:
+    """Count the stop words of each document. The counts of a document without a list are 0.
 
     Parameters
     ----------
     words
-        Of the documents.
+        Words of the documents.
     lists
-        From `curate.text.wordlists.compile_list`.
-    which
-        Position of each document's list, or -1 for none, shape (documents,).
+        Stop word lists from `curate.text.wordlists.compile_list`.
+    list_index
+        Index in `lists` of each document's list, or -1 for none, shape (documents,).
 
     Examples
     --------
@@ -49,27 +49,29 @@ def count_stop_words(words: Words, lists: Sequence[WordList], which: NDArray[np.
     >>> [column.tolist() for column in count_stop_words(words, lists, np.array([0, 1]))]
     [[4, 3], [5, 3], [3, 2]]
     """
-    counts = EntryCounts(*np.zeros((3, len(which)), np.int64))
-    for position in np.unique(which[which >= 0]):
-        documents = np.flatnonzero(which == position)
+    counts = EntryCounts(*np.zeros((3, len(list_index)), np.int64))
+    for position in np.unique(list_index[list_index >= 0]):
+        documents = np.flatnonzero(list_index == position)
         for total, part in zip(counts, count_entries(words, lists[position], documents), strict=True):
             total[documents] = part
     return counts
 
 
 def frequent_words(data: NDArray[np.uint8], words: Words, share: float, least: int = 0) -> list[str]:
-    """Words, in lower case, that are at least `share` of all words: a list of stop words from text in one language.
+    """Return the words, in lower case, whose share of all words is at least `share`.
 
-    Most frequent first, words of one frequency in the order of the alphabet; words without a letter are left out.
+    They serve as a list of stop words if the text is in one language. The most frequent word comes first, and words of
+    equal frequency are in alphabetical order. Words without a letter are left out.
 
     Parameters
     ----------
     data, words
         Text, and its words.
     share
-        Least share of all words.
+        Minimum share of all words.
     least
-        Number of words that are taken even so: no word of an agglutinative language is very frequent.
+        Minimum number of words to return, even if they are rarer: no word of an agglutinative language is very
+        frequent.
 
     Examples
     --------
@@ -81,7 +83,7 @@ def frequent_words(data: NDArray[np.uint8], words: Words, share: float, least: i
     """
     _, first, counts = np.unique(words.hashes, return_index=True, return_counts=True)
     spelled = [data[words.starts[i] : words.ends[i]].tobytes().decode().lower() for i in first]
-    found = [(-int(count), word) for word, count in zip(spelled, counts, strict=True) if any(map(str.isalpha, word))]
-    found.sort()
-    often = sum(-count >= share * len(words.hashes) for count, _ in found)
-    return [word for _, word in found[: max(often, least)]]
+    ranked = [(-int(count), word) for word, count in zip(spelled, counts, strict=True) if any(map(str.isalpha, word))]
+    ranked.sort()
+    frequent = sum(-count >= share * len(words.hashes) for count, _ in ranked)
+    return [word for _, word in ranked[: max(frequent, least)]]
