@@ -1,1 +1,1 @@
-"""Kernels on Arrow buffers: bytes and offsets in, numbers out."""
+"""Text kernels on Arrow buffers: they read bytes and offsets and return arrays of numbers."""

@@ -1,4 +1,4 @@
-"""A batch of documents as kernels see it: one flat run of UTF-8 bytes and the offsets that cut it into documents."""
+"""A batch of documents in the form that kernels read: concatenated UTF-8 bytes, and the offset of each document."""
 
 from functools import cached_property
 from typing import Any
@@ -11,12 +11,17 @@ from curate.text.words import Words, segment
 
 
 class TextBatch:
-    """Documents of one record batch, with the views that annotators share computed at most once.
+    """Documents of one record batch. Results that several annotators share are computed at most once.
 
     Parameters
     ----------
     text
-        Document texts, without nulls; ``string`` arrays are cast to ``large_string``.
+        Texts of the documents, without nulls; ``string`` arrays are cast to ``large_string``.
+
+    Raises
+    ------
+    ValueError
+        If a text is null.
 
     Examples
     --------
@@ -27,7 +32,7 @@ class TextBatch:
 
     def __init__(self, text: pa.Array) -> None:
         if text.null_count:
-            raise ValueError("a text batch has no null documents: the reader quarantines them")
+            raise ValueError(f"{text.null_count} of {len(text)} texts are null; a text batch must not contain nulls")
         self.text = text.cast(pa.large_string())
 
     def __len__(self) -> int:
@@ -43,18 +48,18 @@ class TextBatch:
 
     @cached_property
     def data(self) -> NDArray[np.uint8]:
-        """The bytes of all documents, end to end; offsets are absolute in this array."""
+        """UTF-8 of all documents, concatenated; `offsets` are positions in this array."""
         buffer = self.text.buffers()[2]
         return _read_only(buffer or pa.py_buffer(b""), np.uint8)
 
     @cached_property
     def words(self) -> Words:
-        """Shared word segmentation (see `curate.text.words`)."""
+        """Words of the documents (see `curate.text.words`)."""
         return segment(self.data, self.offsets)
 
 
 def _read_only(buffer: pa.Buffer, dtype: type) -> NDArray[Any]:
-    """A view that numba sees as read-only whoever made the buffer: kernels are compiled for one kind, not for two."""
+    """Return a read-only view, whatever the buffer: so numba compiles kernels for read-only arrays alone."""
     array = np.frombuffer(buffer, dtype=dtype)
     array.flags.writeable = False
     return array

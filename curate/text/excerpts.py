@@ -1,8 +1,8 @@
-"""Excerpts of documents for readers who are shown only so much.
+"""Excerpts of documents, for models and people that read only a limited number of characters.
 
-`excerpts` gives a batch of documents one line each, for models that read a line. `excerpt` keeps line breaks and marks
-where text is left out: a chat model sees menus and lists by their lines, and would take a seam for a fault of the
-document. `passages` says where an excerpt lies, for people.
+`excerpts` returns a line for each document of a batch, for models that read lines. `excerpt` keeps line breaks and
+marks omitted text, for chat models: they recognize menus and lists by their lines, and could mistake an unmarked cut
+for a fault of the document. `passages` returns the positions of an excerpt, to show it to people.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ PLACES = ("head", "middle", "tail")
 GAP = "[...]"
 
 _SPACE = np.uint8(32)
-_SEEK = 64  # bytes, or characters of a string: how far a cut moves to fall between words
+_SEEK = 64  # maximum distance, in bytes or characters, that a cut moves to fall between words
 
 
 def excerpts(
     data: NDArray[np.uint8], bounds: NDArray[np.int64], max_chars: int, windows: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    r"""At most `max_chars` characters of each text, taken from `windows` places, as one line.
+    r"""Return an excerpt of at most `max_chars` characters of each text, as one line.
 
-    A text that is longer gives ``max_chars // windows`` characters from each of as many places, evenly spread by bytes
-    from its beginning on. A window after the first starts behind the first ASCII white space of its first 64 bytes,
-    where there is one, and ends where the next begins. ASCII control characters, line breaks among them, become
-    spaces, and a space parts two windows.
+    A longer text is reduced to `windows` windows of at most ``max_chars // windows`` characters each. Their starts are
+    spread evenly over the bytes of the text, and the first window starts with the text. Every other window starts after
+    the first ASCII white space in its first 64 bytes, if there is any. A window ends at the latest where the next one
+    starts. ASCII control characters, line breaks included, become spaces, and a space separates two windows.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ def excerpts(
     bounds
         Text i is ``data[bounds[i]:bounds[i + 1]]``, shape (texts + 1,).
     max_chars
-        Most characters (code points) taken of a text.
+        Maximum number of characters (code points) of an excerpt.
     windows
-        Number of places.
+        Number of windows.
 
     Returns
     -------
     data, offsets
-        The lines, end to end, and where each begins, shape (texts + 1,).
+        The lines, concatenated, and the offset of each, shape (texts + 1,).
 
     Examples
     --------
@@ -58,7 +58,12 @@ def excerpts(
 
 
 def excerpt(text: str, max_chars: int, places: Sequence[str] = PLACES) -> str:
-    r"""At most `max_chars` characters of a text; where some are left out stands ``[...]``, which comes on top.
+    r"""Return an excerpt of at most `max_chars` characters. ``[...]`` marks omitted text and does not count.
+
+    Parameters
+    ----------
+    text, max_chars, places
+        See `passages`.
 
     Examples
     --------
@@ -76,18 +81,18 @@ def excerpt(text: str, max_chars: int, places: Sequence[str] = PLACES) -> str:
 
 
 def passages(text: str, max_chars: int, places: Sequence[str] = PLACES) -> list[tuple[int, int]]:
-    """Where to read a text if at most `max_chars` characters are shown: all of it, or equal parts from some places.
+    """Return the passages of an excerpt: the whole text, or parts of equal length if it is longer than `max_chars`.
 
-    A cut inside a word moves back, so that the passage lacks that word, where the word is short.
+    A passage that would start or end inside a word is shortened to exclude this word, unless the word is long.
 
     Parameters
     ----------
     text
         The document.
     max_chars
-        Most characters of all passages together.
+        Maximum number of characters of all passages together.
     places
-        Those of `PLACES` that passages of a longer text are taken from, in order.
+        Places of the passages of a longer text: a subset of `PLACES`, in the same order.
 
     Returns
     -------
@@ -108,12 +113,12 @@ def passages(text: str, max_chars: int, places: Sequence[str] = PLACES) -> list[
 
 
 def _between_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """Start and end of a part without the pieces of words that the cuts left, where words are short."""
+    """Move the start and end of a passage to exclude words that they cut in two, unless these words are long."""
     first, last = start, end
     if start > 0 and not text[start - 1].isspace():
-        first = next((at for at in range(start, min(start + _SEEK, end)) if text[at].isspace()), start)
+        first = next((i for i in range(start, min(start + _SEEK, end)) if text[i].isspace()), start)
     if end < len(text) and not text[end].isspace():
-        last = next((at for at in range(end, max(end - _SEEK, first), -1) if text[at - 1].isspace()), end)
+        last = next((i for i in range(end, max(end - _SEEK, first), -1) if text[i - 1].isspace()), end)
     return first, last
 
 
@@ -124,12 +129,12 @@ def _continues(byte):
 
 @numba.njit(cache=True, nogil=True)
 def _whole(data, start, end, max_chars):
-    """Whether a text has at most `max_chars` characters."""
+    """Return whether a text has at most `max_chars` characters."""
     if end - start <= max_chars:
         return True
     count = 0
-    for at in range(start, end):
-        count += not _continues(data[at])
+    for position in range(start, end):
+        count += not _continues(data[position])
         if count > max_chars:
             return False
     return True
@@ -139,42 +144,42 @@ def _whole(data, start, end, max_chars):
 def _window_start(data, start, end):
     while start < end and _continues(data[start]):
         start += 1
-    for at in range(start, min(start + _SEEK, end)):
-        if data[at] <= _SPACE:
-            return at + 1
+    for position in range(start, min(start + _SEEK, end)):
+        if data[position] <= _SPACE:
+            return position + 1
     return start
 
 
 @numba.njit(cache=True, nogil=True)
-def _copy(data, start, end, max_chars, out, at):
-    """Copy up to `max_chars` characters; where the copy ends in `out`."""
+def _copy(data, start, end, max_chars, out, filled):
+    """Copy up to `max_chars` characters to position `filled` of `out`, and return the position after them."""
     count = 0
     for position in range(start, end):
         byte = data[position]
         count += not _continues(byte)
         if count > max_chars:
             break
-        out[at] = _SPACE if byte < _SPACE or byte == 127 else byte
-        at += 1
-    return at
+        out[filled] = _SPACE if byte < _SPACE or byte == 127 else byte
+        filled += 1
+    return filled
 
 
 @numba.njit(cache=True, nogil=True)
 def _excerpts(data, bounds, max_chars, windows, out, offsets):
-    at = 0
+    filled = 0
     for text in range(len(bounds) - 1):
         start, end = bounds[text], bounds[text + 1]
         if _whole(data, start, end, max_chars):
-            at = _copy(data, start, end, max_chars, out, at)
+            filled = _copy(data, start, end, max_chars, out, filled)
         else:
-            begin = start
+            window_start = start
             for window in range(windows):
                 stop = end
                 if window + 1 < windows:
                     stop = _window_start(data, start + (end - start) * (window + 1) // windows, end)
                 if window > 0:
-                    out[at] = _SPACE
-                    at += 1
-                at = _copy(data, begin, stop, max_chars // windows, out, at)
-                begin = stop
-        offsets[text + 1] = at
+                    out[filled] = _SPACE
+                    filled += 1
+                filled = _copy(data, window_start, stop, max_chars // windows, out, filled)
+                window_start = stop
+        offsets[text + 1] = filled

@@ -1,4 +1,4 @@
-"""Marks that the heuristics look for in a word: bullets, ellipses, ends of sentences, citations, URLs, stop words."""
+"""Detection of marks in words, for the heuristics: bullets, ellipses, sentence ends, citations, URLs, stop words."""
 
 from functools import cache
 
@@ -13,12 +13,12 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 _TERMINATOR, _CLOSING_QUOTE, _CLOSER, _BULLET, _DASH = 1, 2, 4, 8, 16
 _ROLES = {
     _TERMINATOR: ".!?。｡．！？।॥؟۔։።។",  # ends a sentence
-    _CLOSING_QUOTE: '"”»」』',  # ends a line as well as a terminator does, as in C4
-    _CLOSER: "\"'”’»」』)]}）］｝】》〉",  # may stand between a terminator and the end of its word
+    _CLOSING_QUOTE: '"”»」』',  # ends a line like a terminator, as in C4
+    _CLOSER: "\"'”’»」』)]}）］｝】》〉",  # may follow a terminator at the end of a word
     _BULLET: "•‣⁃∙·▪▫■□●○◦◆◇▶►◀",  # opens a list item
-    _DASH: "-*+–",  # opens a list item where it stands alone
+    _DASH: "-*+–",  # opens a list item if it is a word of its own
 }
-_BASIC_PLANE = 0x10000  # every character with a role lies in it
+_BASIC_PLANE = 0x10000  # all characters with a role are in the basic plane
 
 _HASH, _FULL_STOP, _CURLY_BRACKET, _SQUARE_BRACKET, _COLON, _SLASH, _ELLIPSIS = (ord(char) for char in "#.{[:/…")
 _ELLIPSIS_DOTS = 3
@@ -28,7 +28,7 @@ _EDIT, _CITATION_NEEDED, _HTTPS = (np.frombuffer(text, np.uint8) for text in (b"
 _URL_CHARS = np.zeros(256, np.bool_)
 _URL_CHARS[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$-_@.&+/:=?#~!*(),%")] = True
 
-_LONGEST_STOP_WORD = 4  # letters, so that a stop word fits 32 bits
+_LONGEST_STOP_WORD = 4  # letters; so a stop word fits into 32 bits
 _STOP_CODES = np.array([int.from_bytes(word.encode(), "big") for word in STOP_WORDS], np.uint64)
 _STOP_MULTIPLIER = np.uint64(126759)  # (code * multiplier mod 2^32) >> 29 gives each of the eight a slot of its own
 _STOP_SLOTS = _STOP_CODES[np.argsort((_STOP_CODES * _STOP_MULTIPLIER & np.uint64(0xFFFFFFFF)) >> np.uint64(29))]
@@ -36,7 +36,7 @@ _STOP_SLOTS = _STOP_CODES[np.argsort((_STOP_CODES * _STOP_MULTIPLIER & np.uint64
 
 @cache
 def role_table() -> NDArray[np.uint8]:
-    """Roles of each code point of the basic plane."""
+    """Return the roles of each code point of the basic plane, as bits."""
     roles = np.zeros(_BASIC_PLANE, np.uint8)
     for role, chars in _ROLES.items():
         roles[[ord(char) for char in chars]] |= role
@@ -50,7 +50,7 @@ def _role(roles, code):
 
 @numba.njit(cache=True, nogil=True)
 def _before(data, end):
-    """Code point that ends before byte `end`, and where it starts."""
+    """Return the code point that ends before byte `end`, and its first byte."""
     start = end - 1
     while data[start] & 0xC0 == 0x80:
         start -= 1
@@ -59,21 +59,21 @@ def _before(data, end):
 
 @numba.njit(cache=True, nogil=True)
 def is_bullet(data, start, length, roles):
-    """Whether the first word of a line, of `length` visible characters, makes it a list item."""
+    """Return whether the first word of a line, of `length` visible characters, makes the line a list item."""
     role = _role(roles, decode(data, start)[0])
     return role & _BULLET != 0 or (role & _DASH != 0 and length == 1)
 
 
 @numba.njit(cache=True, nogil=True)
 def count_marks(data, start, end, stop):
-    """Hashes, ellipses (maximal runs of dots, three or more), `{`, citation marks and characters of URLs in a word.
+    """Count the ``#``, ellipses, `{`, citation marks and URL characters of a word.
 
-    A citation mark may reach beyond the word, as far as byte `stop`.
+    An ellipsis is a maximal run of at least three dots. A citation mark may extend beyond the word, up to byte `stop`.
     """
     hashes = ellipses = curly_brackets = citations = url_chars = dots = 0
-    at = url_end = start
-    while at < end:
-        code, at = decode(data, at)
+    position = url_end = start
+    while position < end:
+        code, position = decode(data, position)
         before = dots
         dots += (code == _FULL_STOP) + _ELLIPSIS_DOTS * (code == _ELLIPSIS)
         ellipses += before < _ELLIPSIS_DOTS <= dots
@@ -81,20 +81,26 @@ def count_marks(data, start, end, stop):
         hashes += code == _HASH
         curly_brackets += code == _CURLY_BRACKET
         if code == _SQUARE_BRACKET:
-            citations += _is_citation(data, at, stop)
-        elif code == _COLON and at > url_end and at + 1 < end and data[at] == _SLASH and data[at + 1] == _SLASH:
-            scheme = _scheme_length(data, start, at - 1)
+            citations += _is_citation(data, position, stop)
+        elif (
+            code == _COLON
+            and position > url_end
+            and position + 1 < end
+            and data[position] == _SLASH
+            and data[position + 1] == _SLASH
+        ):
+            scheme = _scheme_length(data, start, position - 1)
             if scheme:
-                url_end = at
+                url_end = position
                 while url_end < end and _URL_CHARS[data[url_end]]:
                     url_end += 1
-                url_chars += url_end - at + 1 + scheme
+                url_chars += url_end - position + 1 + scheme
     return hashes, ellipses, curly_brackets, citations, url_chars
 
 
 @numba.njit(cache=True, nogil=True)
 def _scheme_length(data, start, end):
-    """Letters of `http` or `https`, in upper or lower case, that end at byte `end`; else 0."""
+    """Return the length of `http` or `https` before byte `end`, ignoring case; 0 if neither precedes it."""
     secure = 1 if end > start and data[end - 1] | 0x20 == _HTTPS[4] else 0
     if end - secure - start < len(_HTTPS) - 1:
         return 0
@@ -105,48 +111,48 @@ def _scheme_length(data, start, end):
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_citation(data, at, stop):
-    """Whether digits and a bracket, `edit]` or `citation needed]` begin at byte `at`."""
-    behind = at
-    while behind < stop and 0x30 <= data[behind] <= 0x39:
-        behind += 1
-    if behind < stop and data[behind] == _CLOSING_BRACKET:
+def _is_citation(data, position, stop):
+    """Return whether digits and a bracket, `edit]` or `citation needed]` start at byte `position`."""
+    digits_end = position
+    while digits_end < stop and 0x30 <= data[digits_end] <= 0x39:
+        digits_end += 1
+    if digits_end < stop and data[digits_end] == _CLOSING_BRACKET:
         return True
-    return _begins(data, at, stop, _EDIT) or _begins(data, at, stop, _CITATION_NEEDED)
+    return _begins(data, position, stop, _EDIT) or _begins(data, position, stop, _CITATION_NEEDED)
 
 
 @numba.njit(cache=True, nogil=True)
-def _begins(data, at, stop, expected):
-    if at + len(expected) > stop:
+def _begins(data, position, stop, expected):
+    if position + len(expected) > stop:
         return False
     same = True
     for i in range(len(expected)):
-        same &= data[at + i] == expected[i]
+        same &= data[position + i] == expected[i]
     return same
 
 
 @numba.njit(cache=True, nogil=True)
-def is_all_caps(data, at, end, classes):
-    """Whether all letters of a word are upper case."""
-    while at < end:
-        code, at = decode(data, at)
+def is_all_caps(data, position, end, classes):
+    """Return whether all letters of a word are upper case."""
+    while position < end:
+        code, position = decode(data, position)
         if classes[code] & (LETTER | UPPER) == LETTER:
             return False
     return True
 
 
 @numba.njit(cache=True, nogil=True)
-def is_capitalized(data, at, classes):
-    """Whether the first letter or digit of a word that has one is an upper-case letter."""
+def is_capitalized(data, position, classes):
+    """Return whether the first letter or digit of a word is an upper-case letter. The word must have one."""
     while True:
-        code, at = decode(data, at)
+        code, position = decode(data, position)
         if classes[code] & (LETTER | DIGIT):
             return classes[code] & UPPER != 0
 
 
 @numba.njit(cache=True, nogil=True)
 def ends_in_ellipsis(data, start, end):
-    """Whether a word ends in three dots or more."""
+    """Return whether a word ends in at least three dots."""
     dots = 0
     while start < end:
         code, end = _before(data, end)
@@ -159,13 +165,13 @@ def ends_in_ellipsis(data, start, end):
 
 @numba.njit(cache=True, nogil=True)
 def ends_in_terminal(data, end, roles):
-    """Whether the character before byte `end` ends a sentence or closes a quotation."""
+    """Return whether the character before byte `end` ends a sentence or closes a quotation."""
     return _role(roles, _before(data, end)[0]) & (_TERMINATOR | _CLOSING_QUOTE) != 0
 
 
 @numba.njit(cache=True, nogil=True)
 def ends_sentence(data, start, end, roles):
-    """Whether a word ends in a terminator, closing quotes and brackets aside."""
+    """Return whether a word ends in a terminator, ignoring closing quotes and brackets after it."""
     while start < end:
         code, end = _before(data, end)
         role = _role(roles, code)
@@ -176,7 +182,7 @@ def ends_sentence(data, start, end, roles):
 
 @numba.njit(cache=True, nogil=True)
 def _core(data, start, end, classes):
-    """A word that has a letter, without what is neither letter, digit nor mark at either end."""
+    """Strip all characters but letters, digits and marks from both ends of a word that has a letter."""
     while not classes[decode(data, start)[0]] & WORD:
         start = decode(data, start)[1]
     while not classes[_before(data, end)[0]] & WORD:
@@ -186,13 +192,13 @@ def _core(data, start, end, classes):
 
 @numba.njit(cache=True, inline="always")
 def stop_word(data, start, end, kind, classes):
-    """Bit of the stop word that a word spells in upper or lower case, or 0; no branch depends on its length."""
+    """Return the bit of the stop word that equals a word, ignoring case, or 0. No branch depends on the length."""
     if kind & (PUNCTUATION | SYMBOL):
         start, end = _core(data, start, end, classes)
     length = end - start
     code = np.uint64(0)
-    for at in range(start, start + _LONGEST_STOP_WORD):
-        code = (code << np.uint64(8)) | np.uint64(data[min(at, end - 1)] | 0x20)  # 0x20 makes a letter lower case
+    for position in range(start, start + _LONGEST_STOP_WORD):
+        code = (code << np.uint64(8)) | np.uint64(data[min(position, end - 1)] | 0x20)  # 0x20 makes a letter lower case
     code >>= np.uint64(8 * max(_LONGEST_STOP_WORD - length, 0))
     slot = ((code * _STOP_MULTIPLIER) & np.uint64(0xFFFFFFFF)) >> np.uint64(29)
     return np.int64(_STOP_SLOTS[slot] == code and length <= _LONGEST_STOP_WORD) << np.int64(slot)

@@ -1,7 +1,7 @@
-"""Words, lines and sentences of a batch, and counts of them.
+"""Splitting of documents into words, lines and sentences, and counts of them.
 
-One pass over the bytes of a batch cuts every document into white-space-delimited words, lines and sentences, and counts
-what the rules of `curate.signals` and `curate.cleaning` need. ``docs/signals.md`` has the definitions.
+One pass over the bytes of a batch splits every document into white-space-delimited words, lines and sentences, and
+computes the counts that `curate.signals` and `curate.cleaning` need. ``docs/signals.md`` has the definitions.
 """
 
 from typing import NamedTuple
@@ -30,9 +30,9 @@ _LIST_CASE_WORDS, _SHORT_SENTENCE, _LONG_SENTENCE, _TECHNICAL_PARTS = 12, 20, 50
 _TECHNICAL = np.zeros(256, np.bool_)
 _TECHNICAL[list(b"0123456789{}+/()>")] = True
 
-_LENGTHS = 64  # word lengths that are counted; a median beyond is rare and found by sorting
+_LENGTHS = 64  # number of word lengths in the histogram; a longer median is rare and computed by sorting
 
-_OTHER = MARK  # in the ASCII table: no visible ASCII character; a mark never is one
+_OTHER = MARK  # in the ASCII table: not a visible ASCII character, since no mark is one
 
 
 class DocumentCounts(NamedTuple):
@@ -41,18 +41,18 @@ class DocumentCounts(NamedTuple):
     Attributes
     ----------
     words, text_words, alpha_words, all_caps_words, symbol_words
-        All words; those with a letter or digit; with a letter; with an upper-case letter and no other letter; with
-        a ``#`` or an ellipsis.
+        All words; words with a letter or digit; with a letter; with upper-case letters and no other letters; with a
+        ``#`` or an ellipsis.
     text_word_chars, longest_word, twice_median
         Visible characters of all words with a letter or digit; of the longest word; twice the median over all words.
     stop_words, stop_word_hits
-        Which of `STOP_WORDS` occur: one bit each, in no particular order; how often any occurs.
+        Which of `STOP_WORDS` occur, as one bit each in no particular order; number of occurrences of all.
     hashes, ellipses, curly_brackets, citations, url_chars
-        Occurrences of ``#``, of an ellipsis, of ``{`` and of a citation mark; characters of URLs.
+        Occurrences of ``#``, of ellipses, of ``{`` and of citation marks; characters of URLs.
     breaks
         Line breaks: LF, CR LF or CR.
     list_case, abnormal, technical, questionable
-        Sentences that MADLAD-400's rules 2, 3 and 4 question, and those that any of the three does.
+        Sentences that violate MADLAD-400's rules 2, 3 and 4, and sentences that violate at least one of the three.
     """
 
     words: NDArray[np.int64]
@@ -78,19 +78,19 @@ class DocumentCounts(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """Lines that have a word, of all documents end to end; shape (lines,) unless said otherwise.
+    """Lines with at least one word, of all documents, concatenated; shape (lines,) unless stated otherwise.
 
     Attributes
     ----------
     offsets
         Document i has the lines ``offsets[i]`` up to ``offsets[i + 1]``, int64, shape (documents + 1,).
     starts, ends
-        Byte positions of the first and behind the last visible character, int64.
+        Byte positions of the first visible character and after the last visible character, int64.
     words, sentences, longest_word
         Number of words, number of sentences, visible characters of the longest word, int32.
     bullet, ellipsis, terminal, opens_paragraph
-        Whether the line starts with a bullet, ends in an ellipsis, ends in a terminal mark, is the first or follows a
-        line without a word, bool.
+        Whether the line starts with a bullet, ends in an ellipsis, ends in a terminal mark, opens a paragraph (it is
+        the first line or follows a line without words), bool.
     """
 
     offsets: NDArray[np.int64]
@@ -105,14 +105,25 @@ class Lines(NamedTuple):
     opens_paragraph: NDArray[np.bool_]
 
 
-# Behind the offsets.
+# Types of the fields after `offsets`.
 _LINE_TYPES = (np.int64, np.int64, np.int32, np.int32, np.int32, np.bool_, np.bool_, np.bool_, np.bool_)
 
 
 class _Words(NamedTuple):
-    """Room for the words of one document.
+    """Scratch arrays for the words of one document.
 
-    Visible bytes, visible characters, classes, line breaks before it, whether it ends a sentence.
+    Attributes
+    ----------
+    starts, ends
+        Byte positions of the visible part of each word.
+    lengths
+        Number of visible characters.
+    kinds
+        Union of the classes of the characters.
+    breaks
+        Line breaks before the word.
+    closes_sentence
+        Whether the word ends a sentence.
     """
 
     starts: NDArray[np.int64]
@@ -152,7 +163,7 @@ def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[DocumentC
     lines = Lines._make([np.zeros(documents + 1, np.int64), *(np.zeros(capacity, dtype) for dtype in _LINE_TYPES)])
     longest = int(np.diff(offsets).max(initial=0))
     pieces = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.uint8)
-    # A word has two bytes or is followed by white space; one flag more closes the last line.
+    # A word has two bytes or white space follows it. One more entry of `breaks` closes the last line.
     words = _Words._make(np.empty(longest // 2 + 2, dtype) for dtype in _WORD_TYPES)
     classes = tables().classes
     _scan(data, offsets, _ascii_classes(classes), classes, role_table(), *pieces, words, counts, lines)
@@ -160,7 +171,7 @@ def scan(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[DocumentC
 
 
 def _ascii_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Per byte: 0 for ASCII white space, `_OTHER` for an invisible or longer character, else the class."""
+    """Return, for each byte, 0 for ASCII white space, `_OTHER` for invisible and non-ASCII characters, or the class."""
     table = np.full(256, _OTHER, np.uint8)
     visible = np.flatnonzero(classes[:0x80])
     table[visible] = np.where(classes[visible] & SPACE, 0, classes[visible])
@@ -174,25 +185,26 @@ def _scan(data, offsets, ascii_classes, classes, roles, bounds, kinds, words, co
         start = offsets[document]
         end = offsets[document + 1]
         pieces = _split(data, start, end, ascii_classes, bounds, kinds)
-        found, counts.breaks[document] = _read_words(data, start, end, bounds, kinds, pieces, classes, words)
-        counts.words[document] = found
+        word_count, counts.breaks[document] = _read_words(data, start, end, bounds, kinds, pieces, classes, words)
+        counts.words[document] = word_count
         _count(data, end, words, classes, roles, document, counts, lines)
         _question(data, words, classes, document, counts)
-        counts.twice_median[document] = _twice_median(words.lengths[:found], lengths)
+        counts.twice_median[document] = _twice_median(words.lengths[:word_count], lengths)
 
 
 @numba.njit(cache=True, nogil=True)
 def _split(data, start, end, ascii_classes, bounds, kinds):
-    """Cut a document at ASCII white space; returns the number of pieces.
+    """Split a document at ASCII white space. Return the number of pieces.
 
-    Piece i is ``data[bounds[2 * i]:bounds[2 * i + 1]]`` and ``kinds[2 * i + 1]`` the union of the classes of its bytes.
-    Nothing in the loop branches on the text: a mispredicted branch per word took longer than all the rest.
+    Piece i is ``data[bounds[2 * i]:bounds[2 * i + 1]]``, and ``kinds[2 * i + 1]`` is the union of the classes of its
+    bytes. No branch in the loop depends on the text, because a mispredicted branch per word would take longer than all
+    the rest.
     """
     bound = 0
     kind = np.uint8(0)
-    for at in range(start, end):
-        byte_class = ascii_classes[data[at]]
-        bounds[bound] = at
+    for position in range(start, end):
+        byte_class = ascii_classes[data[position]]
+        bounds[bound] = position
         kinds[bound] = kind
         bound += (byte_class != 0) != (kind != 0)
         kind = (kind | byte_class) if byte_class else np.uint8(0)
@@ -203,70 +215,72 @@ def _split(data, start, end, ascii_classes, bounds, kinds):
 
 @numba.njit(cache=True, nogil=True)
 def _read_words(data, start, stop, bounds, kinds, pieces, classes, words):
-    """Make words of pieces; returns their number and that of line breaks. A piece of visible ASCII is one word.
+    """Split pieces into words. Return the number of words and of line breaks. A piece of visible ASCII is one word.
 
-    The first word opens a line and a paragraph, as if two line breaks were before it.
+    The first word opens a line and a paragraph, as if two line breaks preceded it.
     """
-    found = 0
-    behind = start
+    word = 0
+    previous_end = start
     breaks = 2
     total = 0
     for piece in range(pieces):
-        at = bounds[2 * piece]
+        position = bounds[2 * piece]
         end = bounds[2 * piece + 1]
-        between = _count_breaks(data, behind, at)
+        between = _count_breaks(data, previous_end, position)
         breaks += between
         total += between
-        behind = end
-        while at < end:
+        previous_end = end
+        while position < end:
             if kinds[2 * piece + 1] & _OTHER:
-                at, words.starts[found], words.ends[found], length, kind = _read_word(data, at, end, classes)
+                position, words.starts[word], words.ends[word], length, kind = _read_word(data, position, end, classes)
             else:
-                words.starts[found], words.ends[found], length, kind = at, end, end - at, kinds[2 * piece + 1]
-                at = end
+                words.starts[word], words.ends[word] = position, end
+                length, kind = end - position, kinds[2 * piece + 1]
+                position = end
             if length:
-                words.lengths[found] = length
-                words.kinds[found] = kind
-                words.breaks[found] = breaks
+                words.lengths[word] = length
+                words.kinds[word] = kind
+                words.breaks[word] = breaks
                 breaks = 0
-                found += 1
-    words.breaks[found] = 1
-    return found, total + _count_breaks(data, behind, stop)
+                word += 1
+    words.breaks[word] = 1
+    return word, total + _count_breaks(data, previous_end, stop)
 
 
 @numba.njit(cache=True, inline="always")
-def _read_word(data, at, end, classes):
-    """Read a word, or one white-space character, at byte `at`.
+def _read_word(data, position, end, classes):
+    """Read a word, or one white-space character, at byte `position`.
 
-    Returns the byte behind it, where its visible bytes start and end, its number of visible characters (0: no word)
-    and the union of their classes. A character of no class (control, format, private use, unassigned) is invisible.
+    Return the position after it, the start and end of its visible bytes, its number of visible characters (0 for white
+    space) and the union of their classes. Characters without a class (control, format, private use, unassigned) are
+    invisible.
     """
     length = 0
     kinds = np.uint8(0)
-    visible_start = visible_end = at
-    while at < end:
-        code, after = decode(data, at)
+    visible_start = visible_end = position
+    while position < end:
+        code, after = decode(data, position)
         kind = classes[code]
         if kind & SPACE:
             if length == 0:
-                at = after
+                position = after
             break
-        # Beside a character of an unspaced script, every letter or digit begins a word.
+        # Next to a character of an unspaced script, every letter or digit starts a word.
         if (kind | kinds) & UNSPACED and kind & (LETTER | DIGIT) and kinds & (LETTER | DIGIT):
             break
         if kind:
             if length == 0:
-                visible_start = at
+                visible_start = position
             length += 1
             kinds |= kind
             visible_end = after
-        at = after
-    return at, visible_start, visible_end, length, kinds
+        position = after
+    return position, visible_start, visible_end, length, kinds
 
 
 @numba.njit(cache=True, nogil=True)
 def _count(data, stop, words, classes, roles, document, counts, lines):
-    """Count the words of a document into its row of `counts` and into `lines`, which its predecessors have begun."""
+    """Write the counts of a document to its row of `counts`, and append its lines to `lines`."""
     text_words = alpha_words = all_caps_words = symbol_words = text_word_chars = longest_word = 0
     stop_words = stop_word_hits = hashes = ellipses = curly_brackets = citations = url_chars = 0
     line = lines.offsets[document] - 1
@@ -307,9 +321,9 @@ def _count(data, stop, words, classes, roles, document, counts, lines):
         if kind & UPPER:
             all_caps_words += is_all_caps(data, start, end, classes)
         if kind & (LETTER | UNSPACED) == LETTER:
-            found = stop_word(data, start, end, kind, classes)
-            stop_words |= found
-            stop_word_hits += found != 0
+            stop_word_bit = stop_word(data, start, end, kind, classes)
+            stop_words |= stop_word_bit
+            stop_word_hits += stop_word_bit != 0
     lines.offsets[document + 1] = line + 1
     counts.text_words[document] = text_words
     counts.alpha_words[document] = alpha_words
@@ -328,7 +342,7 @@ def _count(data, stop, words, classes, roles, document, counts, lines):
 
 @numba.njit(cache=True, nogil=True)
 def _question(data, words, classes, document, counts):
-    """Count the sentences of a document that MADLAD-400's rules question."""
+    """Count the sentences of a document that violate MADLAD-400's rules."""
     list_case = abnormal = technical = questionable = 0
     chars = text_words = capitals = technical_chars = 0
     for word in range(counts.words[document]):
@@ -341,10 +355,10 @@ def _question(data, words, classes, document, counts):
             if kind & UPPER:
                 capitals += is_capitalized(data, start, classes)
         if kind & (DIGIT | PUNCTUATION | SYMBOL):
-            for at in range(start, end):
-                technical_chars += _TECHNICAL[data[at]]
+            for position in range(start, end):
+                technical_chars += _TECHNICAL[data[position]]
         if not words.closes_sentence[word]:
-            chars += words.starts[word + 1] > end  # one for the white space, however much it is
+            chars += words.starts[word + 1] > end  # white space between words counts as one character
             continue
         is_list = text_words >= _LIST_CASE_WORDS and 2 * capitals > text_words
         is_abnormal = chars < _SHORT_SENTENCE or chars > _LONG_SENTENCE
@@ -362,7 +376,7 @@ def _question(data, words, classes, document, counts):
 
 @numba.njit(cache=True, nogil=True)
 def _twice_median(lengths, frequencies):
-    """Twice the median, an integer; `frequencies` is room for counting."""
+    """Return twice the median, which is an integer; `frequencies` is a scratch array for the histogram."""
     count = len(lengths)
     if count == 0:
         return 0
@@ -381,9 +395,9 @@ def _twice_median(lengths, frequencies):
 
 @numba.njit(cache=True, inline="always")
 def _count_breaks(data, start, end):
-    """Line breaks between two words: LF, CR LF or CR."""
-    found = 0
-    for at in range(start, end):
-        found += data[at] == _LINE_FEED
-        found += data[at] == _CARRIAGE_RETURN and not (at + 1 < end and data[at + 1] == _LINE_FEED)
-    return found
+    """Count the line breaks between two words: LF, CR LF or CR."""
+    breaks = 0
+    for position in range(start, end):
+        breaks += data[position] == _LINE_FEED
+        breaks += data[position] == _CARRIAGE_RETURN and not (position + 1 < end and data[position + 1] == _LINE_FEED)
+    return breaks

@@ -1,4 +1,4 @@
-"""Script that a document is written in, by its letters (Unicode Standard Annex 24, property Script)."""
+"""Detection of the script of documents from their letters (Unicode Standard Annex 24, property Script)."""
 
 from functools import cache
 
@@ -9,38 +9,39 @@ from numpy.typing import NDArray
 from curate.text.unicode import LETTER, decode, tables
 
 MIXED = "Jpan"  # ISO 15924: Han + Hiragana + Katakana
-KANA = 20  # Japanese: of its letters, at least one in so many is kana
-SHARED = {"Zyyy", "Zinh", "Zzzz"}  # common, inherited, unknown: letters of these are of no script
+KANA = 20  # text is Japanese if at least one in 20 of its letters is kana
+SHARED = {"Zyyy", "Zinh", "Zzzz"}  # common, inherited, unknown: their letters belong to no script
 _NONE = 0
 _WIDE = 0x80
 
 
 @cache
 def script_table() -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-    """ISO 15924 codes, of which the first stands for none, and the index of each code point's among them.
+    """Return the ISO 15924 codes of all scripts, and the index of each code point's script among them.
 
-    Code points that are no letters (general category ``L*``) have none.
+    The first code is empty, for code points without a script. These include all that are not letters (general category
+    ``L*``).
     """
     from fontTools.unicodedata import script
 
     classes, _ = tables()
     letters = np.flatnonzero(classes & LETTER)
-    found = [script(chr(code)) for code in letters]
-    codes = ("", *sorted({*found, MIXED} - SHARED))
+    letter_scripts = [script(chr(code)) for code in letters]
+    codes = ("", *sorted({*letter_scripts, MIXED} - SHARED))
     index = {code: position for position, code in enumerate(codes)} | dict.fromkeys(SHARED, _NONE)
     table = np.zeros(len(classes), np.uint8)
-    table[letters] = [index[code] for code in found]
+    table[letters] = [index[code] for code in letter_scripts]
     return codes, table
 
 
 def scripts(
     data: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]:
-    """Most frequent script of each document.
+    """Return the most frequent script of each document.
 
-    Han, Hiragana and Katakana count as one, ``Jpan``, where at least one letter in 20 of them is kana: Japanese has
-    more than that, and Chinese has none but in names and quotations. Of scripts with as many letters, the one that is
-    first in the alphabet of their codes wins.
+    Han, Hiragana and Katakana count together as ``Jpan`` if at least one in 20 of their letters is kana. Japanese text
+    has more kana, and Chinese text has kana only in names and quotations. If several scripts are equally frequent, the
+    first in the alphabetical order of their codes is returned.
 
     Parameters
     ----------
@@ -52,11 +53,11 @@ def scripts(
     Returns
     -------
     script
-        Index into the codes of `script_table`, 0 where there is no letter of a script, shape (documents,).
+        Index into the codes of `script_table`, 0 if no letter has a script, shape (documents,).
     share
-        Letters in this script among the letters that are of a script, NaN where there is none.
+        Share of this script among the letters that have a script, NaN if there are none, shape (documents,).
     letters
-        Number of letters, those of no script included.
+        Number of letters, including those without a script, shape (documents,).
 
     Examples
     --------
@@ -73,7 +74,7 @@ def scripts(
 
 
 @numba.njit(cache=True, nogil=True)
-def _scripts(data, offsets, classes, table, special, latin, known):
+def _scripts(data, offsets, classes, table, special, latin, script_count):
     documents = len(offsets) - 1
     best = np.zeros(documents, np.uint8)
     share = np.full(documents, np.nan)
@@ -82,15 +83,15 @@ def _scripts(data, offsets, classes, table, special, latin, known):
     mixed, han, hiragana, katakana = special
     for document in range(documents):
         counts[:] = 0
-        at, end = offsets[document], offsets[document + 1]
-        while at < end:
-            byte = data[np.uint64(at)]
+        position, end = offsets[document], offsets[document + 1]
+        while position < end:
+            byte = data[np.uint64(position)]
             if byte < _WIDE:
                 folded = byte | np.uint8(0x20)
                 counts[latin] += np.int64((folded >= np.uint8(97)) & (folded <= np.uint8(122)))
-                at += 1
+                position += 1
                 continue
-            code, at = decode(data, at)
+            code, position = decode(data, position)
             counts[table[code]] += 1
             letters[document] += np.int64(table[code] == 0) & np.int64((classes[code] & LETTER) != 0)
         counts[_NONE] = 0
@@ -98,9 +99,9 @@ def _scripts(data, offsets, classes, table, special, latin, known):
         if kana > 0 and kana * KANA >= kana + counts[han]:
             counts[mixed] = kana + counts[han]
             counts[han] = counts[hiragana] = counts[katakana] = 0
-        total = counts[:known].sum()
+        total = counts[:script_count].sum()
         letters[document] += total
         if total > 0:
-            best[document] = np.argmax(counts[:known])
+            best[document] = np.argmax(counts[:script_count])
             share[document] = counts[best[document]] / total
     return best, share, letters

@@ -1,4 +1,4 @@
-"""Spans of bytes in documents: merged, cut out, or replaced by other bytes."""
+"""Spans of bytes in documents: merge them, cut them out, or replace them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 
 class Edits(NamedTuple):
-    """Spans of a batch's data and what takes their place; in order, and no two overlap.
+    """Replacements of spans in the data of a batch. The spans are sorted and do not overlap.
 
     Attributes
     ----------
     starts, ends
-        Absolute positions, int64, shape (edits,); no span reaches over the end of a document.
+        Byte positions in the data, int64, shape (edits,) each. A span lies within one document.
     new
-        What stands there afterwards, UTF-8.
+        New content of each span, UTF-8.
     """
 
     starts: NDArray[np.int64]
@@ -27,12 +27,12 @@ class Edits(NamedTuple):
 def merge(
     documents: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The same bytes as disjoint spans that do not touch, in order.
+    """Merge spans that overlap or touch. Return the documents, starts and ends of the merged spans, sorted.
 
     Parameters
     ----------
     documents, starts, ends
-        Span i covers bytes ``starts[i]`` up to ``ends[i]`` of document ``documents[i]``; in any order.
+        Span i covers bytes ``starts[i]`` up to ``ends[i]`` of document ``documents[i]``, in any order.
 
     Examples
     --------
@@ -50,7 +50,17 @@ def merge(
 
 
 def disjoint(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of some spans to use so that none overlap: each that begins at or behind the end of those before it.
+    """Select spans that do not overlap: each span that starts at or after the end of all spans selected before it.
+
+    Parameters
+    ----------
+    starts, ends
+        Spans in the order in which they are considered, shape (spans,) each.
+
+    Returns
+    -------
+    NDArray[np.bool_]
+        Whether each span is selected, shape (spans,).
 
     Examples
     --------
@@ -65,14 +75,14 @@ def disjoint(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.b
 def whole_characters(
     data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Spans without the characters that they hold only in part.
+    """Shrink spans to exclude the characters that they contain only in part.
 
     Parameters
     ----------
     data
         UTF-8.
     starts, ends
-        Absolute positions; a span that ends where `data` does ends with a character.
+        Byte positions in `data`. The end of `data` counts as the end of a character.
 
     Examples
     --------
@@ -94,14 +104,14 @@ def cut(
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    r"""Documents without some spans; white space that a cut leaves at the end of a document goes too.
+    r"""Remove spans from documents, and the white space that this leaves at the end of a document.
 
     Parameters
     ----------
     data, offsets
         Document i is ``data[offsets[i]:offsets[i + 1]]``.
     documents, starts, ends
-        From `merge`; positions count from the document's start.
+        Result of `merge`. Positions count from the start of the document.
 
     Returns
     -------
@@ -131,7 +141,7 @@ def replace(
     data, offsets
         Document i is ``data[offsets[i]:offsets[i + 1]]``.
     edits
-        At the end of a document an empty span belongs to the document before.
+        Edits to apply. An empty span on the boundary between two documents belongs to the first.
 
     Examples
     --------
@@ -141,18 +151,18 @@ def replace(
     (b'1 two', [0, 5, 5])
     """
     lengths = np.fromiter(map(len, edits.new), np.int64, len(edits.new))
-    grown = np.concatenate([[0], np.cumsum(lengths - (edits.ends - edits.starts))])
-    fresh = offsets - offsets[0] + grown[np.searchsorted(edits.ends, offsets, side="right")]
-    fresh[0] = 0
-    out = np.empty(fresh[-1], np.uint8)
+    shifts = np.concatenate([[0], np.cumsum(lengths - (edits.ends - edits.starts))])
+    new_offsets = offsets - offsets[0] + shifts[np.searchsorted(edits.ends, offsets, side="right")]
+    new_offsets[0] = 0
+    out = np.empty(new_offsets[-1], np.uint8)
     new = np.frombuffer(b"".join(edits.new), np.uint8)
     _replace(data, offsets[0], offsets[-1], edits.starts, edits.ends, new, lengths, out)
-    return out, fresh
+    return out, new_offsets
 
 
-def _continues(data: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.bool_]:
-    inside = at < len(data)
-    return inside & ((data[np.where(inside, at, 0)] & 0xC0) == 0x80 if len(data) else False)
+def _continues(data: NDArray[np.uint8], positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    inside = positions < len(data)
+    return inside & ((data[np.where(inside, positions, 0)] & 0xC0) == 0x80 if len(data) else False)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -173,19 +183,19 @@ def _merge(documents, starts, ends, kept, reach):
 def _cut(data, offsets, documents, starts, ends, out, bounds):
     span, written = 0, 0
     for document in range(len(offsets) - 1):
-        at, touched = offsets[document], False
+        position, was_cut = offsets[document], False
         while span < len(documents) and documents[span] == document:
             stop = offsets[document] + starts[span]
-            out[written : written + stop - at] = data[at:stop]
-            written += stop - at
-            at = offsets[document] + ends[span]
+            out[written : written + stop - position] = data[position:stop]
+            written += stop - position
+            position = offsets[document] + ends[span]
             span += 1
-            touched = True
-        rest = offsets[document + 1] - at
-        out[written : written + rest] = data[at : at + rest]
+            was_cut = True
+        rest = offsets[document + 1] - position
+        out[written : written + rest] = data[position : position + rest]
         written += rest
-        # Space, tab, line feed, carriage return and their like, as bytes.
-        while touched and written > bounds[document] and (out[written - 1] == 32 or 9 <= out[written - 1] <= 13):
+        # ASCII white space: space, tab, line feed, vertical tab, form feed, carriage return.
+        while was_cut and written > bounds[document] and (out[written - 1] == 32 or 9 <= out[written - 1] <= 13):
             written -= 1
         bounds[document + 1] = written
 
@@ -201,13 +211,13 @@ def _choose(starts, ends, kept):
 
 @numba.njit(cache=True, nogil=True)
 def _replace(data, first, last, starts, ends, new, lengths, out):
-    at, written, taken = first, 0, 0
+    position, written, consumed = first, 0, 0
     for i in range(len(starts)):
-        size = starts[i] - at
-        out[written : written + size] = data[at : starts[i]]
+        size = starts[i] - position
+        out[written : written + size] = data[position : starts[i]]
         written += size
-        out[written : written + lengths[i]] = new[taken : taken + lengths[i]]
+        out[written : written + lengths[i]] = new[consumed : consumed + lengths[i]]
         written += lengths[i]
-        taken += lengths[i]
-        at = ends[i]
-    out[written : written + last - at] = data[at:last]
+        consumed += lengths[i]
+        position = ends[i]
+    out[written : written + last - position] = data[position:last]

@@ -1,4 +1,4 @@
-"""Byte-level BPE tokenizers, as ``tokenizer.json`` of Hugging Face `tokenizers`: training one, and opening one."""
+"""Training and loading of byte-level BPE tokenizers in the format ``tokenizer.json`` of Hugging Face `tokenizers`."""
 
 from collections.abc import Iterable
 
@@ -15,17 +15,17 @@ QWEN2_PATTERN = LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")
 
 
 def train(texts: Iterable[str], vocab_size: int) -> str:
-    """A byte-level BPE tokenizer with the pattern of Llama 3, as the text of its ``tokenizer.json``.
+    """Train a byte-level BPE tokenizer with the pattern of Llama 3, and return its ``tokenizer.json`` as text.
 
-    The same texts give the same bytes, in any order and on any number of threads.
+    The same texts give the same result, in any order and on any number of threads.
 
     Parameters
     ----------
     texts
-        What it is trained on.
+        Training texts.
     vocab_size
-        Number of tokens, with the 256 bytes and ``<|endoftext|>`` (id 0) among them; fewer when the texts have no more
-        pairs to merge.
+        Number of tokens, including the 256 bytes and ``<|endoftext|>`` (id 0). The tokenizer has fewer if the texts
+        contain no more pairs to merge.
 
     Examples
     --------
@@ -52,12 +52,12 @@ def train(texts: Iterable[str], vocab_size: int) -> str:
 
 
 def parse(serialized: str) -> Tokenizer:
-    """The tokenizer of a ``tokenizer.json``, set to encode all of a text, in which special tokens are ordinary text.
+    """Load a ``tokenizer.json``. The tokenizer encodes texts in full, and special tokens in them as ordinary text.
 
     Raises
     ------
     ValueError
-        It is not one.
+        If `serialized` is not a ``tokenizer.json``.
     """
     try:
         tokenizer = Tokenizer.from_str(serialized)

@@ -1,8 +1,8 @@
-"""Character classes and case folding as flat tables that numba kernels index by code point.
+"""Character classes and lower-case mappings as flat tables that numba kernels index by code point.
 
-Python's ``unicodedata`` is the source, so a class means what ``str.isalpha`` and friends mean. The tables are built
-once per process (about 0.1 s) for the planes that hold assigned characters and passed to kernels as arguments: numba
-would freeze a global array into the compiled code.
+The source is Python's ``unicodedata``, so the classes agree with ``str.isalpha`` and similar methods. The tables are
+built once per process, which takes about 0.1 s. Kernels receive them as arguments, because numba would copy a global
+array into the compiled code.
 """
 
 import unicodedata
@@ -55,7 +55,7 @@ _UNSPACED_RANGES = (
 
 
 class Tables(NamedTuple):
-    """Per code point: class bits (uint8) and the simple lower-case mapping (uint32)."""
+    """Class bits (uint8) and simple lower-case mapping (uint32) of each code point, shape (0x110000,) each."""
 
     classes: NDArray[np.uint8]
     lower: NDArray[np.uint32]
@@ -66,7 +66,7 @@ _CLASSES = {"L": LETTER, "N": DIGIT, "M": MARK, "P": PUNCTUATION, "S": SYMBOL}
 
 @cache
 def tables() -> Tables:
-    """The tables of this process.
+    """Return the tables, which are built once per process.
 
     Examples
     --------
@@ -97,15 +97,15 @@ def tables() -> Tables:
 
 
 @numba.njit(cache=True, inline="always")
-def decode(data: NDArray[np.uint8], at: int) -> tuple[np.int64, int]:
-    """Code point that starts at byte ``at`` of valid UTF-8 ``data``, and the offset of the next one."""
-    first = data[at]
+def decode(data: NDArray[np.uint8], position: int) -> tuple[np.int64, int]:
+    """Return the code point at byte `position` of `data`, which must be valid UTF-8, and the start of the next one."""
+    first = data[position]
     if first < 0x80:
-        return np.int64(first), at + 1
+        return np.int64(first), position + 1
     if first < 0xE0:
-        return ((np.int64(first) & 0x1F) << 6) | (np.int64(data[at + 1]) & 0x3F), at + 2
+        return ((np.int64(first) & 0x1F) << 6) | (np.int64(data[position + 1]) & 0x3F), position + 2
     if first < 0xF0:
-        code = ((np.int64(first) & 0x0F) << 12) | ((np.int64(data[at + 1]) & 0x3F) << 6)
-        return code | (np.int64(data[at + 2]) & 0x3F), at + 3
-    code = ((np.int64(first) & 0x07) << 18) | ((np.int64(data[at + 1]) & 0x3F) << 12)
-    return code | ((np.int64(data[at + 2]) & 0x3F) << 6) | (np.int64(data[at + 3]) & 0x3F), at + 4
+        code = ((np.int64(first) & 0x0F) << 12) | ((np.int64(data[position + 1]) & 0x3F) << 6)
+        return code | (np.int64(data[position + 2]) & 0x3F), position + 3
+    code = ((np.int64(first) & 0x07) << 18) | ((np.int64(data[position + 1]) & 0x3F) << 12)
+    return code | ((np.int64(data[position + 2]) & 0x3F) << 6) | (np.int64(data[position + 3]) & 0x3F), position + 4

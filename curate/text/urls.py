@@ -1,22 +1,22 @@
-"""Canonical URLs: one form for the addresses of one page.
+"""Canonical URLs: a common form for all URLs of a page.
 
-Equal are addresses that differ only in
+Two URLs have the same canonical form if they differ only in
 
-- what RFC 3986, sections 6.2.2 and 6.2.3, calls equivalent, with the encodings of RFC 3987: case of scheme, host and
-  percent-encodings; characters that are encoded without need (``%7E`` is ``~``), or not encoded; dot segments; an empty
-  port or path; an international host and its Punycode (IDNA 2003, in which ``ß`` is ``ss``);
-- ``http`` or ``https``, the ports 80 and 443, user and password, ``www.`` before a host of two labels or more, the dot
-  that ends a host, slashes that end the path, and the fragment;
-- the order of the parameters of the query, ``+`` or ``%20`` for a space in it, ``?a`` or ``?a=``, and parameters that
-  are empty, that track the reader (`TRACKING`) or that name a visit (`SESSION`; ``s``, ``sid``, ``sessionid`` and
-  ``session_id`` only with 32 hexadecimal digits or more, as they name pages too); a visit in the path
+- parts that RFC 3986, sections 6.2.2 and 6.2.3, defines as equivalent, with the encodings of RFC 3987: case of scheme,
+  host and percent-encodings; characters that are encoded without need (``%7E`` is ``~``), or not encoded; dot segments;
+  an empty port or path; an international host and its Punycode (IDNA 2003, in which ``ß`` is ``ss``);
+- ``http`` or ``https``, the ports 80 and 443, user and password, ``www.`` before a host of at least two labels, the dot
+  at the end of the host, slashes at the end of the path, and the fragment;
+- the order of the query parameters, ``+`` or ``%20`` for a space in the query, ``?a`` or ``?a=``, and parameters that
+  are empty, that track the reader (`TRACKING`) or that identify a session (`SESSION`; ``s``, ``sid``, ``sessionid`` and
+  ``session_id`` only with at least 32 hexadecimal digits, as they also identify pages); a session in the path
   (``;jsessionid=...``, ``/(S(...))``).
 
-Everything else tells pages apart: case and double slashes of the path, ``index.html``, ``www2.``, other ports, and the
-number and values of parameters. An address is one of the web, ``http`` or ``https``, with a host that may exist.
+All other differences distinguish pages: case and double slashes of the path, ``index.html``, ``www2.``, other ports,
+and the number and values of parameters. Only ``http`` and ``https`` URLs with a valid host have a canonical form.
 
-The first group is w3lib's work. Of w3lib, courlan, url-normalize, yarl and ada-url it alone does all of it and sorts
-parameters, and it needs no other package.
+w3lib handles the first group. Of w3lib, courlan, url-normalize, yarl and ada-url, only w3lib handles all of the group
+and sorts parameters, and it needs no other package.
 """
 
 import re
@@ -30,14 +30,16 @@ TRACKING = re.compile(
     "|oly_enc_id|oly_anon_id|vero_id|wickedid|s_cid|cmpid|ref_src|ref_url|spm",
     re.IGNORECASE,
 )
-"""Names of parameters that tell where a reader came from and not what is read."""
+"""Names of parameters that describe where a reader came from, not which page it is."""
 
 SESSION = re.compile("phpsessid|jsessionid|aspsessionid[a-z]*|cfid|cftoken", re.IGNORECASE)
-"""Names of parameters that name a visit."""
+"""Names of parameters that identify a session."""
 
 _MAYBE_SESSION = re.compile("s|sid|sessionid|session_id", re.IGNORECASE)
 _SESSION_VALUE = re.compile("[0-9a-f]{32,}", re.IGNORECASE)
-_JAVA_SESSION = re.compile(r"(?<!\.);jsessionid=[^/;]*", re.IGNORECASE)  # after a dot, it would leave a dot segment
+_JAVA_SESSION = re.compile(
+    r"(?<!\.);jsessionid=[^/;]*", re.IGNORECASE
+)  # not after a dot, where its removal would leave a dot segment
 _ASP_SESSION = re.compile(r"/\((?:[a-z]\([0-9a-z]{24}\))+\)(?=/)", re.IGNORECASE)
 
 _SCHEMES = ("http", "https")
@@ -45,13 +47,13 @@ _PORTS = (80, 443)
 _WWW = re.compile(r"(?:www\.)+(?=[^.]+\.)")
 _HOST = re.compile(r"[0-9a-z_-]+(?:\.[0-9a-z_-]+)*")
 
-# Addresses whose form is their host in lower case and their path, without the slash that ends it: most of the web's.
+# Most URLs of the web: their canonical form is the host in lower case and the path without the slash at its end.
 _SEGMENT = "/[0-9A-Za-z_~!$'*,:@+&=-][0-9A-Za-z_~!$'*,:@+&=().-]*"
 _PLAIN = rf"^(?i:https?://(?:www\.)*)([0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)+)(?::80|:443)?((?:{_SEGMENT})*)/?(?:#.*)?$"
 
 
 def canonical_urls(urls: pa.Array) -> pa.Array:
-    """`canonical_url` of each, null where there is none; plain addresses in one go.
+    """Return the canonical form of each URL, as `canonical_url` does. Simple URLs are processed together.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def canonical_urls(urls: pa.Array) -> pa.Array:
     Returns
     -------
     pa.Array
-        Large strings, shape (urls,).
+        Large strings, shape (urls,); null for null and for strings that are not URLs of web pages.
 
     Examples
     --------
@@ -70,16 +72,16 @@ def canonical_urls(urls: pa.Array) -> pa.Array:
     """
     import polars as pl
 
-    given = pl.Series(urls, dtype=pl.String)
-    plain = given.str.extract_groups(_PLAIN).struct
+    series = pl.Series(urls, dtype=pl.String)
+    plain = series.str.extract_groups(_PLAIN).struct
     forms = "http://" + plain.field("1").str.to_lowercase() + plain.field("2")
-    others = (given.is_not_null() & forms.is_null()).arg_true()
-    rest = pl.Series([canonical_url(url) for url in given.gather(others)], dtype=pl.String)
+    others = (series.is_not_null() & forms.is_null()).arg_true()
+    rest = pl.Series([canonical_url(url) for url in series.gather(others)], dtype=pl.String)
     return forms.scatter(others, rest).to_arrow()
 
 
 def canonical_url(url: str) -> str | None:
-    """The form that all addresses of a page have in common, or None for what is no address of a web page.
+    """Return the canonical form of a URL, or None if it is not the URL of a web page.
 
     Parameters
     ----------
@@ -104,19 +106,20 @@ def canonical_url(url: str) -> str | None:
         return None
     netloc = host if port is None or port in _PORTS else f"{host}:{port}"
     path = _ASP_SESSION.sub("", _JAVA_SESSION.sub("", parts.path)).rstrip("/")
-    query = "&".join(pair for pair in parts.query.split("&") if pair and not _says_nothing(pair))
+    query = "&".join(pair for pair in parts.query.split("&") if pair and not _is_irrelevant(pair))
     return urlunsplit(("http", netloc, path, query, ""))
 
 
 def _host(name: str) -> str:
-    """The host without ``www.`` and final dot, empty if it is none; ``ValueError`` for a bad address in brackets."""
+    """Return the host without ``www.`` and final dot; empty if it is invalid, ``ValueError`` for a bad IPv6 address."""
     if ":" in name:
         return f"[{IPv6Address(name)}]"
     host = _WWW.sub("", name.removesuffix("."), count=1) if name.startswith("www.") else name.removesuffix(".")
     return host if _HOST.fullmatch(host) else ""
 
 
-def _says_nothing(pair: str) -> bool:
+def _is_irrelevant(pair: str) -> bool:
+    """Return whether a query parameter tracks the reader or identifies a session."""
     name, _, value = pair.partition("=")
     if TRACKING.fullmatch(name) or SESSION.fullmatch(name):
         return True

@@ -1,8 +1,8 @@
-"""Words and phrases of lists, and where they stand in documents.
+"""Word lists, and the counts of their entries in documents.
 
-Lists and documents are cut into the same words (`curate.text.words`): upper or lower case and punctuation do not
-matter, an entry may have several words, and in scripts without spaces an entry is a sequence of characters. An entry is
-found wherever its words follow one another, entries inside of others included.
+Lists and documents are split into the words of `curate.text.words`. So case and punctuation do not matter, an entry may
+have several words, and in scripts without spaces an entry is a sequence of characters. An entry matches wherever its
+words occur in sequence, even within the match of another entry.
 """
 
 from collections.abc import Iterable
@@ -19,15 +19,15 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 class WordList(NamedTuple):
-    """A hash table of the entries of a list and of their beginnings.
+    """A hash table of the entries of a list and of their prefixes.
 
     Attributes
     ----------
     keys
-        Hashes of entries and beginnings, uint64, shape (slots,).
+        Hashes of entries and prefixes, uint64, shape (slots,).
     numbers
-        Number of the entry that a key is, counted from 0; -1 for the beginning of longer entries and -2 for a free
-        slot, int64, shape (slots,).
+        Number of the entry in each slot, counted from 0; -1 for a prefix that is not an entry, -2 for a free slot,
+        int64, shape (slots,).
     """
 
     keys: NDArray[np.uint64]
@@ -35,7 +35,17 @@ class WordList(NamedTuple):
 
 
 class EntryCounts(NamedTuple):
-    """Of each document: occurrences of entries, words that are in one, different entries, int64, shape (documents,)."""
+    """Counts per document, int64, shape (documents,) each.
+
+    Attributes
+    ----------
+    hits
+        Occurrences of entries.
+    covered
+        Words that belong to an occurrence.
+    distinct
+        Distinct entries.
+    """
 
     hits: NDArray[np.int64]
     covered: NDArray[np.int64]
@@ -43,7 +53,7 @@ class EntryCounts(NamedTuple):
 
 
 def read_entries(text: str) -> list[str]:
-    r"""Entries of a list file: one per line, blank lines and lines that start with ``#`` aside.
+    r"""Return the entries of a list file: its lines, without blank lines and lines that start with ``#``.
 
     Examples
     --------
@@ -55,7 +65,7 @@ def read_entries(text: str) -> list[str]:
 
 
 def compile_list(entries: Iterable[str]) -> WordList:
-    """Make a list to look up; entries without a letter or digit, and repeated ones, leave no trace.
+    """Compile a list for `count_entries`. Entries without a letter or digit and repeated entries are ignored.
 
     Examples
     --------
@@ -66,22 +76,22 @@ def compile_list(entries: Iterable[str]) -> WordList:
     data = np.frombuffer(b"".join(encoded), np.uint8)
     words = segment(data, np.cumsum([0, *map(len, encoded)]))
     slots = 1 << (4 * len(words.hashes) + 1).bit_length()
-    made = WordList(np.zeros(slots, np.uint64), np.full(slots, _ABSENT, np.int64))
-    _compile(words.hashes, words.offsets, *made)
-    return made
+    word_list = WordList(np.zeros(slots, np.uint64), np.full(slots, _ABSENT, np.int64))
+    _compile(words.hashes, words.offsets, *word_list)
+    return word_list
 
 
-def count_entries(words: Words, listed: WordList, documents: NDArray[np.int64] | None = None) -> EntryCounts:
+def count_entries(words: Words, word_list: WordList, documents: NDArray[np.int64] | None = None) -> EntryCounts:
     """Count the entries of a list in documents.
 
     Parameters
     ----------
     words
-        Of a batch.
-    listed
-        From `compile_list`.
+        Words of a batch.
+    word_list
+        Result of `compile_list`.
     documents
-        Numbers of the documents that are looked at; all unless given.
+        Indices of the documents to count in; all by default.
 
     Examples
     --------
@@ -92,14 +102,14 @@ def count_entries(words: Words, listed: WordList, documents: NDArray[np.int64] |
     """
     chosen = np.arange(len(words.offsets) - 1) if documents is None else documents
     counts = EntryCounts(*np.zeros((3, len(chosen)), np.int64))
-    last = np.full(max(listed.numbers.max(), -1) + 1, -1, np.int64)  # document that each entry was last found in
-    _count_entries(words.hashes, words.offsets, chosen, *listed, last, *counts)
+    last = np.full(max(word_list.numbers.max(), -1) + 1, -1, np.int64)  # last document in which each entry occurred
+    _count_entries(words.hashes, words.offsets, chosen, *word_list, last, *counts)
     return counts
 
 
 @numba.njit(cache=True, inline="always")
 def _slot(key, keys, numbers):
-    """Where a key is, or would be."""
+    """Return the slot of a key, or the free slot for it."""
     mask = np.uint64(len(keys) - 1)
     slot = key & mask
     while numbers[slot] != _ABSENT and keys[slot] != key:
@@ -109,7 +119,7 @@ def _slot(key, keys, numbers):
 
 @numba.njit(cache=True, inline="always")
 def _follow(state, word):
-    """Key of a sequence of words with one more behind it; the multiplication keeps two equal words from cancelling."""
+    """Return the key of a sequence with one more word. The multiplication keeps two equal words from cancelling."""
     return mix64(state * _FACTOR + word)
 
 
@@ -132,7 +142,7 @@ def _compile(hashes, offsets, keys, numbers):
 def _count_entries(hashes, offsets, documents, keys, numbers, last, hits, covered, distinct):
     for row in range(len(documents)):
         first, end = offsets[documents[row]], offsets[documents[row] + 1]
-        reach = first  # words before it are counted as covered already, or never will be
+        reach = first  # the covered words before this position are already counted
         for start in range(first, end):
             state = hashes[start]
             word = start

@@ -1,16 +1,16 @@
-"""Word segmentation and word hashes: the one definition of a word that every stage shares (see ``docs/words.md``).
+"""Word segmentation and word hashes, by the definition of a word that all stages share (see ``docs/words.md``).
 
-A word starts at a letter or a digit and runs over letters, digits and combining marks. A character of a script that is
-written without spaces (Han, kana, Thai, ...) is a word of its own together with the marks that follow it, so that word
-n-grams are character n-grams there. Upper and lower case make the same word; punctuation, symbols and white space
-belong to none. The definition needs no dictionary and no language code, which keeps documents of all languages on one
-scale and lets one pass over the UTF-8 bytes of a batch find and hash its words.
+A word starts at a letter or digit and extends over letters, digits and combining marks. In scripts that are written
+without spaces (Han, kana, Thai, ...) each character, with the marks that follow it, is a word. So word n-grams are
+character n-grams there. Case does not distinguish words. Punctuation, symbols and white space belong to no word. The
+definition needs no dictionary and no language code. So counts of documents in all languages are comparable, and one
+pass over the UTF-8 bytes of a batch finds and hashes its words.
 
 The hash of a word with lower-cased code points ``c[0], ..., c[m - 1]`` is ``mix64(s[m])`` with ``s[0]`` the 64-bit
 golden ratio and ``s[i + 1] = (s[i] ^ c[i]) * K mod 2^64``. Every step is a bijection of the state; `K` is the
 multiplier of the generator L64X128Mix (Steele and Vigna, "LXM: better splittable pseudorandom number generators",
-2021); the finalizer spreads the state over all 64 bits. The value depends on code points only: it is the same on every
-platform and in every run.
+2021); the finalizer spreads the state over all 64 bits. The hash depends only on the code points, so it is the same on
+every platform and in every run.
 """
 
 from typing import NamedTuple
@@ -23,13 +23,13 @@ from curate.text.unicode import DIGIT, LETTER, MARK, UNSPACED, WORD, decode, tab
 
 _START = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER = np.uint64(0xD1342543DE82EF95)
-_BREAK = 0  # in the ASCII table: no word character
-_WIDE = 0x80  # in the ASCII table: a byte of a longer character
+_BREAK = 0  # in the ASCII table: not a word character
+_WIDE = 0x80  # in the ASCII table: a byte of a non-ASCII character
 _ASCII = 0x7F
 
 
 class Words(NamedTuple):
-    """Words of a batch of documents, end to end.
+    """Words of a batch of documents, concatenated.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ def segment(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Words:
     Returns
     -------
     Words
-        Positions are absolute in `data`.
+        Words of all documents. Positions are relative to the start of `data`.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def segment(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Words:
     >>> bool(words.hashes[0] == words.hashes[5])
     True
     """
-    # Of two neighbouring words, one is three bytes long or a byte parts them. Unwritten pages take no memory.
+    # Of two neighbouring words, one has three bytes, or a byte separates them. Unwritten pages take no memory.
     capacity = int(((np.diff(offsets) + 1) // 2).sum())
     starts = np.empty(capacity, np.int64)
     ends = np.empty(capacity, np.int64)
@@ -79,12 +79,12 @@ def segment(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Words:
     word_offsets = np.zeros(len(offsets), np.int64)
     classes, lower = tables()
     _segment(data, offsets, _ascii_table(classes, lower), classes, lower, starts, ends, hashes, word_offsets)
-    found = int(word_offsets[-1])
-    return Words(starts[:found], ends[:found], word_offsets, hashes[:found])
+    count = int(word_offsets[-1])
+    return Words(starts[:count], ends[:count], word_offsets, hashes[:count])
 
 
 def _ascii_table(classes: NDArray[np.uint8], lower: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Per byte: the lower-cased character, `_BREAK` or `_WIDE`."""
+    """Return, for each byte, the lower-case ASCII word character, `_BREAK` or `_WIDE`, shape (256,)."""
     table = np.full(256, _WIDE, np.uint8)
     table[:0x80] = np.where(classes[:0x80] & WORD, lower[:0x80], _BREAK)
     return table
@@ -92,12 +92,12 @@ def _ascii_table(classes: NDArray[np.uint8], lower: NDArray[np.uint32]) -> NDArr
 
 @numba.njit(cache=True, nogil=True)
 def mix64(x):
-    """Bijective finalizer that spreads every bit over all 64 (Stafford's variant 13, as in SplitMix64).
+    """Mix a 64-bit number by a bijection that spreads every bit over all 64 (Stafford's variant 13, as in SplitMix64).
 
     Parameters
     ----------
     x
-        uint64, a number or an array.
+        A uint64 number or array.
 
     Examples
     --------
@@ -110,47 +110,47 @@ def mix64(x):
 
 
 @numba.njit(cache=True, nogil=True)
-def _segment(  # noqa: C901 - one function, because cut into two it runs at half the speed
+def _segment(  # noqa: C901 - one function, because two functions run at half the speed
     data, offsets, ascii_table, classes, lower, starts, ends, hashes, word_offsets
 ):
-    # Indices are cast to uint64 because numba tests signed ones for Python's negative indexing (about 15 % here).
-    found = 0
+    # Indices are cast to uint64, because numba checks signed ones for negative indexing, which costs about 15 % here.
+    count = 0
     for document in range(len(offsets) - 1):
-        at = offsets[document]
+        position = offsets[document]
         end = offsets[document + 1]
-        while at < end:
-            start = at
-            folded = ascii_table[data[np.uint64(at)]]
+        while position < end:
+            start = position
+            folded = ascii_table[data[np.uint64(position)]]
             if folded == _BREAK:
-                at += 1
+                position += 1
                 continue
             state = _START
             continues = WORD
             if folded == _WIDE:
-                code, at = decode(data, at)
+                code, position = decode(data, position)
                 kind = classes[code]
                 if not kind & (LETTER | DIGIT):
                     continue
                 if kind & UNSPACED:
                     continues = MARK
                 state = (state ^ np.uint64(lower[code])) * _MULTIPLIER
-            while at < end:
-                while continues == WORD and at < end:
-                    folded = ascii_table[data[np.uint64(at)]]
+            while position < end:
+                while continues == WORD and position < end:
+                    folded = ascii_table[data[np.uint64(position)]]
                     if not folded & _ASCII:
                         break
-                    at += 1
+                    position += 1
                     state = (state ^ np.uint64(folded)) * _MULTIPLIER
-                if at == end or data[np.uint64(at)] < _WIDE:
+                if position == end or data[np.uint64(position)] < _WIDE:
                     break
-                code, after = decode(data, at)
+                code, after = decode(data, position)
                 kind = classes[code]
                 if kind & UNSPACED or not kind & continues:
                     break
-                at = after
+                position = after
                 state = (state ^ np.uint64(lower[code])) * _MULTIPLIER
-            starts[found] = start
-            ends[found] = at
-            hashes[found] = mix64(state)
-            found += 1
-        word_offsets[document + 1] = found
+            starts[count] = start
+            ends[count] = position
+            hashes[count] = mix64(state)
+            count += 1
+        word_offsets[document + 1] = count
