@@ -1,1 +1,1 @@
-"""Mixtures: counting tokens, budgets, nested prefixes, and the dataset card."""
+"""Mixtures: token counts, budgets, nested prefixes, and the dataset card."""

@@ -1,9 +1,8 @@
-"""Counting the tokens of byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909, in the form of GPT-2) on UTF-8.
+"""Token counts of byte-level BPE (Sennrich et al. 2016, arXiv 1508.07909, in the form of GPT-2) on UTF-8.
 
-A text is cut into pieces by the pattern of its tokenizer, and in each piece the leftmost pair of the lowest rank is
-merged until no pair has a rank. Only the number of tokens is wanted, so no id is kept, and the counts of pieces of up
-to 15 bytes are remembered: such a piece and its length are two words, which are compared whole, so that a remembered
-count is never another piece's.
+The pattern of the tokenizer splits a text into pieces. In each piece, the leftmost pair with the lowest rank is merged
+until no pair has a rank. Only the number of tokens matters, so no ids are returned. A cache stores the counts of pieces
+of up to 15 bytes. Such a piece and its length fill two 64-bit words, which are compared in full, so the cache is exact.
 """
 
 from collections.abc import Mapping
@@ -16,11 +15,11 @@ from numpy.typing import NDArray
 from curate.text.unicode import decode
 
 OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
-"""Classes of characters that patterns tell apart."""
+"""Classes of characters that the patterns distinguish."""
 
-SHORT = 15  # bytes; a piece and its length then fill two words
-LONG = 512  # bytes; quadratic merging takes 0.1 ms here
-_MEMORY = 1 << 20  # slots, 17 MB; filled to one half at most
+SHORT = 15  # maximum bytes of a cached piece; the piece and its length fill two words
+LONG = 512  # maximum bytes of a piece for the kernel; quadratic merging takes 0.1 ms at this size
+_MEMORY = 1 << 20  # slots of the cache, 17 MB; at most half of them are filled
 
 _LOW = np.uint64(2**32 - 1)
 _EMPTY = np.uint64(2**64 - 1)
@@ -29,20 +28,21 @@ _NONE = np.int32(2**31 - 1)
 
 
 class Bpe(NamedTuple):
-    """What is known of one tokenizer, and the pieces that were counted with it.
+    """A tokenizer, and a cache of the pieces counted so far.
 
     Attributes
     ----------
     digits
-        0 for the pattern of GPT-2; for the family of Llama 3 and Qwen 2, the most digits of a piece (3 and 1).
+        0 for the pattern of GPT-2. For the pattern of Llama 3 (3) and Qwen 2 (1), the maximum digits of a piece.
     classes
-        `OTHER`, `LETTER`, `NUMBER` or `SPACE` by code point; what lies beyond the table is `OTHER`.
+        `OTHER`, `LETTER`, `NUMBER` or `SPACE` by code point; code points beyond the table are `OTHER`.
     symbols
         Token id of each byte, shape (256,).
     pairs
-        From `pair_table`.
+        Hash table of the pairs that merge: pair of ids, and rank with merged id, shape (slots, 2).
     memory, sizes, free
-        Pieces as two words, shape (slots, 2); their tokens, 0 for a free slot, shape (slots,); slots yet to fill.
+        Cached pieces as two words, shape (slots, 2); their numbers of tokens, 0 for a free slot, shape (slots,); number
+        of pieces that may still be cached, shape (1,).
     """
 
     digits: int
@@ -60,14 +60,14 @@ def bpe(
     symbols: NDArray[np.int32],
     ranks: Mapping[tuple[int, int], tuple[int, int]],
 ) -> Bpe:
-    """A tokenizer with nothing counted yet.
+    """Return a tokenizer with an empty cache.
 
     Parameters
     ----------
     digits, classes, symbols
         See `Bpe`.
     ranks
-        Rank and merged id of each pair of ids that merges; ids are below 2^31.
+        Rank and merged id by pair of ids that merges; ids are below 2^31.
     """
     pairs = np.full((1 << (2 * len(ranks)).bit_length(), 2), _EMPTY)
     pairs[:, 1] = _UNRANKED
@@ -79,13 +79,13 @@ def bpe(
 
 
 def count(
-    known: Bpe, data: NDArray[np.uint8], offsets: NDArray[np.int64]
+    tokenizer: Bpe, data: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Tokens of each document, without those of pieces over `LONG` bytes, which are listed instead.
+    """Count the tokens of each document. Pieces over `LONG` bytes are not counted but returned.
 
     Parameters
     ----------
-    known
+    tokenizer
         The tokenizer.
     data, offsets
         Document i is ``data[offsets[i]:offsets[i + 1]]``, valid UTF-8.
@@ -93,39 +93,41 @@ def count(
     Returns
     -------
     counts
-        Shape (documents,).
+        Number of tokens of each document, shape (documents,).
     deferred
-        Document, start and stop in `data` of each long piece, shape (pieces, 3).
+        Document, start and end in `data` of each long piece, shape (pieces, 3).
 
     Examples
     --------
     >>> ranks = {(ord("a"), ord("b")): (0, 256), (256, ord("c")): (1, 257)}
-    >>> known = bpe(0, np.full(128, LETTER, np.uint8), np.arange(256, dtype=np.int32), ranks)
-    >>> count(known, np.frombuffer(b"abcab" + b"cab", np.uint8), np.array([0, 5, 8]))[0].tolist()
+    >>> tokenizer = bpe(0, np.full(128, LETTER, np.uint8), np.arange(256, dtype=np.int32), ranks)
+    >>> count(tokenizer, np.frombuffer(b"abcab" + b"cab", np.uint8), np.array([0, 5, 8]))[0].tolist()
     [2, 2]
     """
     counts = np.zeros(len(offsets) - 1, np.int64)
     deferred = np.empty((int((np.diff(offsets) // LONG).sum()), 3), np.int64)
-    found = _count(data, offsets, *known, counts, deferred)
-    return counts, deferred[:found]
+    deferred_count = _count(data, offsets, *tokenizer, counts, deferred)
+    return counts, deferred[:deferred_count]
 
 
-def remember(known: Bpe, tokens: list[bytes]) -> bool:
-    """Make each of `tokens` count as one where it is a whole piece; False when that cannot be guaranteed.
+def remember(tokenizer: Bpe, tokens: list[bytes]) -> bool:
+    """Make each of `tokens` count as one token if it is a whole piece. Return False if this cannot be guaranteed.
 
-    Tokens of up to `SHORT` bytes are remembered as counted, longer ones must merge to one token by their ranks.
+    Tokens of up to `SHORT` bytes enter the cache. Longer ones must merge to one token by their ranks.
     """
     short = [np.frombuffer(token, np.uint8) for token in tokens if len(token) <= SHORT]
-    if len(short) > known.free[0]:
+    if len(short) > tokenizer.free[0]:
         return False
     for data in short:
-        _remember(data, known.memory, known.sizes, known.free)
+        _remember(data, tokenizer.memory, tokenizer.sizes, tokenizer.free)
     work = np.empty((3, LONG), np.int32)
     for token in tokens:
         if len(token) > SHORT and _is_utf8(token):
             data = np.frombuffer(token, np.uint8)
-            whole = _piece_end(data, 0, len(data), known.classes, known.digits) == len(data)
-            if whole and (len(data) > LONG or _merge(data, 0, len(data), known.symbols, known.pairs, work) != 1):
+            whole = _piece_end(data, 0, len(data), tokenizer.classes, tokenizer.digits) == len(data)
+            if whole and (
+                len(data) > LONG or _merge(data, 0, len(data), tokenizer.symbols, tokenizer.pairs, work) != 1
+            ):
                 return False
     return True
 
@@ -140,7 +142,7 @@ def _is_utf8(token: bytes) -> bool:
 
 @numba.njit(cache=True, nogil=True)
 def _slot(key, slots):
-    """First slot of a key in a table of a power of two of slots: high bits of a product (multiplicative hashing)."""
+    """Return the first slot of a key by multiplicative hashing. The number of slots must be a power of two."""
     return (key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) & np.uint64(slots - 1)
 
 
@@ -156,7 +158,7 @@ def _fill_pairs(keys, values, pairs):
 
 @numba.njit(cache=True, nogil=True)
 def _merging(left, right, pairs):
-    """Rank and merged id of a pair of tokens; the rank is `_NONE` when it does not merge."""
+    """Return the rank and the merged id of a pair of tokens. The rank is `_NONE` if the pair does not merge."""
     key = np.uint64(left) << np.uint64(32) | np.uint64(right)
     slot = _slot(key, len(pairs))
     while pairs[slot, 0] != key and pairs[slot, 0] != _EMPTY:
@@ -166,9 +168,12 @@ def _merging(left, right, pairs):
 
 @numba.njit(cache=True, nogil=True)
 def _merge(data, start, stop, symbols, pairs, work):  # noqa: C901 - one loop over scratch arrays
-    """Tokens of one piece: merge the leftmost pair of the lowest rank until none is left; `work` is scratch space."""
+    """Return the number of tokens of a piece: merge the leftmost pair of the lowest rank until no pair merges.
+
+    `work` is a scratch array.
+    """
     size = stop - start
-    tokens, ranks, ids = work[0], work[1], work[2]  # ranks[i] and ids[i]: of tokens i and i + 1 as a pair
+    tokens, ranks, ids = work[0], work[1], work[2]  # ranks[i] and ids[i] belong to the pair of tokens i and i + 1
     tokens[0] = symbols[data[start]]
     for i in range(1, size):
         tokens[i] = symbols[data[start + i]]
@@ -198,53 +203,53 @@ def _merge(data, start, stop, symbols, pairs, work):  # noqa: C901 - one loop ov
 
 
 @numba.njit(cache=True, nogil=True)
-def _class_at(data, at, classes):
-    """Class of the character at byte `at`, and where the next one starts."""
-    if data[at] < 0x80:
-        return classes[data[at]], at + 1
-    code, after = decode(data, at)
+def _class_at(data, position, classes):
+    """Return the class of the character at byte `position`, and the start of the next character."""
+    if data[position] < 0x80:
+        return classes[data[position]], position + 1
+    code, after = decode(data, position)
     return (classes[code] if code < len(classes) else np.uint8(OTHER)), after
 
 
 @numba.njit(cache=True, nogil=True)
-def _run_end(data, at, end, classes, kind):
-    """End of the run of characters of one class from `at`."""
-    while at < end:
-        found, after = _class_at(data, at, classes)
-        if found != kind:
+def _run_end(data, position, end, classes, kind):
+    """Return the end of the run of characters of one class that starts at `position`."""
+    while position < end:
+        character_class, after = _class_at(data, position, classes)
+        if character_class != kind:
             break
-        at = after
-    return at
+        position = after
+    return position
 
 
 @numba.njit(cache=True, nogil=True)
-def _contraction_end(data, at, end, any_case):
-    """End of ``'s``, ``'t``, ``'re``, ``'ve``, ``'m``, ``'ll`` or ``'d`` at `at`, or `at` when there is none."""
-    if at + 1 >= end:
-        return at
+def _contraction_end(data, position, end, any_case):
+    """Return the end of ``'s``, ``'t``, ``'re``, ``'ve``, ``'m``, ``'ll`` or ``'d`` at `position`, else `position`."""
+    if position + 1 >= end:
+        return position
     fold = np.uint8(0x20 if any_case else 0)
-    first = data[at + 1] | fold
+    first = data[position + 1] | fold
     if first == ord("s") or first == ord("t") or first == ord("m") or first == ord("d"):
-        return at + 2
-    if at + 2 < end:
-        second = data[at + 2] | fold
+        return position + 2
+    if position + 2 < end:
+        second = data[position + 2] | fold
         if first == second == ord("l") or ((first == ord("r") or first == ord("v")) and second == ord("e")):
-            return at + 3
-        if any_case and data[at + 1] == 0xC5 and data[at + 2] == 0xBF:  # U+017F, the long s, folds to s
-            return at + 3
-    return at
+            return position + 3
+        if any_case and data[position + 1] == 0xC5 and data[position + 2] == 0xBF:  # U+017F, the long s, folds to s
+            return position + 3
+    return position
 
 
 @numba.njit(cache=True, nogil=True)
-def _space_end(data, at, end, classes):
-    r"""End of ``\s+(?!\S)|\s+``: a run of white space without its last character, which the next word may take."""
-    stop = _run_end(data, at, end, classes, SPACE)
+def _space_end(data, position, end, classes):
+    r"""Return the end of ``\s+(?!\S)|\s+``: white space, without a last character that belongs to the next word."""
+    stop = _run_end(data, position, end, classes, SPACE)
     if stop == end:
         return stop
     last = stop - 1
     while data[last] & 0xC0 == 0x80:
         last -= 1
-    return last if last > at else stop
+    return last if last > position else stop
 
 
 @numba.njit(cache=True, nogil=True)
@@ -253,13 +258,13 @@ def _is_newline(byte):
 
 
 @numba.njit(cache=True, nogil=True)
-def _piece_end(data, at, end, classes, digits):  # noqa: C901 - the alternatives of one pattern, in their order
-    """End of the piece that the tokenizer's pattern matches at `at`."""
-    if data[at] == ord("'"):
-        stop = _contraction_end(data, at, end, digits > 0)
-        if stop > at:
+def _piece_end(data, position, end, classes, digits):  # noqa: C901 - the alternatives of one pattern, in their order
+    """Return the end of the piece that the tokenizer's pattern matches at `position`."""
+    if data[position] == ord("'"):
+        stop = _contraction_end(data, position, end, digits > 0)
+        if stop > position:
             return stop
-    kind, after = _class_at(data, at, classes)
+    kind, after = _class_at(data, position, classes)
     if kind == LETTER:
         return _run_end(data, after, end, classes, LETTER)
     if digits and kind == NUMBER:
@@ -271,9 +276,9 @@ def _piece_end(data, at, end, classes, digits):  # noqa: C901 - the alternatives
                 after = further
         return after
     following = _class_at(data, after, classes)[0] if after < end else np.uint8(SPACE)
-    if digits and following == LETTER and not _is_newline(data[at]):
+    if digits and following == LETTER and not _is_newline(data[position]):
         return _run_end(data, after, end, classes, LETTER)
-    if data[at] == ord(" ") and following != SPACE and not (digits and following == NUMBER):
+    if data[position] == ord(" ") and following != SPACE and not (digits and following == NUMBER):
         kind = following
     if kind != SPACE:
         stop = _run_end(data, after, end, classes, kind)
@@ -281,17 +286,17 @@ def _piece_end(data, at, end, classes, digits):  # noqa: C901 - the alternatives
             stop += 1
         return stop
     if digits:
-        stop = _run_end(data, at, end, classes, SPACE)
-        while stop > at:
+        stop = _run_end(data, position, end, classes, SPACE)
+        while stop > position:
             stop -= 1
             if _is_newline(data[stop]):
                 return stop + 1
-    return _space_end(data, at, end, classes)
+    return _space_end(data, position, end, classes)
 
 
 @numba.njit(cache=True, nogil=True)
 def _recall(data, start, stop, memory, sizes):
-    """Slot of a piece of up to 15 bytes, with the two words that stand for it; a free slot has size 0."""
+    """Return the slot of a piece of up to 15 bytes in the cache, and its two words. A free slot has size 0."""
     low = np.uint64(0)
     high = np.uint64(stop - start)
     for i in range(min(stop - start, 8)):
@@ -306,7 +311,7 @@ def _recall(data, start, stop, memory, sizes):
 
 @numba.njit(cache=True, nogil=True)
 def _remember(data, memory, sizes, free):
-    """Remember a whole piece as one token."""
+    """Store a piece in the cache as one token."""
     slot, low, high = _recall(data, 0, len(data), memory, sizes)
     if sizes[slot] == 0:
         free[0] -= 1
@@ -317,33 +322,33 @@ def _remember(data, memory, sizes, free):
 
 @numba.njit(cache=True, nogil=True)
 def _count(data, offsets, digits, classes, symbols, pairs, memory, sizes, free, counts, deferred):
-    """Count the tokens of each document; pieces over `LONG` bytes are listed instead, and their number returned."""
-    found = 0
+    """Count the tokens of each document. List pieces over `LONG` bytes in `deferred`, and return their number."""
+    deferred_count = 0
     work = np.empty((3, LONG), np.int32)
     for document in range(len(offsets) - 1):
-        at = offsets[document]
+        position = offsets[document]
         end = offsets[document + 1]
         total = 0
-        while at < end:
-            stop = _piece_end(data, at, end, classes, digits)
-            if stop - at <= SHORT:
-                slot, low, high = _recall(data, at, stop, memory, sizes)
+        while position < end:
+            stop = _piece_end(data, position, end, classes, digits)
+            if stop - position <= SHORT:
+                slot, low, high = _recall(data, position, stop, memory, sizes)
                 size = np.int64(sizes[slot])
                 if size == 0:
-                    size = _merge(data, at, stop, symbols, pairs, work)
+                    size = _merge(data, position, stop, symbols, pairs, work)
                     if free[0] > 0:
                         free[0] -= 1
                         sizes[slot] = size
                         memory[slot, 0] = low
                         memory[slot, 1] = high
                 total += size
-            elif stop - at <= LONG:
-                total += _merge(data, at, stop, symbols, pairs, work)
+            elif stop - position <= LONG:
+                total += _merge(data, position, stop, symbols, pairs, work)
             else:
-                deferred[found, 0] = document
-                deferred[found, 1] = at
-                deferred[found, 2] = stop
-                found += 1
-            at = stop
+                deferred[deferred_count, 0] = document
+                deferred[deferred_count, 1] = position
+                deferred[deferred_count, 2] = stop
+                deferred_count += 1
+            position = stop
         counts[document] = total
-    return found
+    return deferred_count

@@ -1,14 +1,15 @@
-"""Mixtures to exact budgets: which copy of which document is in which rung of a ladder.
+"""Mixtures with exact budgets: the copies of documents that each rung of a ladder contains.
 
-A document's copy of epoch ``e`` has the key ``(hash64(seed, "mix/e", id), id)``, and a source that gives ``T`` of its
-``A`` available tokens gives ``T // A`` whole epochs and, of the next one, the documents whose keys lie under a *cut*:
-the prefix of that epoch, in the order of the keys, whose size is nearest to what is left. A growing ``T`` only ever
-moves cuts up, so rungs nest, source by source; no state, no order of reading and no number of workers plays a part.
-An epoch may be repeated (Muennighoff et al. 2023, arXiv 2305.16264) up to a limit per source.
+The copy of a document in epoch ``e`` has the key ``(hash64(seed, "mix/e", id), id)``. A source with ``A`` available
+tokens that contributes ``T`` tokens contributes ``T // A`` whole epochs, and a prefix of the next epoch in the order of
+the keys. The prefix contains the documents whose keys are below a *cut*; it is the prefix whose size is nearest to the
+rest of ``T``. A larger ``T`` never lowers a cut, so rungs are nested for every source. The result does not depend on
+any state, on the order of reading or on the number of workers. Epochs may be repeated (Muennighoff et al. 2023, arXiv
+2305.16264) up to a limit per source.
 
-Keys are totally ordered 192-bit numbers (64 bits of hash, then 128 of id, against collisions). A cut is found in two
-steps that need no sort of the corpus: a histogram of sizes over the top bits of the hash finds the bin in which the cut
-lies, and sorting that one bin finds the cut.
+Keys are totally ordered 192-bit numbers: 64 bits of hash, then 128 bits of id, in case hashes collide. A cut is
+computed in two steps without sorting the corpus. A histogram of sizes over the top bits of the hash determines the bin
+that contains the cut, and sorting this bin determines the cut.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,26 +31,26 @@ START, END = 0, 1 << KEY_BITS  # cuts below and above all keys
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a source goes in one rung: whole epochs, and then keys of the next epoch under a cut.
+    """Part of a source that a rung contains: whole epochs, and the keys of the next epoch below a cut.
 
     Parameters
     ----------
     epochs
-        Copies that every document of the source has.
+        Number of copies of every document of the source.
     cut
-        Documents of epoch number `epochs` (from 0) whose keys are below it have one copy more.
+        Documents whose keys in epoch number `epochs` (counted from 0) are below the cut have one more copy.
     """
 
     epochs: int
     cut: int
 
     def to_json(self) -> dict[str, int | str]:
-        """JSON object; the cut has 49 hexadecimal digits."""
+        """Return a JSON object. The cut has 49 hexadecimal digits."""
         return {"epochs": self.epochs, "cut": f"{self.cut:049x}"}
 
     @classmethod
     def from_json(cls, value: Mapping[str, int | str]) -> "Reach":
-        """The inverse of `to_json`.
+        """Read the result of `to_json`.
 
         Examples
         --------
@@ -60,7 +61,7 @@ class Reach:
 
 
 def rung_name(rung: int) -> str:
-    """Name of a rung by its index.
+    """Return the name of a rung.
 
     Examples
     --------
@@ -74,7 +75,7 @@ def rung_name(rung: int) -> str:
 
 
 def normalized(weights: Mapping[str, float]) -> dict[str, float]:
-    """Weights that sum to one.
+    """Scale weights so that they sum to one.
 
     Examples
     --------
@@ -86,7 +87,7 @@ def normalized(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def capacity(available: int, max_epochs: float) -> int:
-    """The most that a source gives.
+    """Return the maximum size that a source can contribute, for its available size and maximum number of epochs.
 
     Examples
     --------
@@ -97,7 +98,14 @@ def capacity(available: int, max_epochs: float) -> int:
 
 
 def largest_budget(shares: Mapping[str, float], capacities: Mapping[str, int]) -> int:
-    """The largest total whose parts by `shares` (summing to one) lie within `capacities`; sources of share 0 are free.
+    """Return the largest budget for which no source exceeds its capacity. Sources with share 0 impose no limit.
+
+    Parameters
+    ----------
+    shares
+        Shares of the budget by source, which sum to one.
+    capacities
+        Maximum contribution by source.
 
     Examples
     --------
@@ -108,12 +116,12 @@ def largest_budget(shares: Mapping[str, float], capacities: Mapping[str, int]) -
 
 
 def _exact(number: float) -> Fraction:
-    """The simple fraction that `number` stands for, so that 10 x 1.1 is 11 and 3 x (1 / 3) is 1."""
+    """Return the simple fraction that is nearest to `number`, so that 10 x 1.1 is 11 and 3 x (1 / 3) is 1."""
     return Fraction(number).limit_denominator(10**12)
 
 
 def target(share: float, budget: int) -> int:
-    """What a source of `share` gives to a `budget`; never falls as the budget grows.
+    """Return the contribution of a source with `share` to a `budget`. It never decreases when the budget grows.
 
     Examples
     --------
@@ -124,7 +132,7 @@ def target(share: float, budget: int) -> int:
 
 
 def whole_epochs(wanted: int, available: int) -> tuple[int, int]:
-    """Whole epochs of a source, and what is left for the next one.
+    """Return the number of whole epochs of a source, and the size that remains for the next epoch.
 
     Examples
     --------
@@ -138,24 +146,24 @@ def whole_epochs(wanted: int, available: int) -> tuple[int, int]:
 
 
 def epoch_salt(epoch: int) -> str:
-    """Salt of the keys of one epoch."""
+    """Return the salt of the keys of an epoch."""
     return f"mix/{epoch}"
 
 
 def bins(key: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Histogram bin of each key, shape (documents,)."""
+    """Return the histogram bin of each key, shape (documents,)."""
     return (key[:, 0] >> np.uint64(64 - BIN_BITS)).astype(np.int64)
 
 
 def histogram(key: NDArray[np.uint64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of sizes per bin, shape (BINS,)."""
+    """Return the sum of sizes in each bin, shape (BINS,)."""
     totals = np.zeros(BINS, np.int64)
     np.add.at(totals, bins(key), sizes)
     return totals
 
 
 def boundary(totals: NDArray[np.int64], wanted: int) -> tuple[int, int]:
-    """The bin in which a prefix of size `wanted` ends, and the size of all bins before it.
+    """Return the bin in which a prefix of size `wanted` ends, and the total size of the bins before it.
 
     Examples
     --------
@@ -163,19 +171,22 @@ def boundary(totals: NDArray[np.int64], wanted: int) -> tuple[int, int]:
     ((2, 3), (3, 8))
     """
     ends = np.concatenate([[0], np.cumsum(totals)])
-    found = int(np.searchsorted(ends[1:], wanted, side="right"))
-    return found, int(ends[found])
+    bin_index = int(np.searchsorted(ends[1:], wanted, side="right"))
+    return bin_index, int(ends[bin_index])
 
 
 def nearest_cut(key: NDArray[np.uint64], sizes: NDArray[np.int64], wanted: int) -> int:
-    """The cut of the prefix, in the order of the keys, whose size is nearest to `wanted`; the shorter of two as near.
+    """Return the cut of the prefix, in the order of the keys, whose size is nearest to `wanted`.
+
+    If two prefixes are equally near, the shorter one is used. The size of the prefix differs from `wanted` by at most
+    half of the size of one document, unless all documents together are smaller.
 
     Parameters
     ----------
     key, sizes
-        Documents in any order, shapes (documents, 3) and (documents,); sizes are not negative.
+        Keys and sizes of documents in any order, shapes (documents, 3) and (documents,). Sizes must not be negative.
     wanted
-        At most half of the size of one document away from the prefix's size, unless all documents are less.
+        Wanted size of the prefix.
 
     Examples
     --------
@@ -186,26 +197,26 @@ def nearest_cut(key: NDArray[np.uint64], sizes: NDArray[np.int64], wanted: int) 
     """
     order = np.lexsort((key[:, 2], key[:, 1], key[:, 0]))
     ends = np.concatenate([[0], np.cumsum(sizes[order])])
-    taken = int(np.argmin(np.abs(ends - wanted)))
-    if taken == len(order):
-        return number(key[order[-1]]) + 1 if taken else START
-    return number(key[order[taken]])
+    prefix_length = int(np.argmin(np.abs(ends - wanted)))
+    if prefix_length == len(order):
+        return number(key[order[-1]]) + 1 if prefix_length else START
+    return number(key[order[prefix_length]])
 
 
 def number(key: NDArray[np.uint64]) -> int:
-    """A key of shape (3,) as one integer."""
+    """Return a key of shape (3,) as one integer."""
     first, high, low = (int(part) for part in key)
     return first << ID_BITS | high << 64 | low
 
 
 def extremes(key: NDArray[np.uint64]) -> list[int]:
-    """The smallest and the largest of some keys, of shape (documents, 3); none of none."""
+    """Return the smallest and the largest of keys of shape (documents, 3); an empty list if there are no keys."""
     order = np.lexsort((key[:, 2], key[:, 1], key[:, 0]))
     return [number(key[order[0]]), number(key[order[-1]])] if len(key) else []
 
 
 def below(key: NDArray[np.uint64], cut: int) -> NDArray[np.bool_]:
-    """Which keys are below `cut`, shape (documents,)."""
+    """Return which keys are below `cut`, shape (documents,)."""
     if cut >= END:
         return np.ones(len(key), bool)
     first, high, low = (np.uint64(cut >> shift & (1 << 64) - 1) for shift in (ID_BITS, 64, 0))
@@ -214,24 +225,24 @@ def below(key: NDArray[np.uint64], cut: int) -> NDArray[np.bool_]:
 
 
 def copies(seed: int, ids: NDArray[np.uint8], reaches: Sequence[Reach]) -> NDArray[np.int32]:
-    """How many copies of each document each rung holds: those of epochs 0, 1, ...
+    """Return the number of copies of each document in each rung. Copies belong to the epochs 0, 1, ...
 
     Parameters
     ----------
     seed
-        The run's seed.
+        Seed of the run.
     ids
-        Documents of one source, without those held out for validation, shape (documents, 16).
+        Ids of documents of one source, without those held out for validation, shape (documents, 16).
     reaches
-        The source's reach by rung, not falling.
+        Reach of the source in each rung, non-decreasing.
 
     Returns
     -------
     NDArray[np.int32]
-        Shape (documents, rungs), not falling along a row.
+        Shape (documents, rungs), non-decreasing along a row.
     """
     result = np.empty((len(ids), len(reaches)), np.int32)
-    by_epoch = {found.epochs: order_keys(seed, epoch_salt(found.epochs), ids) for found in reaches}
-    for rung, found in enumerate(reaches):
-        result[:, rung] = found.epochs + below(by_epoch[found.epochs], found.cut)
+    by_epoch = {reach.epochs: order_keys(seed, epoch_salt(reach.epochs), ids) for reach in reaches}
+    for rung, reach in enumerate(reaches):
+        result[:, rung] = reach.epochs + below(by_epoch[reach.epochs], reach.cut)
     return result

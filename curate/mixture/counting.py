@@ -1,15 +1,14 @@
-"""Counting tokens exactly and fast.
+"""Exact and fast token counts.
 
-A ``tokenizer.json`` of Hugging Face `tokenizers` is the reference: a count here is the length of what
-``Tokenizer.encode(text, add_special_tokens=False)`` returns. Counting needs neither ids nor offsets nor strings, so for
-the usual byte-level tokenizers (GPT-2, Llama 3, Qwen 2 and those that curate trains) the kernel of `curate.mixture.bpe`
-does it directly on the UTF-8 of a batch. Equality holds by construction: pattern and merging are those of the
-tokenizer, the character classes are asked of the regular-expression engine that it uses itself, and whatever the kernel
-does not know (other patterns, normalizers or models, documents with added tokens in them, very long pieces) goes to the
-tokenizer.
+The reference is a ``tokenizer.json`` of Hugging Face `tokenizers`: the count of a text is the length of the result of
+``Tokenizer.encode(text, add_special_tokens=False)``. Counting needs no ids, offsets or strings. So for the usual
+byte-level tokenizers (GPT-2, Llama 3, Qwen 2 and those that curate trains), the kernel of `curate.mixture.bpe` counts
+directly on the UTF-8 of a batch. The counts are equal by construction: the kernel uses the pattern and the merges of
+the tokenizer, and the character classes come from the tokenizer's own regular-expression engine. The tokenizer itself
+counts everything that the kernel does not support: other patterns, normalizers or models, documents that contain added
+tokens, and very long pieces.
 
-Special tokens written out in a text, such as ``<|endoftext|>``, are text of the corpus: they are counted as the
-ordinary characters they are made of.
+Special tokens in a text, such as ``<|endoftext|>``, are part of the corpus. They are counted as ordinary characters.
 """
 
 import re
@@ -30,19 +29,19 @@ from curate.text.batch import TextBatch
 from curate.text.tokenizer import GPT2_PATTERN, LLAMA3_PATTERN, QWEN2_PATTERN, parse
 
 _DIGITS = {LLAMA3_PATTERN: 3, QWEN2_PATTERN: 1, GPT2_PATTERN: 0}
-"""Patterns that the kernel knows, with the digits of a piece; 0 stands for the rules of GPT-2."""
+"""Patterns that the kernel supports, with the maximum digits of a piece; 0 means the rules of GPT-2."""
 
-_PLANES = 0x40000  # code points above are unassigned, tags or private use: neither letter, number nor space
+_PLANES = 0x40000  # higher code points are unassigned, tags or private use: neither letters, numbers nor spaces
 _SURROGATES = range(0xD800, 0xE000)
 
-_CALL_BYTES = 1 << 20  # text per call of the tokenizer, whose encodings take 120 times the memory of the text
+_CALL_CHARS = 1 << 20  # characters per call of the tokenizer, whose encodings take 120 times the memory of the text
 
-# Characters whose canonical compositions are younger than Python's Unicode tables lie here: NFC may differ there.
+# Planes with characters whose canonical compositions are newer than Python's Unicode tables, so NFC may differ.
 _RARE_PLANES = "[\U00010000-\U0001efff]"
 
 
 class TokenCounter:
-    """Counts tokens exactly as a tokenizer would produce them.
+    """Counts exactly the tokens that a tokenizer produces.
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ class TokenCounter:
     Raises
     ------
     ValueError
-        It is not one.
+        If `serialized` is not a ``tokenizer.json``.
 
     Examples
     --------
@@ -69,26 +68,26 @@ class TokenCounter:
 
     @property
     def fast(self) -> bool:
-        """Whether the kernel knows this tokenizer; if not, the tokenizer itself counts, some 20 times slower."""
+        """Whether the kernel supports this tokenizer. Otherwise, the tokenizer itself counts, about 20 times slower."""
         return self._kernel is not None
 
     @property
     def vocab_size(self) -> int:
-        """Number of tokens, added ones included."""
+        """Size of the vocabulary, including added tokens."""
         return self._tokenizer.get_vocab_size()
 
     def count(self, text: pa.Array) -> NDArray[np.int32]:
-        """Number of tokens of each text.
+        """Count the tokens of each text.
 
         Parameters
         ----------
         text
-            Texts without nulls, in NFC where the tokenizer normalizes to NFC.
+            Texts without nulls. They must be in NFC if the tokenizer normalizes to NFC.
 
         Returns
         -------
         NDArray[np.int32]
-            Shape (documents,).
+            Number of tokens of each text, shape (documents,).
         """
         batch = TextBatch(text)
         if self._kernel is None or len(batch) == 0:
@@ -98,25 +97,25 @@ class TokenCounter:
         np.add.at(counts, deferred[:, 0], self._by_tokenizer(pieces))
         if self._exceptions:
             options = pc.MatchSubstringOptions(self._exceptions)
-            odd = np.flatnonzero(pc.call_function("match_substring_regex", [batch.text], options))
-            counts[odd] = self._by_tokenizer(batch.text.take(pa.array(odd)).to_pylist())
+            exceptional = np.flatnonzero(pc.call_function("match_substring_regex", [batch.text], options))
+            counts[exceptional] = self._by_tokenizer(batch.text.take(pa.array(exceptional)).to_pylist())
         return counts.astype(np.int32)
 
     def _by_tokenizer(self, texts: Sequence[str]) -> NDArray[np.int32]:
         counts = np.empty(len(texts), np.int32)
         ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        cuts = np.flatnonzero(np.diff(ends // _CALL_BYTES)) + 1
+        cuts = np.flatnonzero(np.diff(ends // _CALL_CHARS)) + 1
         for first, last in pairwise([0, *cuts.tolist(), len(texts)]):
             encodings = self._tokenizer.encode_batch_fast(list(texts[first:last]), add_special_tokens=False)
             counts[first:last] = [len(encoding) for encoding in encodings]
         return counts
 
 
-# -- what the kernel needs of a tokenizer ------------------------------------------------------------------------------
+# -- conversion of a tokenizer for the kernel --------------------------------------------------------------------------
 
 
 def _byte_bpe(config: Mapping[str, Any]) -> Bpe | None:
-    """The kernel's view of a tokenizer, or None where equal counts would not be certain."""
+    """Convert a tokenizer for the kernel. Return None if equal counts are not guaranteed."""
     digits, model = _digits(config["pre_tokenizer"]), config["model"]
     plain = model["type"] == "BPE" and not any(
         model.get(option) for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
@@ -132,16 +131,16 @@ def _byte_bpe(config: Mapping[str, Any]) -> Bpe | None:
     for rank, merge in enumerate(model["merges"]):
         left, right = merge.split(" ") if isinstance(merge, str) else merge
         ranks[vocabulary[left], vocabulary[right]] = (rank, vocabulary[left + right])
-    known = bpe(digits, _classes(), symbols, ranks)
+    tokenizer = bpe(digits, _classes(), symbols, ranks)
     if model.get("ignore_merges"):  # a piece that is a token counts as one, whatever its merges
         byte_of = {char: byte for byte, char in enumerate(alphabet)}
         tokens = [bytes(byte_of[c] for c in token) for token in vocabulary if all(c in byte_of for c in token)]
-        return known if remember(known, tokens) else None
-    return known
+        return tokenizer if remember(tokenizer, tokens) else None
+    return tokenizer
 
 
 def _digits(config: Mapping[str, Any] | None) -> int | None:
-    """The entry of `_DIGITS` for a pre-tokenizer, None for one that the kernel does not know."""
+    """Return the entry of `_DIGITS` for a pre-tokenizer, or None if the kernel does not support it."""
     steps = [] if config is None else config["pretokenizers"] if config["type"] == "Sequence" else [config]
     match steps:
         case [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]:
@@ -155,13 +154,13 @@ def _digits(config: Mapping[str, Any] | None) -> int | None:
 
 
 def _exceptions(config: Mapping[str, Any]) -> str:
-    """Regular expression of what sends a document to the tokenizer: added tokens, and scripts where NFC may differ."""
-    found = [re.escape(token["content"]) for token in config["added_tokens"] if not token["special"]]
-    return "|".join(found + ([] if config["normalizer"] is None else [_RARE_PLANES]))
+    """Return a pattern for documents that the tokenizer must count: added tokens, and scripts where NFC may differ."""
+    patterns = [re.escape(token["content"]) for token in config["added_tokens"] if not token["special"]]
+    return "|".join(patterns + ([] if config["normalizer"] is None else [_RARE_PLANES]))
 
 
 def _alphabet() -> list[str]:
-    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2's ``bytes_to_unicode``)."""
+    """Return the printable character of each byte in a byte-level vocabulary (GPT-2's ``bytes_to_unicode``)."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = iter(range(0x100, 0x200))
     return [chr(byte if byte in shown else next(others)) for byte in range(256)]
@@ -169,7 +168,7 @@ def _alphabet() -> list[str]:
 
 @cache
 def _classes() -> NDArray[np.uint8]:
-    """Class of each code point as the tokenizers' regular-expression engine has it, shape (planes 0 to 3)."""
+    """Return the class of each code point by the tokenizers' regular-expression engine, shape (0x40000,)."""
     codes = [code for code in range(_PLANES) if code not in _SURROGATES]
     every = "".join(map(chr, codes))
     spans = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}+|\s+"), "isolated").pre_tokenize_str(every)

@@ -1,4 +1,4 @@
-"""The dataset card: a README that people read and from which Hugging Face `datasets` finds the rungs."""
+"""The dataset card: a README for people, whose front matter lists the rungs for Hugging Face `datasets`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,22 +9,22 @@ from curate.config.units import format_bytes, format_count
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 LARGER = ((10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"), (10**11, "10B<n<100B"))
-LISTED = 0.01  # share of tokens from which on a language is named
+LISTED = 0.01  # minimum share of documents of a language that the card lists
 
 
 def dataset_card(name: str, plan: Mapping[str, Any], body: Mapping[str, Any], languages: Mapping[str, int]) -> str:
-    """Markdown with YAML front matter.
+    """Return the card as Markdown with YAML front matter.
 
     Parameters
     ----------
     name
-        Title.
+        Title of the dataset.
     plan
         Manifest entry ``plan`` of the `mix` stage.
     body
         Manifest of the `shards` stage.
     languages
-        Documents by language code; empty when not known.
+        Number of documents by language code; empty if unknown.
     """
     rows = plan["rungs"][-1]["copies"] + plan["validation"]["documents"]
     front = [
@@ -45,7 +45,7 @@ def dataset_card(name: str, plan: Mapping[str, Any], body: Mapping[str, Any], la
 
 
 def _quoted(value: str) -> str:
-    """A string that YAML reads as that string, whatever is in it: JSON is YAML."""
+    """Return a string as a YAML string. It is quoted as JSON, which is valid YAML for all strings."""
     return orjson.dumps(value).decode()
 
 
@@ -104,13 +104,13 @@ def _source_section(plan: Mapping[str, Any]) -> str:
             source,
             rung["name"],
             f"{entry['weight']:.2%}",
-            f"{own['share']:.2%}",
-            f"{own['target']:,}",
-            f"{own[plan['unit']]:,}",
-            f"{own['epochs']:.3g}",
+            f"{realised['share']:.2%}",
+            f"{realised['target']:,}",
+            f"{realised[plan['unit']]:,}",
+            f"{realised['epochs']:.3g}",
         )
         for source, entry in plan["sources"].items()
-        for rung, own in zip(plan["rungs"], entry["rungs"], strict=True)
+        for rung, realised in zip(plan["rungs"], entry["rungs"], strict=True)
     ]
     unit = plan["unit"]
     header = ("source", "rung", "weight", "share", f"target ({unit})", f"realised ({unit})", "epochs")

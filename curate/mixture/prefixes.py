@@ -1,7 +1,7 @@
-"""Finding cuts (see `curate.mixture.budget`) in a table, whatever the size of the corpus.
+"""Computation of cuts (see `curate.mixture.budget`) in a table of any size.
 
-One pass over the shards makes histograms, a second one collects the documents of the bins in which the cuts lie. Only
-ids and sizes are read, and what travels is 32 kB per shard and order, and 40 bytes per document of a boundary bin.
+A first pass over the shards makes histograms. A second pass collects the documents in the bins that contain the cuts.
+Only ids and sizes are read. Tasks exchange 32 kB per shard and order, and 40 bytes per document in a boundary bin.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +21,15 @@ from curate.table import Table
 from curate.text.hashing import id_bytes, order_keys
 
 VALIDATION = "validation"
-"""Salt of the order whose first documents are held out."""
+"""Salt of the order whose first documents are held out for validation."""
 
 SIZES = {"tokens": "tokens", "bytes": "kept_bytes"}
-"""Columns that hold the sizes of documents, by unit."""
+"""Columns with the sizes of documents, by unit."""
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """The documents that come first in the order of the keys of one salt, up to a size."""
+    """The first documents in the order of the keys of a salt, up to a total size."""
 
     salt: str
     size: int
@@ -37,16 +37,16 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Pool:
-    """The kept documents of a table, without those that are held out.
+    """The kept documents of a table, without those held out for validation.
 
     Parameters
     ----------
     table
-        Has the columns ``id``, ``keep`` and those of `SIZES`.
+        Table with the columns ``id``, ``keep`` and those of `SIZES`.
     seed
-        The run's seed.
+        Seed of the run.
     held_out
-        Validation cut by source; documents below it are not in the pool.
+        Validation cut by source. Documents below it are not in the pool.
     """
 
     table: Table
@@ -54,7 +54,7 @@ class Pool:
     held_out: Mapping[str, int] = field(default_factory=dict)
 
     def read(self, shard: Shard) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int64]]]:
-        """Ids, shape (documents, 16), and sizes by unit, shape (documents,), of one shard."""
+        """Read the ids, shape (documents, 16), and sizes by unit, shape (documents,), of one shard."""
         columns = self.table.read(shard, ("id", "keep", *SIZES.values()))
         columns = columns.filter(columns.column("keep"))
         ids, sizes = id_bytes(columns.column("id")), sizes_of(columns)
@@ -64,35 +64,39 @@ class Pool:
         return ids, sizes
 
     def keys(self, salt: str, ids: NDArray[np.uint8]) -> NDArray[np.uint64]:
-        """Keys of documents in the order of `salt`, shape (documents, 3)."""
+        """Return the keys of documents in the order of `salt`, shape (documents, 3)."""
         return order_keys(self.seed, salt, ids)
 
 
 def sizes_of(columns: pa.Table) -> dict[str, NDArray[np.int64]]:
-    """Sizes of documents by unit, 0 where they are null."""
+    """Return the sizes of documents by unit, 0 for null."""
     return {unit: columns.column(name).fill_null(0).to_numpy().astype(np.int64) for unit, name in SIZES.items()}
 
 
 def find_cuts(
     ctx: Context, name: str, pool: Pool, unit: str, wanted: Mapping[str, Sequence[Prefix]]
 ) -> dict[tuple[str, Prefix], int]:
-    """The cut of each prefix.
+    """Compute the cut of each prefix.
 
-    What the passes leave in the folder ``_cuts`` of the stage is not needed again once the cuts are found; it is the
-    stage's to remove.
+    The passes write files to the folder ``_cuts`` of the stage. The stage should remove the folder afterwards.
 
     Parameters
     ----------
     ctx
-        Of the stage.
+        Context of the stage.
     name
-        Of this search within the stage.
+        Name of this search, unique within the stage.
     pool
-        Where to cut.
+        Documents to cut.
     unit
-        Which size counts.
+        Unit of the sizes, a key of `SIZES`.
     wanted
         Prefixes by source.
+
+    Returns
+    -------
+    dict
+        Cut by source and prefix.
     """
     search = _Search(f"{ctx.path}/_cuts/{name}", pool, unit, {s: tuple(each) for s, each in wanted.items() if each})
     ctx.map_shards(search.histogram, phase=f"{name}-histogram")
@@ -116,7 +120,7 @@ class _Search:
     Parameters
     ----------
     folder
-        Takes one file per shard and pass.
+        Folder for the files of the passes, one per shard and pass.
     pool, unit, wanted
         See `find_cuts`.
     """
@@ -127,11 +131,11 @@ class _Search:
     wanted: Mapping[str, tuple[Prefix, ...]]
 
     def salts(self, source: str) -> list[str]:
-        """Orders that are needed of a source."""
+        """Return the salts of the orders in which a source is cut."""
         return sorted({prefix.salt for prefix in self.wanted[source]})
 
     def histogram(self, shard: Shard) -> dict[str, Any]:
-        """Write sizes by bin, a row per order."""
+        """Write the total sizes by bin, with a row for each order."""
         if shard.source in self.wanted:
             ids, sizes = self.pool.read(shard)
             rows = [histogram(self.pool.keys(salt, ids), sizes[self.unit]) for salt in self.salts(shard.source)]
@@ -139,7 +143,7 @@ class _Search:
         return {}
 
     def ends(self, source: str) -> dict[str, Any]:
-        """The bin in which each prefix of a source ends, and the size of those before it."""
+        """Return the bin in which each prefix of a source ends, and the total size of the bins before it."""
         salts = self.salts(source)
         totals = np.zeros((len(salts), BINS), np.int64)
         for part in self._parts(source, "histogram"):
@@ -147,7 +151,7 @@ class _Search:
         return {"ends": [boundary(totals[salts.index(prefix.salt)], prefix.size) for prefix in self.wanted[source]]}
 
     def boundary(self, ends: Mapping[str, Sequence[tuple[int, int]]], shard: Shard) -> dict[str, Any]:
-        """Write number of the prefix, key (3 words) and size of the documents that lie in the bins of `ends`."""
+        """Write the number of the prefix, the key (3 words) and the size of each document in the bins of `ends`."""
         if shard.source in self.wanted:
             ids, sizes = self.pool.read(shard)
             rows = [np.empty((0, 5), np.uint64)]
@@ -162,14 +166,14 @@ class _Search:
         return {}
 
     def cuts(self, ends: Mapping[str, Sequence[tuple[int, int]]], source: str) -> dict[str, Any]:
-        """The cuts of a source, in hexadecimal."""
+        """Return the cuts of a source, in hexadecimal."""
         rows = np.concatenate([np.empty((0, 5), np.uint64), *self._parts(source, "boundary")])
-        found = []
+        cuts = []
         for position, (prefix, (end, base)) in enumerate(zip(self.wanted[source], ends[source], strict=True)):
             inside = rows[rows[:, 0] == position]
             size = inside[:, 4].astype(np.int64)
-            found.append(END if end == BINS else nearest_cut(inside[:, 1:4], size, prefix.size - base))
-        return {"cuts": [f"{cut:x}" for cut in found]}
+            cuts.append(END if end == BINS else nearest_cut(inside[:, 1:4], size, prefix.size - base))
+        return {"cuts": [f"{cut:x}" for cut in cuts]}
 
     def _parts(self, source: str, kind: str) -> Iterator[NDArray[Any]]:
         for shard in self.pool.table.shards:

@@ -1,9 +1,9 @@
-"""Published rule sets as data: rows of rule, column, operator and threshold, each with the place it is from.
+"""Published rule sets as data: rows of rule, column, operator and threshold, with the source of each threshold.
 
-A row that is true of a document speaks against it: `select` drops the document, and whoever combines rules by votes
-can take it as one vote. A name stands for one rule wherever it occurs, so rule sets that have a rule in common share
-its row; ``_min`` and ``_max`` say which side of the threshold is kept. A null is on neither side and speaks against
-nothing. docs/presets.md shows every row; the tests compare the two.
+A rule matches the documents to drop. `select` drops a document if a rule matches it, and a labeling function can turn
+the rule into a vote. Rule sets that share a rule share its row, so a name always denotes the same rule. The suffix
+``_min`` or ``_max`` says whether the threshold is the minimum or the maximum of the values that are kept. A null never
+matches. docs/presets.md lists all rows; a test compares the list with this module.
 """
 
 from collections.abc import Mapping
@@ -34,15 +34,15 @@ class Criterion(NamedTuple):
     Attributes
     ----------
     name
-        Name of the rule, which is also the reason that it gives.
+        Name of the rule, which is also the reason for dropping a document.
     column, op, threshold
-        What speaks against a document: ``column op threshold``.
+        Condition of documents to drop: ``column op threshold``.
     source
-        Where the threshold is from.
+        Source of the threshold.
     language
-        The one language that the rule makes sense for, as a code of ISO 639-1; empty for any.
+        ISO 639-1 code of the language that the rule applies to; empty for all languages.
     note
-        How the row differs from its source, or what else is in use.
+        Differences from the source, or other thresholds in use.
     """
 
     name: str
@@ -54,12 +54,13 @@ class Criterion(NamedTuple):
     note: str = ""
 
     def when(self, language_column: str | None = None) -> str:
-        """The rule as SQL, true of documents that it speaks against.
+        """Return the rule as an SQL expression, which is true for documents to drop.
 
         Parameters
         ----------
         language_column
-            Column with the code of a document's language, by which a rule for one language spares all others.
+            Column with the language codes of documents. If given, a rule for one language matches only documents in
+            this language.
 
         Examples
         --------
@@ -75,7 +76,7 @@ class Criterion(NamedTuple):
 
 
 def _literal(value: Threshold) -> str:
-    """A value as SQL writes it.
+    """Return a value as an SQL literal.
 
     Examples
     --------
@@ -222,14 +223,15 @@ PRESETS: dict[str, tuple[Criterion, ...]] = {
 
 
 def rules_of(preset: str, thresholds: Mapping[str, Threshold | None] | None = None) -> tuple[Criterion, ...]:
-    """The rules of a rule set.
+    """Return the rules of a rule set.
 
     Parameters
     ----------
     preset
         A key of `PRESETS`.
     thresholds
-        Other thresholds by rule; a rule whose threshold is None is left out. Names of other rule sets do no harm.
+        Thresholds, by rule, that replace those of the rule set. None removes the rule. Names of rules in other rule
+        sets are ignored.
 
     Examples
     --------
@@ -245,7 +247,13 @@ def rules_of(preset: str, thresholds: Mapping[str, Threshold | None] | None = No
 
 
 def alike(threshold: Threshold, default: Threshold) -> bool:
-    """Whether a threshold is of the default's kind: truth value, string or number."""
+    """Return whether a threshold has the same kind as the default: boolean, string or number.
+
+    Examples
+    --------
+    >>> alike(1, 0.5), alike(True, 0.5)
+    (True, False)
+    """
     kinds = (bool, str, int | float)
     return next(kind for kind in kinds if isinstance(threshold, kind)) == next(
         kind for kind in kinds if isinstance(default, kind)

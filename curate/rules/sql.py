@@ -1,4 +1,4 @@
-"""Rules: SQL expressions over columns that are true or false of each document by itself."""
+"""Rules: boolean SQL expressions over the columns of a single document."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ CROSSING = {"Agg", "Over", "Len", "Rank", "Quantile", "Correlation"}  # what pol
 
 
 def columns_of(sql: str) -> list[str]:
-    """Columns that a rule names, in order; none when it does not parse, which `complaint` reports.
+    """Return the columns that a rule uses, in order. The list is empty if the rule does not parse; see `complaint`.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def columns_of(sql: str) -> list[str]:
 
 
 def holds(sql: str, frame: "pl.DataFrame") -> NDArray[np.bool_]:
-    """Of which documents a rule is true; one that is null is not.
+    """Return for which documents a rule is true; null counts as false.
 
     Examples
     --------
@@ -42,13 +42,15 @@ def holds(sql: str, frame: "pl.DataFrame") -> NDArray[np.bool_]:
 
 
 def complaint(sql: str, columns: pa.Schema) -> str:
-    """What is wrong with a rule over `columns`, or nothing; unknown columns are the pipeline's to report.
+    """Return a message about what is wrong with a rule over `columns`, empty if the rule is valid.
+
+    The pipeline reports unknown columns, so a rule with an unknown column gives an empty message.
 
     Examples
     --------
     >>> stars = pa.schema([("stars", pa.int32())])
     >>> complaint("stars >= 4", stars), complaint("stars + 1", stars)
-    ('', 'gives Int32, where a rule is true or false')
+    ('', 'a rule must be true or false, but this one has the type Int32')
     """
     import polars as pl
 
@@ -57,22 +59,26 @@ def complaint(sql: str, columns: pa.Schema) -> str:
         if any(name not in columns.names for name in parsed.meta.root_names()):
             return ""
         if _crosses_rows(orjson.loads(parsed.meta.serialize(format="json"))):
-            return "looks at more than one document at a time, so its answer would depend on how they are sharded"
+            return "a rule must not use aggregates or windows over several documents: the result depends on the shards"
         schema = pl.DataFrame(columns.empty_table()).lazy().select(rule=parsed).collect().schema
     except pl.exceptions.PolarsError as error:
         return str(error).splitlines()[0]
-    return "" if schema["rule"] == pl.Boolean else f"gives {schema['rule']}, where a rule is true or false"
+    return (
+        ""
+        if schema["rule"] == pl.Boolean
+        else f"a rule must be true or false, but this one has the type {schema['rule']}"
+    )
 
 
 def expression(sql: str) -> "pl.Expr":
-    """What polars evaluates."""
+    """Parse a rule to a polars expression."""
     import polars as pl
 
     return pl.sql_expr(sql)
 
 
 def _crosses_rows(tree: Any) -> bool:
-    """Whether a serialized expression has an aggregate or a window in it."""
+    """Return whether a serialized expression contains an aggregate or a window function."""
     if isinstance(tree, dict):
         inside = (_crosses_rows(value) for name, value in tree.items() if name not in ("Column", "Literal"))
         return not CROSSING.isdisjoint(tree) or any(inside)

@@ -1,1 +1,1 @@
-"""Statistics that several families share: quantiles, confidence intervals, calibration, separation of two corpora."""
+"""Statistics shared by several families: quantiles, confidence intervals, calibration, separation of two corpora."""

@@ -1,7 +1,7 @@
-"""Scores as probabilities: isotonic regression and Platt's logistic curve, and how well they hold.
+"""Calibration of scores to probabilities, by isotonic regression or Platt's logistic curve, and measures of quality.
 
-Isotonic regression is by the pool-adjacent-violators algorithm (Ayer et al. 1955; for classifiers Zadrozny and Elkan
-2002); Platt's curve is Platt (1999) with the corrected targets of Lin, Lin and Weng (2007).
+Isotonic regression uses the pool-adjacent-violators algorithm (Ayer et al. 1955; for classifiers Zadrozny and Elkan
+2002). Platt's curve follows Platt (1999), with the corrected targets of Lin, Lin and Weng (2007).
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from curate.stats.separation import separation
 
 Values = NDArray[np.float64]
 BINS = 10  # of the reliability diagram
-EDGE = 1e-6  # scores are kept so far away from 0 and 1 where a logarithm is taken
+EDGE = 1e-6  # minimum distance of scores from 0 and 1 before a logarithm; scores beyond are clipped
 
 
 def isotonic(values: Values, weights: Values) -> Values:
-    """The ascending sequence with the least weighted squared distance from `values`.
+    """Return the non-decreasing sequence with the minimum weighted squared distance from `values`, shape (n,).
 
     Parameters
     ----------
     values, weights
-        Shape (n,); weights above 0.
+        Shape (n,) each; weights must be positive.
 
     Examples
     --------
@@ -50,28 +50,30 @@ def _pool(values, weights, out):
             weight[blocks - 2] = both
             count[blocks - 2] += count[blocks - 1]
             blocks -= 1
-    at = 0
+    start = 0
     for block in range(blocks):
-        out[at : at + count[block]] = mean[block]
-        at += count[block]
+        out[start : start + count[block]] = mean[block]
+        start += count[block]
 
 
 def fit(kind: str, scores: Values, target: Values | NDArray[np.bool_]) -> dict[str, Any]:
-    """A calibration, as JSON.
+    """Fit a calibration, and return it as a JSON object for `apply`.
 
     Parameters
     ----------
     kind
         ``isotonic`` or ``platt``.
-    scores, target
-        What the model gives documents, and which of them are positive or how likely each is, shape (documents,).
+    scores
+        Scores of the model, 0 to 1, shape (documents,).
+    target
+        Whether each document is positive, or the probability that it is, shape (documents,).
     """
     target = np.asarray(target, np.float64)
     return _fit_isotonic(scores, target) if kind == "isotonic" else _fit_platt(scores, target)
 
 
 def apply(calibration: Mapping[str, Any], scores: Values) -> Values:
-    """Calibrated probabilities; the isotonic curve is straight between the ends of its steps.
+    """Return the calibrated probabilities of scores. The isotonic curve is interpolated between the ends of its steps.
 
     Examples
     --------
@@ -93,9 +95,9 @@ def _fit_isotonic(scores: Values, target: Values) -> dict[str, Any]:
 
 
 def _fit_platt(scores: Values, target: Values) -> dict[str, Any]:
-    """Newton's method on the log loss, whose targets are drawn in a little, so that it has a minimum."""
-    x, yes = _logit(scores), float(target.sum())
-    target = target * ((yes + 1) / (yes + 2)) + (1 - target) / (len(x) - yes + 2)
+    """Minimize the log loss by Newton's method. The targets are moved away from 0 and 1, so that a minimum exists."""
+    x, positives = _logit(scores), float(target.sum())
+    target = target * ((positives + 1) / (positives + 2)) + (1 - target) / (len(x) - positives + 2)
     slope, intercept = 1.0, 0.0
 
     def loss(a: float, b: float) -> float:
@@ -107,8 +109,8 @@ def _fit_platt(scores: Values, target: Values) -> dict[str, Any]:
         gradient = np.array([((p - target) * x).sum(), (p - target).sum()])
         w = p * (1 - p)
         hessian = np.array([[(w * x * x).sum(), (w * x).sum()], [(w * x).sum(), w.sum()]]) + 1e-9 * np.eye(2)
-        step, length, now = np.linalg.solve(hessian, gradient), 1.0, loss(slope, intercept)
-        while length > 1e-6 and loss(slope - length * step[0], intercept - length * step[1]) > now:
+        step, length, current_loss = np.linalg.solve(hessian, gradient), 1.0, loss(slope, intercept)
+        while length > 1e-6 and loss(slope - length * step[0], intercept - length * step[1]) > current_loss:
             length /= 2
         slope, intercept = slope - length * float(step[0]), intercept - length * float(step[1])
         if np.abs(gradient).max() < 1e-8 * len(x) or length <= 1e-6:
@@ -126,33 +128,41 @@ def _logistic(z: Values) -> Values:
 
 
 def measures(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
-    """How good probabilities are, on documents that neither the model nor its calibration has seen.
+    """Return measures of the quality of probabilities, on documents used neither for training nor for calibration.
+
+    Parameters
+    ----------
+    scores
+        Probabilities that the documents are positive, shape (documents,).
+    positive
+        Whether each document is positive, shape (documents,).
 
     Returns
     -------
     dict
-        ``auc`` (ties count half), ``precision`` and ``recall`` at 0.5, ``log_loss`` in nats, ``calibration_error``
-        (mean over documents of the distance between a bin's mean score and its share of positives) and ``reliability``,
-        the bins. What does not exist (no documents, none above 0.5) is None.
+        Number of ``documents`` and of ``positive`` ones; ``auc`` (ties count half); ``precision`` and ``recall`` at
+        0.5; ``log_loss`` in nats; ``calibration_error``, the mean over documents of the distance between the mean score
+        and the share of positives in a document's bin; ``reliability``, the bins. A measure that is not defined (e.g.,
+        the precision if no score reaches 0.5) is None.
 
     Examples
     --------
-    >>> found = measures(np.array([0.9, 0.8, 0.1]), np.array([True, False, False]))
-    >>> found["auc"], found["precision"], found["recall"]
+    >>> quality = measures(np.array([0.9, 0.8, 0.1]), np.array([True, False, False]))
+    >>> quality["auc"], quality["precision"], quality["recall"]
     (1.0, 0.5, 1.0)
     """
-    told, yes = scores >= 0.5, int(positive.sum())
-    right = int((told & positive).sum())
+    predicted, positives = scores >= 0.5, int(positive.sum())
+    true_positives = int((predicted & positive).sum())
     error, rows = reliability(scores, positive)
     p = np.clip(scores, EDGE, 1 - EDGE)
-    apart = separation(scores[~positive], scores[positive])
+    separated = separation(scores[~positive], scores[positive])
     total = len(scores)
     return {
         "documents": total,
-        "positive": yes,
-        "auc": apart.auc if apart else None,
-        "precision": right / int(told.sum()) if told.any() else None,
-        "recall": right / yes if yes else None,
+        "positive": positives,
+        "auc": separated.auc if separated else None,
+        "precision": true_positives / int(predicted.sum()) if predicted.any() else None,
+        "recall": true_positives / positives if positives else None,
         "log_loss": float(-np.where(positive, np.log(p), np.log1p(-p)).mean()) if total else None,
         "calibration_error": error,
         "reliability": rows,
@@ -162,9 +172,17 @@ def measures(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
 def reliability(
     scores: Values, target: Values | NDArray[np.bool_], weights: Values | None = None
 ) -> tuple[float | None, list[dict[str, Any]]]:
-    """Calibration error and the bins of the reliability diagram; see `measures`. The target may be a probability.
+    """Return the calibration error and the bins of the reliability diagram; see `measures`.
 
-    `weights` say how many documents each stands for, one unless given; ``documents`` counts them as they are.
+    Parameters
+    ----------
+    scores
+        Probabilities that the documents are positive, shape (documents,).
+    target
+        Whether each document is positive, or the probability that it is, shape (documents,).
+    weights
+        Number of documents that each document represents, 1 by default, shape (documents,). The counts ``documents`` of
+        the bins ignore the weights.
 
     Examples
     --------
@@ -173,10 +191,10 @@ def reliability(
     """
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     count = np.bincount(bins, minlength=BINS)
-    each = np.ones(len(scores)) if weights is None else weights
-    total = np.bincount(bins, weights=each, minlength=BINS)
-    sums = (np.bincount(bins, weights=each * values, minlength=BINS) for values in (scores, target))
-    mean, share = (own / np.where(total > 0, total, 1) for own in sums)
+    document_weights = np.ones(len(scores)) if weights is None else weights
+    total = np.bincount(bins, weights=document_weights, minlength=BINS)
+    sums = (np.bincount(bins, weights=document_weights * values, minlength=BINS) for values in (scores, target))
+    mean, share = (bin_sums / np.where(total > 0, total, 1) for bin_sums in sums)
     error = float((np.abs(mean - share) * total).sum() / total.sum()) if len(scores) else None
     return error, [
         {"from": b / BINS, "documents": int(count[b]), "mean": float(mean[b]), "positive": float(share[b])}

@@ -1,7 +1,8 @@
-"""Exact quantiles of a column over any number of shards, in the single precision of its values and bounded memory.
+"""Exact quantiles of a column over any number of shards, for float32 values and in bounded memory.
 
-The bits of a float32, with the sign turned over, order as the numbers do. One pass counts the upper 16 bits of every
-value, a second one the lower 16 bits of the values in the bins in which the wanted ranks lie.
+The bits of a float32 can be mapped to an unsigned integer with the same order (`ordered_bits`). A first pass over the
+shards counts the upper 16 bits of all values. A second pass counts the values in the bins that contain the wanted
+ranks.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 
 Group = TypeVar("Group", bound=Hashable)
 Counts = Mapping[str, int]
-"""How many values have some bits; keys are decimal numbers, as JSON has no others."""
+"""Number of values by their ordered bits. The keys are decimal strings, because JSON keys are strings."""
 
 
 def ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Unsigned numbers in the order of the values, which must not be NaN.
+    """Return unsigned integers with the same order as the values, which must not be NaN.
 
     Examples
     --------
@@ -24,29 +25,31 @@ def ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
     >>> bool((np.diff(bits.astype(np.int64)) > 0).all()), values_of(bits).tolist()
     (True, [-2.0, -1.0, 0.0, 1.5])
     """
-    bits = (values + np.float32(0)).view(np.uint32)  # one zero, not two
+    bits = (values + np.float32(0)).view(np.uint32)  # maps -0 to 0
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint32)
 
 
 def values_of(bits: NDArray[np.uint32]) -> NDArray[np.float32]:
-    """The inverse of `ordered_bits`."""
+    """Return the values with the given ordered bits: the inverse of `ordered_bits`."""
     return np.where(bits >> 31, bits & np.uint32((1 << 31) - 1), ~bits).astype(np.uint32).view(np.float32)
 
 
 def count(keys: NDArray[np.uint32]) -> dict[str, int]:
-    """How often each key is there."""
-    found, counts = np.unique(keys, return_counts=True)
-    return {str(key): n for key, n in zip(found.tolist(), counts.tolist(), strict=True)}
+    """Return the number of occurrences of each key."""
+    distinct_keys, counts = np.unique(keys, return_counts=True)
+    return {str(key): n for key, n in zip(distinct_keys.tolist(), counts.tolist(), strict=True)}
 
 
-def add(into: dict[str, int], more: Counts) -> None:
-    """Add counts."""
-    for key, n in more.items():
-        into[key] = into.get(key, 0) + n
+def add(totals: dict[str, int], counts: Counts) -> None:
+    """Add counts to `totals`, in place."""
+    for key, n in counts.items():
+        totals[key] = totals.get(key, 0) + n
 
 
 def locate(counts: Counts, ranks: Sequence[int]) -> list[tuple[int, int]]:
-    """For each rank, counted from 0, the key of the value there and the rank among those of that key.
+    """Return, for each rank, the key of the value with this rank, and its rank among the values with this key.
+
+    Ranks count from 0.
 
     Examples
     --------
@@ -61,12 +64,12 @@ def locate(counts: Counts, ranks: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def coarse(values: NDArray[np.float32]) -> dict[str, int]:
-    """How many values have which upper 16 bits; values must not be NaN."""
+    """Count the values by their upper 16 bits. Values must not be NaN."""
     return count(ordered_bits(values) >> np.uint32(16))
 
 
 def coarse_quantile(counts: Counts, share: float) -> float:
-    """The value at the rank floor(share n), to 0.4 %: the middle of those that have its upper 16 bits.
+    """Return the value at the rank floor(share n), to 0.4 %: the middle of all values with the same upper 16 bits.
 
     Examples
     --------
@@ -80,7 +83,15 @@ def coarse_quantile(counts: Counts, share: float) -> float:
 
 
 def counted(values: NDArray[np.float32], bins: Sequence[int] | None) -> dict[str, int]:
-    """Upper halves of values, or the values whose upper half is in `bins`; NaN is none."""
+    """Count values by the upper 16 of their ordered bits or, within `bins`, by all bits. NaN is not counted.
+
+    Parameters
+    ----------
+    values
+        Shape (documents,).
+    bins
+        Upper 16 bits of the values to count; None counts all values by their upper 16 bits.
+    """
     keys = ordered_bits(values[~np.isnan(values)])
     return count(keys >> np.uint32(16)) if bins is None else count(keys[np.isin(keys >> 16, bins)])
 
@@ -89,52 +100,65 @@ def exact_quantiles(
     counting: Callable[[Mapping[Group, Sequence[int]] | None], Mapping[Group, Counts]],
     ranks: Callable[[Group, int], Sequence[int]],
 ) -> dict[Group, NDArray[np.float32]]:
-    """The values of each group at some ranks, counted from 0, in two passes.
+    """Return the values of each group at the wanted ranks, in two passes.
 
     Parameters
     ----------
     counting
-        Makes one pass over all shards and gives what `counted` found in each group: the upper halves, and then, given
-        those that matter by group, the values that have one of these.
+        Function that makes one pass over all shards and returns the result of `counted` by group. The first call gets
+        None, the second call the bins to count by group.
     ranks
-        Of a group, by its name and number of values; none for a group of which nothing is wanted.
+        Function that returns the wanted ranks, counted from 0, for the name and the number of values of a group. A
+        group without ranks is left out of the result.
+
+    Returns
+    -------
+    dict
+        Values at the wanted ranks, in the order of the ranks, by group.
 
     Examples
     --------
     >>> values = np.arange(100, dtype=np.float32)
-    >>> found = exact_quantiles(lambda bins: {"a": counted(values, bins and bins["a"])}, lambda _, n: [n // 2, n - 1])
-    >>> found["a"].tolist()
+    >>> result = exact_quantiles(lambda bins: {"a": counted(values, bins and bins["a"])}, lambda _, n: [n // 2, n - 1])
+    >>> result["a"].tolist()
     [50.0, 99.0]
     """
-    places: dict[Group, list[tuple[int, int]]] = {}
+    located_by_group: dict[Group, list[tuple[int, int]]] = {}
     for group, counts in counting(None).items():
         wanted = ranks(group, sum(counts.values()))
         if wanted:
-            places[group] = locate(counts, wanted)
-    if not places:
+            located_by_group[group] = locate(counts, wanted)
+    if not located_by_group:
         return {}
-    lower = counting({group: sorted({key for key, _ in found}) for group, found in places.items()})
+    lower_counts = counting({group: sorted({key for key, _ in located}) for group, located in located_by_group.items()})
     quantiles = {}
-    for group, found in places.items():
-        within: dict[int, dict[str, int]] = {}
-        for key, n in lower[group].items():
-            within.setdefault(int(key) >> 16, {})[key] = n
-        keys = [locate(within[key], [rank])[0][0] for key, rank in found]
+    for group, located in located_by_group.items():
+        counts_by_bin: dict[int, dict[str, int]] = {}
+        for key, n in lower_counts[group].items():
+            counts_by_bin.setdefault(int(key) >> 16, {})[key] = n
+        keys = [locate(counts_by_bin[key], [rank])[0][0] for key, rank in located]
         quantiles[group] = values_of(np.array(keys, np.uint32))
     return quantiles
 
 
 def rows_by_group(values: NDArray[np.float32], groups: NDArray[np.object_]) -> dict[str, NDArray[np.int64]]:
-    """Rows that have a value, by their group, in one sort however many groups there are; those of None are left out.
+    """Return the rows of each group whose value is not NaN. Rows without a group (None) are left out.
+
+    One sort serves any number of groups.
+
+    Parameters
+    ----------
+    values, groups
+        Value and group of each row, shape (rows,) each.
 
     Examples
     --------
-    >>> found = rows_by_group(np.array([1, 2, np.nan, 3], np.float32), np.array(["b", "a", "a", "b"], object))
-    >>> {group: rows.tolist() for group, rows in found.items()}
+    >>> by_group = rows_by_group(np.array([1, 2, np.nan, 3], np.float32), np.array(["b", "a", "a", "b"], object))
+    >>> {group: rows.tolist() for group, rows in by_group.items()}
     {'a': [1], 'b': [0, 3]}
     """
-    known = np.flatnonzero(~np.isnan(values) & np.not_equal(groups, np.array(None, object)))
-    names, place = np.unique(groups[known].astype(str), return_inverse=True)
-    ends = np.cumsum(np.bincount(place, minlength=len(names)))
-    parts = np.split(known[np.argsort(place, kind="stable")], ends[:-1])
+    valid_rows = np.flatnonzero(~np.isnan(values) & np.not_equal(groups, np.array(None, object)))
+    names, group_index = np.unique(groups[valid_rows].astype(str), return_inverse=True)
+    ends = np.cumsum(np.bincount(group_index, minlength=len(names)))
+    parts = np.split(valid_rows[np.argsort(group_index, kind="stable")], ends[:-1])
     return dict(zip(names.tolist(), parts, strict=False))

@@ -1,9 +1,9 @@
-"""How well a number tells two corpora apart, and where to cut it.
+"""Separation of a good and a bad corpus by a signal, and the choice of thresholds.
 
-FineWeb (Penedo et al. 2024, arXiv 2406.17557, section 3.6) chose its filters so: statistics of a good and a bad corpus,
-histograms side by side, a cut where the bad one has more mass. With the values themselves in the place of histograms
-that is the cut with the largest difference between the share of bad documents and the share of good ones beyond it, the
-one-sided distance of Kolmogorov and Smirnov. Everything here is exact and depends on the values alone.
+FineWeb (Penedo et al. 2024, arXiv 2406.17557, section 3.6) chose its filters by comparing the histograms of statistics
+of a good and a bad corpus, with thresholds where the bad corpus has more mass. This module uses the values instead of
+histograms. The best cut has the largest difference between the share of bad documents and the share of good documents
+beyond it, which is the one-sided Kolmogorov-Smirnov distance. All results are exact and depend only on the values.
 """
 
 import math
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 Side = Literal["<", ">"]
 
-ALPHA = 0.01  # chance that any one of the cuts would be found where the corpora do not differ
-MAX_RULES = 12  # chosen together: each has to remove what those before it leave
+ALPHA = 0.01  # probability that at least one cut is proposed although the corpora do not differ
+MAX_RULES = 12  # maximum number of rules that `choose` combines
 
 
 class ScoreCut(NamedTuple):
-    """A rule ``value side threshold``, and how many documents it removes."""
+    """A rule ``value side threshold``, and the numbers of bad and good documents that it removes."""
 
     side: Side
     threshold: float
@@ -31,14 +31,14 @@ class ScoreCut(NamedTuple):
 
 
 class Separation(NamedTuple):
-    """How far two samples are apart.
+    """Separation of two samples.
 
     Attributes
     ----------
     auc
-        Probability that a bad document has the larger value, ties counted half: 0.5 where the signal says nothing.
+        Probability that a bad document has a larger value than a good one; ties count half. 0.5 means no separation.
     ks
-        Largest distance between the two distributions, 0 to 1.
+        Maximum distance between the two distribution functions, 0 to 1.
     """
 
     auc: float
@@ -46,7 +46,19 @@ class Separation(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """One signal's comparison; a cut of None is one that chance could have made, or that costs too much good."""
+    """Comparison of one signal between the corpora.
+
+    Attributes
+    ----------
+    name
+        Name of the signal.
+    separation
+        Separation of the corpora, None if one has no values.
+    cut
+        Best cut, None if its gain could be due to chance or if every cut removes too many good documents.
+    good_null, bad_null
+        Numbers of nulls in the good and in the bad corpus.
+    """
 
     name: str
     separation: Separation | None
@@ -56,14 +68,14 @@ class Signal(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """One of several rules that go together, with what it removes beyond those before it."""
+    """One of several rules that are applied together. Its cut counts the documents that no earlier rule removes."""
 
     name: str
     cut: ScoreCut
 
 
 def separation(good: Values, bad: Values) -> Separation | None:
-    """How far two samples are apart; None where one is empty.
+    """Return the separation of two samples, or None if one is empty.
 
     Examples
     --------
@@ -81,16 +93,18 @@ def separation(good: Values, bad: Values) -> Separation | None:
 
 
 def best_cut(good: Values, bad: Values, totals: tuple[int, int], max_good: int) -> ScoreCut | None:
-    """The cut with the largest share of bad documents less the share of good ones beyond it; None where none gains.
+    """Return the cut with the largest gain, or None if no cut has a positive gain.
+
+    The gain is the share of bad documents that the cut removes minus the share of good documents that it removes.
 
     Parameters
     ----------
     good, bad
         Values of the documents that can be removed, without nulls.
     totals
-        Documents of the good and of the bad corpus, of which shares are counted.
+        Sizes of the good and of the bad corpus, the denominators of the shares.
     max_good
-        Good documents that may be removed.
+        Maximum number of good documents that the cut may remove.
 
     Examples
     --------
@@ -101,7 +115,7 @@ def best_cut(good: Values, bad: Values, totals: tuple[int, int], max_good: int) 
     if len(values) < 2:
         return None
     good, bad = np.sort(good), np.sort(bad)
-    # Beyond the gap between two neighbouring values, below it and above it.
+    # Numbers of documents below and above each gap between neighbouring values.
     good_below, bad_below = np.searchsorted(good, values[1:]), np.searchsorted(bad, values[1:])
     sides: tuple[tuple[Side, NDArray[np.int64], NDArray[np.int64]], ...] = (
         ("<", good_below, bad_below),
@@ -119,7 +133,9 @@ def best_cut(good: Values, bad: Values, totals: tuple[int, int], max_good: int) 
 
 
 def round_cut(low: float, high: float, side: Side) -> float:
-    """The roundest threshold that cuts between two values: above `low`, or equal to it for ``>``; likewise for `high`.
+    """Return the threshold between two values with the fewest digits.
+
+    For ``<``, it is above `low` and at most `high`. For ``>``, it is at least `low` and below `high`.
 
     Examples
     --------
@@ -132,7 +148,7 @@ def round_cut(low: float, high: float, side: Side) -> float:
     if side == "<" and low < 0 <= high:
         return 0.0
     size = max(abs(low), abs(high))
-    if size > 1e300:  # infinite, or without room to be rounded
+    if size > 1e300:  # infinite, or too large to be rounded
         return exact
     largest = math.floor(math.log10(size)) + 1
     for power in range(largest, largest - 18, -1):
@@ -145,7 +161,9 @@ def round_cut(low: float, high: float, side: Side) -> float:
 
 
 def chance(good: int, bad: int, comparisons: int) -> float:
-    """Gain that chance alone would pass in one of `comparisons` with probability `ALPHA` (Smirnov 1939, one-sided).
+    """Return the gain that one of `comparisons` cuts exceeds by chance with probability `ALPHA`.
+
+    The bound is Smirnov's (1939), one-sided.
 
     Examples
     --------
@@ -156,85 +174,88 @@ def chance(good: int, bad: int, comparisons: int) -> float:
 
 
 Read = Callable[[str], tuple[Values, Values]]
-"""Values of a signal of the good and of the bad documents, shape (documents,) each, NaN for null."""
+"""Maps the name of a signal to its values of good and of bad documents, shape (documents,) each, NaN for null."""
 
 
 def compare(names: Sequence[str], read: Read, max_good_loss: float) -> list[Signal]:
-    """Each signal by itself, the one that gains most first.
+    """Compare each signal separately between the corpora, and sort the signals by decreasing gain.
 
     Parameters
     ----------
     names
         Names of the signals.
     read
-        Reads the values of one.
+        Reads the values of a signal.
     max_good_loss
-        Share of the good documents that a cut may remove.
+        Maximum share of the good documents that a cut may remove.
     """
     signals, gains = [], {}
     for name in names:
         good, bad = read(name)
         totals = len(good), len(bad)
-        known = good[~np.isnan(good)], bad[~np.isnan(bad)]
-        cut = best_cut(*known, totals, _allowed(max_good_loss, totals[0]))
+        valid = good[~np.isnan(good)], bad[~np.isnan(bad)]
+        cut = best_cut(*valid, totals, _allowed(max_good_loss, totals[0]))
         gain = _gain(cut, totals) if cut else 0.0
         if cut and gain <= chance(*totals, 2 * len(names)):
             cut = None
         gains[name] = gain if cut else 0.0
-        nulls = totals[0] - len(known[0]), totals[1] - len(known[1])
-        signals.append(Signal(name, separation(*known), cut, *nulls))
+        nulls = totals[0] - len(valid[0]), totals[1] - len(valid[1])
+        signals.append(Signal(name, separation(*valid), cut, *nulls))
     return sorted(signals, key=lambda signal: (-gains[signal.name], -_distance(signal), signal.name))
 
 
 def choose(names: Sequence[str], read: Read, max_good_loss: float, comparisons: int) -> list[Chosen]:
-    """Rules that go together: each time the one that gains most on what is left.
+    """Choose rules to apply together: repeatedly the rule with the largest gain on the remaining documents.
 
-    A rule may lose half of the good documents that may still be lost, so that the first one does not lose them all, and
-    is chosen only where it gains more than chance would. One that is chosen again with a cut further on takes the place
-    of the earlier one.
+    A rule may remove at most half of the good documents that the rules may still remove, so that the first rule does
+    not use them all. Its gain must exceed the gain that is possible by chance. If a signal and side are chosen again,
+    the new, stricter cut replaces the earlier one.
 
     Parameters
     ----------
     names
         Names of the signals.
     read
-        Reads the values of one.
+        Reads the values of a signal.
     max_good_loss
-        Share of the good documents that all rules together may remove.
+        Maximum share of the good documents that all rules together may remove.
     comparisons
-        Cuts that have been looked at, two for each signal that was compared.
+        Number of cuts that were compared, two for each signal.
     """
     chosen: dict[tuple[str, Side], Chosen] = {}
-    left: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+    remaining: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
     for _ in range(MAX_RULES):
         best: tuple[float, str, ScoreCut] | None = None
         for name in names:
             good, bad = read(name)
             totals = len(good), len(bad)
-            if left is None:
-                left = np.ones(totals[0], bool), np.ones(totals[1], bool)
-            budget = -(-(_allowed(max_good_loss, totals[0]) - int((~left[0]).sum())) // 2)
-            cut = best_cut(good[left[0] & ~np.isnan(good)], bad[left[1] & ~np.isnan(bad)], totals, budget)
+            if remaining is None:
+                remaining = np.ones(totals[0], bool), np.ones(totals[1], bool)
+            budget = -(-(_allowed(max_good_loss, totals[0]) - int((~remaining[0]).sum())) // 2)
+            cut = best_cut(good[remaining[0] & ~np.isnan(good)], bad[remaining[1] & ~np.isnan(bad)], totals, budget)
             if cut is None or _gain(cut, totals) <= chance(*totals, comparisons):
                 continue
             if best is None or _gain(cut, totals) > best[0]:
                 best = _gain(cut, totals), name, cut
-        if best is None or left is None:
+        if best is None or remaining is None:
             break
         _, name, cut = best
-        before = chosen.pop((name, cut.side), Chosen(name, ScoreCut(cut.side, cut.threshold, 0, 0))).cut
-        chosen[name, cut.side] = Chosen(name, cut._replace(bad=cut.bad + before.bad, good=cut.good + before.good))
+        earlier_cut = chosen.pop((name, cut.side), Chosen(name, ScoreCut(cut.side, cut.threshold, 0, 0))).cut
+        chosen[name, cut.side] = Chosen(
+            name, cut._replace(bad=cut.bad + earlier_cut.bad, good=cut.good + earlier_cut.good)
+        )
         good, bad = read(name)
-        left = left[0] & ~_beyond(good, cut), left[1] & ~_beyond(bad, cut)
+        remaining = remaining[0] & ~_beyond(good, cut), remaining[1] & ~_beyond(bad, cut)
     return list(chosen.values())
 
 
 def _beyond(values: Values, cut: ScoreCut) -> NDArray[np.bool_]:
-    """Which documents a cut removes; a null is on no side."""
+    """Return which documents a cut removes. Nulls (NaN) are not removed."""
     return values < cut.threshold if cut.side == "<" else values > cut.threshold
 
 
 def _gain(cut: ScoreCut, totals: tuple[int, int]) -> float:
+    """Return the share of the bad documents minus the share of the good documents that a cut removes."""
     return cut.bad / totals[1] - cut.good / totals[0]
 
 

@@ -247,7 +247,10 @@ def problems(corpus: Path, folder: Path, stages: dict[str, Any]) -> str:
         ({"train_lm": {"sources": ["plane"]}}, "did you mean 'plain'"),
         ({"train_lm": {"where": "text"}}, "train_lm.where: 'text': gives String"),
         ({"train_lm": {"where": "text_bytes >"}}, "train_lm.where: 'text_bytes >'"),
-        ({"train_lm": {"where": "text_bytes > avg(text_bytes)"}}, "looks at more than one document"),
+        (
+            {"train_lm": {"where": "text_bytes > avg(text_bytes)"}},
+            "must not use aggregates or windows over several documents",
+        ),
         ({"train_lm": {"where": "text_byte > 9"}}, "did you mean 'text_bytes'"),
         ({"train_lm": {"sources": []}}, "at least 1"),
         ({"buckets": {"column": "text_bytes", "where": "source"}}, "'source': gives Categorical"),

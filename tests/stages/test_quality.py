@@ -215,7 +215,7 @@ def test_mistakes_are_found_before_any_data_is_read(tmp_path: Path, change: dict
     ("group", "said"),
     [
         ({"sources": ["wikki"]}, "no source 'wikki'"),
-        ({"where": "source_id"}, "where a rule is true or false"),
+        ({"where": "source_id"}, "a rule must be true or false"),
         ({"where": "starz > 3"}, "starz"),
         ({}, "name `sources`, a rule"),
         ({"sources": ["web"]}, "is the same group"),

@@ -403,7 +403,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     "a key of another kind": ({"score": "gopher_words", "vote": "drop"}, "", ["`vote` goes with `when` or `words`"]),
     "an unknown key": ({"wen": "gopher_words < 3", "vote": "drop"}, ".wen", ["'wen'", "did you mean 'when'?"]),
     "an unknown column": ({"when": "gopher_wrds < 3", "vote": "drop"}, ".when", ["'gopher_wrds'", "'gopher_words'?"]),
-    "no condition": ({"when": "gopher_words + 3", "vote": "drop"}, ".when", ["where a rule is true or false"]),
+    "no condition": ({"when": "gopher_words + 3", "vote": "drop"}, ".when", ["a rule must be true or false"]),
     "an aggregate": ({"when": "gopher_words < AVG(gopher_words)", "vote": "drop"}, ".when", ["more than one document"]),
     "the text": ({"when": "text LIKE 'a%'", "vote": "drop"}, ".when", ["the text is not read here", "`regex`"]),
     "an unknown source": (
