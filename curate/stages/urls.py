@@ -85,7 +85,7 @@ class Urls(Annotator):
 
     def load(self) -> Annotate:
         """Read the lists."""
-        from curate.cleaning.blocklists import Blocklist, hosts, lines, registered, count_substrings, count_words
+        from curate.cleaning.blocklists import Blocklist, count_substrings, count_words, hosts, lines, registered
         from curate.text.urls import canonical_urls
 
         schema = self.columns()

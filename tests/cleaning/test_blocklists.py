@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.cleaning.blocklists import Blocklist, hosts, lines, registered, count_substrings, count_words
+from curate.cleaning.blocklists import Blocklist, count_substrings, count_words, hosts, lines, registered
 from curate.text.urls import canonical_urls
 
 LABELS = st.sampled_from(["a", "b", "ab", "example", "co", "uk", "org"])

@@ -25,9 +25,9 @@ def test_rules_that_are_fine(rule: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ("stars", "gives Int32"),
-        ("source", "gives Categorical"),
-        ("stars > avg(stars)", "more than one document"),
+        ("stars", "has the type Int32"),
+        ("source", "has the type Categorical"),
+        ("stars > avg(stars)", "must not use aggregates or windows over several documents"),
         ("row_number() OVER (ORDER BY stars) > 2", ""),
         ("stars >", "unable to parse"),
         ("", ""),

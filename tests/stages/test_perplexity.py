@@ -245,7 +245,10 @@ def problems(corpus: Path, folder: Path, stages: dict[str, Any]) -> str:
         ({"lm": {"stage": "train_lm", "by": "source"}, "perplexity": {"model": "lm"}}, "add `by: source` here"),
         ({"perplexity": {"path": "/no/model.bin"}}, "dl.fbaipublicfiles.com"),
         ({"train_lm": {"sources": ["plane"]}}, "did you mean 'plain'"),
-        ({"train_lm": {"where": "text"}}, "train_lm.where: 'text': gives String"),
+        (
+            {"train_lm": {"where": "text"}},
+            "train_lm.where: 'text': a rule must be true or false, but this one has the type String",
+        ),
         ({"train_lm": {"where": "text_bytes >"}}, "train_lm.where: 'text_bytes >'"),
         (
             {"train_lm": {"where": "text_bytes > avg(text_bytes)"}},
@@ -253,7 +256,7 @@ def problems(corpus: Path, folder: Path, stages: dict[str, Any]) -> str:
         ),
         ({"train_lm": {"where": "text_byte > 9"}}, "did you mean 'text_bytes'"),
         ({"train_lm": {"sources": []}}, "at least 1"),
-        ({"buckets": {"column": "text_bytes", "where": "source"}}, "'source': gives Categorical"),
+        ({"buckets": {"column": "text_bytes", "where": "source"}}, "'source': a rule must be true or false"),
         ({"buckets": {"column": "text_bytes", "where": "text_bytes > 9", "cuts": [1, 2]}}, "`cuts` are given"),
         ({"train_lm": {"prune": [1]}}, "must be 0"),
         ({"train_lm": {"order": 2, "prune": [0, 0, 1]}}, "3 thresholds, but the order is 2"),

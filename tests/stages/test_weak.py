@@ -404,7 +404,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     "an unknown key": ({"wen": "gopher_words < 3", "vote": "drop"}, ".wen", ["'wen'", "did you mean 'when'?"]),
     "an unknown column": ({"when": "gopher_wrds < 3", "vote": "drop"}, ".when", ["'gopher_wrds'", "'gopher_words'?"]),
     "no condition": ({"when": "gopher_words + 3", "vote": "drop"}, ".when", ["a rule must be true or false"]),
-    "an aggregate": ({"when": "gopher_words < AVG(gopher_words)", "vote": "drop"}, ".when", ["more than one document"]),
+    "an aggregate": (
+        {"when": "gopher_words < AVG(gopher_words)", "vote": "drop"},
+        ".when",
+        ["must not use aggregates or windows"],
+    ),
     "the text": ({"when": "text LIKE 'a%'", "vote": "drop"}, ".when", ["the text is not read here", "`regex`"]),
     "an unknown source": (
         {"regex": "a", "vote": "drop", "sources": ["wbe"]},
