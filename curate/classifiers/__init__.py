@@ -1,1 +1,1 @@
-"""Classifiers of documents: fastText, logistic regression and DSIR, their training, search of settings and fidelity."""
+"""Document classifiers: fastText, logistic regression and DSIR, their training, hyperparameter search and fidelity."""

@@ -1,12 +1,12 @@
-"""A search for good settings of a classifier that stops by a number of trials, not by the clock.
+"""Search for good hyperparameters of a classifier, with a fixed number of trials instead of a time limit.
 
-fastText's own autotune ends when its time is up, so what it finds depends on the machine. Here the settings that are
-tried are a Latin hypercube (McKay, Beckman and Conover 1979) over ranges that are even in the logarithm, drawn by
-hashes of the seed; the first trial is what the stage is given. All begin on a share of the training documents, and the
-best third goes on to three times as many (successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943), to the
-end of which the first trial always goes along, so that the gain over it is known. Trials are judged on training
-documents that are kept from all of them; those that calibrate and measure play no part. Trials are tasks of the engine
-and know nothing of one another: the answer is the same for any number of workers.
+fastText's autotune stops at a time limit, so its result depends on the machine. This search tries a Latin hypercube of
+settings (McKay, Beckman and Conover 1979) over log-uniform ranges, drawn by hashes of the seed. The first trial uses
+the settings of the stage. All trials start on a share of the training documents, and the best third continues with
+three times as many documents (successive halving: Jamieson and Talwalkar 2016, arXiv 1502.07943). The first trial
+always continues to the last round, which shows the gain of the search over it. Trials are judged on training documents
+that no trial trains on; the documents for calibration and measurement are not used. Trials are independent tasks of the
+engine, so the result is the same for any number of workers.
 """
 
 import logging
@@ -30,23 +30,25 @@ log = logging.getLogger("curate")
 
 Parameter = Literal["dim", "lr", "epoch", "word_ngrams", "bucket", "min_count"]
 Settings = Mapping[str, float | int]
-ETA = 3  # one trial in so many goes on, with so many times the documents
-LEAST = 1000  # documents of the smallest share that is worth training on
-HALVINGS = 2
-OVERHEAD = 75  # what a feature costs beside its dimensions, in dimensions: measured, as the rest of `cost`
+ETA = 3  # one trial in 3 continues, with 3 times the documents
+LEAST = 1000  # minimum number of documents in the first round
+HALVINGS = 2  # maximum number of rounds after the first
+OVERHEAD = 75  # cost of a feature in addition to its dimensions, in dimensions; measured, like the rest of `cost`
 
 
 class Span(NamedTuple):
-    """Values that are tried: from `low` to `high`, both included, evenly in the logarithm or in the value itself."""
+    """Range of values to try, from `low` to `high` inclusive, uniform in the logarithm or in the value."""
 
     low: float
     high: float
-    step: int = 1  # of whole numbers; 0 for any number
-    linear: bool = False
+    step: int = 1  # distance of allowed integers; 0 allows any number
+    linear: bool = False  # uniform in the value instead of the logarithm
 
 
 SPANS: dict[str, Span] = {
-    "dim": Span(4, 64, step=2),  # two labels need one; more change how training goes, and quantizing asks for pairs
+    "dim": Span(
+        4, 64, step=2
+    ),  # two labels need one dimension; more change the training, and quantization needs an even number
     "lr": Span(0.05, 2.0, step=0),
     "epoch": Span(2, 25),
     "word_ngrams": Span(1, 3, linear=True),
@@ -56,70 +58,71 @@ SPANS: dict[str, Span] = {
 
 
 class Autotune(BaseModel):
-    """How many settings are tried, and what makes one better than another."""
+    """Settings of the search: the number of trials, the metric and the searched hyperparameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    trials: int = Field(default=20, ge=2, le=500, description="settings that are tried, those of the stage first")
+    trials: int = Field(default=20, ge=2, le=500, description="number of trials; the first uses the stage's settings")
     metric: Literal["auc", "log_loss"] = Field(
         default="log_loss",
-        description="what is best on the training documents kept from all trials: the greatest area under the ROC "
-        "curve, or the least log loss (of calibrated scores, if the stage calibrates)",
+        description="metric on the training documents that judge trials: the highest area under the ROC curve or the "
+        "lowest log loss (of calibrated scores, if the stage calibrates) is best",
     )
     over: tuple[Parameter, ...] = Field(
         default=("dim", "lr", "epoch", "word_ngrams", "bucket", "min_count"),
         min_length=1,
-        description="what is searched; all else stays as the stage has it",
+        description="settings to search; all others keep the stage's values",
     )
     validation: float = Field(
-        default=0.2, gt=0, lt=1, description="share of the training documents that judges trials, and trains none"
+        default=0.2, gt=0, lt=1, description="share of the training documents that judges trials and is not trained on"
     )
 
 
-def candidates(given: Settings, tune: Autotune, seed: int) -> list[dict[str, float | int]]:
-    """The settings that are tried, those that are given first.
+def candidates(stage_settings: Settings, tune: Autotune, seed: int) -> list[dict[str, float | int]]:
+    """Return the settings to try. The first are `stage_settings`.
 
     Examples
     --------
-    >>> given = {"dim": 32, "lr": 0.1, "epoch": 5, "word_ngrams": 2, "bucket": 200_000, "min_count": 2}
-    >>> [(c["lr"], c["epoch"], c["dim"]) for c in candidates(given, Autotune(trials=3, over=("lr", "epoch")), 0)]
+    >>> stage_settings = {"dim": 32, "lr": 0.1, "epoch": 5, "word_ngrams": 2, "bucket": 200_000, "min_count": 2}
+    >>> tune = Autotune(trials=3, over=("lr", "epoch"))
+    >>> [(point["lr"], point["epoch"], point["dim"]) for point in candidates(stage_settings, tune, 0)]
     [(0.1, 5, 32), (0.0617, 11, 32), (0.354, 2, 32)]
     """
-    found = [dict(given) for _ in range(tune.trials)]
+    points = [dict(stage_settings) for _ in range(tune.trials)]
     for name in (name for name in SPANS if name in tune.over):
-        for point, place in zip(found[1:], _strata(f"{seed}/autotune/{name}", tune.trials - 1), strict=True):
-            point[name] = _within(SPANS[name], place)
-    return found
+        for point, fraction in zip(points[1:], _strata(f"{seed}/autotune/{name}", tune.trials - 1), strict=True):
+            point[name] = _within(SPANS[name], fraction)
+    return points
 
 
 def _strata(key: str, count: int) -> list[float]:
-    """A number from each of `count` equal parts of the unit interval, in the order of hashes."""
+    """Return a number from each of `count` equal parts of the unit interval, in an order given by hashes."""
     import xxhash
 
-    def unit(what: str) -> float:
-        return (xxhash.xxh3_64_intdigest(f"{key}/{what}".encode()) >> 11) * 2.0**-53
+    def unit(name: str) -> float:
+        return (xxhash.xxh3_64_intdigest(f"{key}/{name}".encode()) >> 11) * 2.0**-53
 
     order = sorted(range(count), key=lambda part: unit(f"order/{part}"))
     return [(part + unit(f"within/{part}")) / count for part in order]
 
 
-def _within(span: Span, place: float) -> float | int:
+def _within(span: Span, fraction: float) -> float | int:
     if not span.step:
-        return float(f"{span.low * (span.high / span.low) ** place:.3g}")
+        return float(f"{span.low * (span.high / span.low) ** fraction:.3g}")
     end = span.high + span.step
-    value = span.low + (end - span.low) * place if span.linear else span.low * (end / span.low) ** place
+    value = span.low + (end - span.low) * fraction if span.linear else span.low * (end / span.low) ** fraction
     return min(math.floor(value / span.step) * span.step, int(span.high))
 
 
 class Rung(NamedTuple):
-    """A round of the search: so many trials, each on this share of the documents."""
+    """A round of the search: the number of trials, and the share of the documents that each trains on."""
 
     trials: int
     share: float
 
 
 def rungs(trials: int, documents: int) -> list[Rung]:
-    """The rounds of a search; as many as leave the first enough documents, and three at most.
+    """Return the rounds of a search: at most three, and so few that the first round has enough documents.
 
     Examples
     --------
@@ -135,9 +138,10 @@ def rungs(trials: int, documents: int) -> list[Rung]:
 
 
 def cost(settings: Settings) -> float:
-    """What training on a document costs, in units that compare settings.
+    """Return the cost of training on a document, in arbitrary units, to compare settings.
 
-    A pass costs something for each word (reading it) and as much for each feature; beginning is worth a pass.
+    A pass over a document costs the same for reading a word and for each feature. Initialization costs as much as a
+    pass.
 
     Examples
     --------
@@ -148,90 +152,100 @@ def cost(settings: Settings) -> float:
 
 
 def search(
-    ctx: "Context", tune: Autotune, given: Settings, gathered: str, documents: int, *, calibrated: bool
+    ctx: "Context", tune: Autotune, stage_settings: Settings, gathered: str, documents: int, *, calibrated: bool
 ) -> dict[str, Any]:
-    """Try settings, in rounds of tasks.
+    """Search for the best settings, in rounds of tasks.
 
     Parameters
     ----------
     ctx
-        Of the stage.
-    tune, given
-        How to search, and the settings that the stage has.
+        Context of the stage.
+    tune
+        Settings of the search.
+    stage_settings
+        Hyperparameters of the stage.
     gathered
-        The sample, from `curate.classifiers.sample.gather`.
+        File with the sample, from `curate.classifiers.sample.gather`.
     documents
-        How many of it training takes.
+        Number of training documents in the sample.
     calibrated
-        Whether the log loss is that of scores calibrated by Platt's curve.
+        Whether to compute the log loss of scores that are calibrated by Platt's curve.
 
     Returns
     -------
     dict
-        ``parameters``, the best; ``chosen``, its trial; ``metric``; ``predicted_trainings``, what the search was to
-        cost, and the training with the best settings, in trainings with the given ones (`cost`); ``rungs`` and
-        ``trials``: settings and, by rung, their measure, None where training diverged.
+        ``parameters``, the best settings; ``chosen``, the index of their trial; ``metric``; ``predicted_trainings``,
+        the `cost` of the search and of the final training, relative to a training with the stage's settings;
+        ``rungs``, the rounds; ``trials``, the settings and the metric in each round, None if training diverged.
 
     Raises
     ------
     RunError
-        No settings can be trained with, or there is nothing to judge them by.
+        If training diverges with all settings, or if there are too few documents to train or judge trials.
     """
     fitting = documents * (1 - tune.validation)
-    tried, rounds = candidates(given, tune, ctx.seed), rungs(tune.trials, int(fitting))
-    alive = list(range(len(tried)))
-    values: list[list[float | None]] = [[] for _ in tried]
-    unit = (1 - tune.validation) / cost(given)
-    mean = unit * sum(map(cost, tried)) / len(tried)
-    later = [sum(rung.trials * rung.share * mean for rung in rounds[place + 1 :]) for place in range(len(rounds))]
+    points, rounds = candidates(stage_settings, tune, ctx.seed), rungs(tune.trials, int(fitting))
+    remaining = list(range(len(points)))
+    values: list[list[float | None]] = [[] for _ in points]
+    unit = (1 - tune.validation) / cost(stage_settings)
+    mean = unit * sum(map(cost, points)) / len(points)
+    later = [sum(rung.trials * rung.share * mean for rung in rounds[index + 1 :]) for index in range(len(rounds))]
     spent = 0.0
-    for place, rung in enumerate(rounds):
-        spent += sum(cost(tried[trial]) for trial in alive) * rung.share * unit
+    for round_index, rung in enumerate(rounds):
+        spent += sum(cost(points[trial]) for trial in remaining) * rung.share * unit
         log.info(
-            "%s: autotune, round %d of %d: %d trials on %.0f documents; up to its end as much work as %.1f trainings "
-            "with the settings given, about %.1f in all",
-            ctx.artifact.name, place + 1, len(rounds), len(alive), fitting * rung.share, spent, spent + later[place],
+            "%s: autotune, round %d of %d: %d trials on %.0f documents; after it, the search costs as much as %.1f "
+            "trainings with the stage's settings, about %.1f in total",
+            ctx.artifact.name, round_index + 1, len(rounds), len(remaining), fitting * rung.share,
+            spent, spent + later[round_index],
         )  # fmt: skip
         task = partial(_try, tune, gathered, rung.share, calibrated)
-        keys = [f"{trial:03d}" for trial in alive]
-        for trial, found in zip(
-            alive, ctx.map(task, [tried[trial] for trial in alive], phase=f"tune-{place}", keys=keys), strict=True
+        keys = [f"{trial:03d}" for trial in remaining]
+        for trial, result in zip(
+            remaining,
+            ctx.map(task, [points[trial] for trial in remaining], phase=f"tune-{round_index}", keys=keys),
+            strict=True,
         ):
-            values[trial].append(found["value"])
-        if place + 1 < len(rounds):
-            alive = _survivors(tune, alive, values, rounds[place + 1].trials)
-    best = _ranked(tune, alive, values)[0]
+            values[trial].append(result["value"])
+        if round_index + 1 < len(rounds):
+            remaining = _survivors(tune, remaining, values, rounds[round_index + 1].trials)
+    best = _ranked(tune, remaining, values)[0]
     if values[best][-1] is None:
-        raise RunError(f"{ctx.artifact.name}: training diverged with all settings that were tried; lower `lr`")
+        raise RunError(f"{ctx.artifact.name}: training diverged with all {len(points)} settings; lower `lr`")
     return {
-        "parameters": tried[best],
+        "parameters": points[best],
         "chosen": best,
         "metric": tune.metric,
-        "predicted_trainings": {"search": round(spent, 3), "final": round(cost(tried[best]) / cost(given), 3)},
+        "predicted_trainings": {
+            "search": round(spent, 3),
+            "final": round(cost(points[best]) / cost(stage_settings), 3),
+        },
         "rungs": [{"trials": rung.trials, "documents": int(fitting * rung.share)} for rung in rounds],
-        "trials": [{"parameters": tried[trial], "values": values[trial]} for trial in range(len(tried))],
+        "trials": [{"parameters": points[trial], "values": values[trial]} for trial in range(len(points))],
     }
 
 
-def _ranked(tune: Autotune, alive: Sequence[int], values: Sequence[Sequence[float | None]]) -> list[int]:
-    """Trials from the best on; of equal ones the first, and last those that diverged."""
+def _ranked(tune: Autotune, trials: Sequence[int], values: Sequence[Sequence[float | None]]) -> list[int]:
+    """Sort trials from best to worst. Ties are in the order of trials, and trials that diverged come last."""
     sign = -1 if tune.metric == "auc" else 1
 
     def key(trial: int) -> tuple[float, int]:
         value = values[trial][-1]
         return (math.inf if value is None else sign * value, trial)
 
-    return sorted(alive, key=key)
+    return sorted(trials, key=key)
 
 
-def _survivors(tune: Autotune, alive: Sequence[int], values: Sequence[Sequence[float | None]], count: int) -> list[int]:
-    """Those that go on, the settings given always among them."""
-    best = _ranked(tune, alive, values)[:count]
+def _survivors(
+    tune: Autotune, trials: Sequence[int], values: Sequence[Sequence[float | None]], count: int
+) -> list[int]:
+    """Return the trials that continue, which always include the first trial with the stage's settings."""
+    best = _ranked(tune, trials, values)[:count]
     return sorted(best if 0 in best else [0, *best[:-1]])
 
 
 def _try(tune: Autotune, gathered: str, share: float, calibrated: bool, settings: Settings) -> dict[str, Any]:  # noqa: FBT001 - bound by a partial
-    """Train on a share of the documents and judge."""
+    """Train on a share of the documents, and return the metric on the documents that judge trials."""
     import pyarrow.compute as pc
 
     from curate.classifiers import fasttext
@@ -264,17 +278,20 @@ def _try(tune: Autotune, gathered: str, share: float, calibrated: bool, settings
     return {"value": cross_entropy(scores, target), "documents": len(fitted)}
 
 
-def _two_classes(sample: "pa.Table", what: str) -> None:
+def _two_classes(sample: "pa.Table", purpose: str) -> None:
     from curate.classifiers.sample import LEAST as FEWEST
 
     positive = int(sample.column("positive").to_numpy().sum())
     for kind, number in (("positive", positive), ("negative", len(sample) - positive)):
         if number < FEWEST:
-            raise RunError(f"autotune has only {number} {kind} documents to {what}; give it more documents")
+            raise RunError(
+                f"autotune has only {number} {kind} documents to {purpose}, but needs at least {FEWEST}; "
+                "provide more documents"
+            )
 
 
 def fasttext_names(settings: Settings) -> dict[str, float | int]:
-    """Settings under the names that the library has for them.
+    """Return the settings under fastText's names.
 
     Examples
     --------

@@ -1,13 +1,14 @@
 r"""Hashed n-gram features of DSIR (Xie et al. 2023, arXiv 2302.03169): counts of 1- and 2-grams in hash buckets.
 
-Tokens are those of the published code: of the lower-cased text, the longest runs of word characters and the longest
-runs of what is neither a word character nor white space (``\w+|[^\w\s]+``, NLTK's wordpunct). Word characters are
-letters, digits of every kind and the underscore, as in Python; lower case is the simple mapping of one code point.
+Tokens are those of the published code: the longest runs of word characters in the lower-cased text, and the longest
+runs of characters that are neither word characters nor white space (``\w+|[^\w\s]+``, NLTK's wordpunct). Word
+characters are letters, digits of every kind and the underscore, as in Python. Lower case is the simple mapping of code
+points.
 
 A token with code points ``c[0], ..., c[m - 1]`` has the hash ``mix64(s[m])`` with ``s[0]`` the 64-bit golden ratio and
-``s[i + 1] = (s[i] ^ c[i]) * K mod 2^64``, as words have in `curate.text.words`; a pair has
-``mix64(first * G ^ second)``, where ``G`` is the golden ratio; the bucket is the hash modulo the number of buckets.
-The published code takes SHA-256 of the n-gram: other buckets, the same method.
+``s[i + 1] = (s[i] ^ c[i]) * K mod 2^64``, like words in `curate.text.words`. A pair of tokens has the hash
+``mix64(first * G ^ second)``, where ``G`` is the golden ratio. The bucket is the hash modulo the number of buckets. The
+published code uses SHA-256 of the n-gram instead: the buckets differ, but the method is the same.
 """
 
 from functools import cache
@@ -26,7 +27,7 @@ _WORD, _PUNCTUATION, _BLANK = 1, 2, 0
 
 @cache
 def kinds() -> NDArray[np.uint8]:
-    r"""Per code point: 1 for ``\w``, 2 for what is neither that nor white space, 0 for white space."""
+    r"""Return the kind of each code point: 1 for ``\w``, 0 for white space, 2 for all others."""
     classes, _ = tables()
     kind = np.full(len(classes), _PUNCTUATION, np.uint8)
     characters = map(chr, range(0x40000))
@@ -37,7 +38,7 @@ def kinds() -> NDArray[np.uint8]:
 
 
 def add_counts(data: NDArray[np.uint8], offsets: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-    """Add the n-grams of all documents to `counts`, shape (buckets,).
+    """Add the n-gram counts of all documents to `counts`, shape (buckets,), in place.
 
     Examples
     --------
@@ -52,54 +53,59 @@ def add_counts(data: NDArray[np.uint8], offsets: NDArray[np.int64], counts: NDAr
 def log_weights(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], ratio: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sum over the n-grams of each document of the log ratio of their bucket.
+    """Return the log importance weight of each document: the sum of the log ratios of its n-grams' buckets.
 
     Parameters
     ----------
     data, offsets
         Document i is ``data[offsets[i]:offsets[i + 1]]``.
     ratio
-        Log ratio of target to raw, in nats, shape (buckets,).
+        Log ratio of target to raw share, in nats, shape (buckets,); see `log_ratio`.
 
     Returns
     -------
-    weights, n-grams
-        Shape (documents,) each.
+    weights
+        Log importance weights, in nats, shape (documents,).
+    ngram_counts
+        Number of n-grams, shape (documents,).
     """
-    weights, found = np.zeros(len(offsets) - 1), np.zeros(len(offsets) - 1, np.int64)
-    _scan(data, offsets, kinds(), tables().lower, np.zeros(0, np.int64), ratio, weights, found)
-    return weights, found
+    weights, ngram_counts = np.zeros(len(offsets) - 1), np.zeros(len(offsets) - 1, np.int64)
+    _scan(data, offsets, kinds(), tables().lower, np.zeros(0, np.int64), ratio, weights, ngram_counts)
+    return weights, ngram_counts
 
 
 def log_ratio(target: NDArray[np.int64], raw: NDArray[np.int64], smoothing: float = 1e-8) -> NDArray[np.float64]:
-    """Log of target share over raw share of each bucket, both raised by `smoothing`, as in the published code."""
+    """Return the log of the target share over the raw share of each bucket, in nats, shape (buckets,).
+
+    `smoothing` is added to both shares, as in the published code.
+    """
     shares = [counts / max(counts.sum(), 1) + smoothing for counts in (target, raw)]
     return np.log(shares[0]) - np.log(shares[1])
 
 
 @numba.njit(cache=True, nogil=True)
 def _scan(  # noqa: C901 - one loop for both uses, see below
-    data, offsets, kinds, lower, counts, ratio, weights, found
+    data, offsets, kinds, lower, counts, ratio, weights, ngram_counts
 ):
-    # Counts where `counts` has buckets, else weighs: one loop, so that both see the same n-grams.
+    # Counts if `counts` has buckets, otherwise computes weights. One loop guarantees the same n-grams for both.
     counting = len(counts) > 0
     buckets = np.uint64(len(counts) if counting else len(ratio))
     for document in range(len(offsets) - 1):
-        at, end = offsets[document], offsets[document + 1]
+        position, end = offsets[document], offsets[document + 1]
         previous, tokens, total = np.uint64(0), 0, 0.0
-        while at < end:
-            code, after = decode(data, at)
+        while position < end:
+            code, after = decode(data, position)
             kind = kinds[code]
             if kind == _BLANK:
-                at = after
+                position = after
                 continue
             state = _START
             while True:
                 state = (state ^ np.uint64(lower[code])) * _MULTIPLIER
-                at = after
-                if at >= end:
+                position = after
+                if position >= end:
                     break
-                code, after = decode(data, at)
+                code, after = decode(data, position)
                 if kinds[code] != kind:
                     break
             token = mix64(state)
@@ -118,4 +124,4 @@ def _scan(  # noqa: C901 - one loop for both uses, see below
             tokens += 1
         if not counting:
             weights[document] = total
-            found[document] = max(2 * tokens - 1, 0)
+            ngram_counts[document] = max(2 * tokens - 1, 0)

@@ -1,4 +1,4 @@
-"""How closely scores follow targets that are probabilities: a student beside its teacher."""
+"""Measures of how closely the scores of a student model follow the probabilities of its teacher."""
 
 from typing import Any
 
@@ -12,54 +12,55 @@ Values = NDArray[np.float64]
 
 
 def fidelity(scores: Values, target: Values, keep_rate: float | None = None) -> dict[str, Any]:
-    """Measures of a student on documents that neither it nor its calibration has seen.
+    """Compare a student with its teacher on documents used neither for training nor for calibration.
 
     Parameters
     ----------
     scores, target
-        The student's probability and the teacher's, shape (documents,).
+        Probabilities of the student and of the teacher, shape (documents,).
     keep_rate
-        The teacher keeps this share, those of the highest targets (and all that are equal to the last of them); where
-        None, those of 0.5 and more.
+        Share of documents that the teacher keeps: those with the highest targets, and all ties with the last of them.
+        If None, the teacher keeps documents with a target of at least 0.5.
 
     Returns
     -------
     dict
-        ``pearson``, ``spearman`` (ties have their mean rank), ``mean_absolute_error``, ``log_loss`` against the targets
-        and ``least_log_loss``, their own entropy, in nats; ``kept``, how many documents the teacher keeps, ``auc``, how
-        well the scores tell these from the rest, and ``agreement``, the share of documents on which both decide alike
-        when the student keeps as many (without a keep rate: those of 0.5 and more); ``calibration_error`` and
-        ``reliability`` as of `curate.stats.calibration.measures`, with the mean target as ``positive``. What does not
-        exist (no documents, scores all equal) is None.
+        Number of ``documents``; ``pearson`` and ``spearman`` correlation (ties get their mean rank);
+        ``mean_absolute_error``; ``log_loss`` against the targets, and ``least_log_loss``, the entropy of the targets,
+        in nats; ``kept``, the number of documents that the teacher keeps; ``auc``, the separation of these from the
+        rest by the scores; ``agreement``, the share of documents on which both make the same decision if the student
+        keeps as many documents (or, without a keep rate, those with a score of at least 0.5); ``calibration_error`` and
+        ``reliability`` as in `curate.stats.calibration.measures`, with the mean target as ``positive``. A measure that
+        is not defined (no documents, all scores equal) is None.
 
     Examples
     --------
-    >>> found = fidelity(np.array([0.9, 0.8, 0.1]), np.array([0.8, 0.9, 0.2]), keep_rate=0.5)
-    >>> found["spearman"], found["kept"], found["auc"], found["agreement"]
+    >>> quality = fidelity(np.array([0.9, 0.8, 0.1]), np.array([0.8, 0.9, 0.2]), keep_rate=0.5)
+    >>> quality["spearman"], quality["kept"], quality["auc"], quality["agreement"]
     (0.5, 2, 1.0, 1.0)
     """
     error, rows = reliability(scores, target)
     kept = target >= _least_kept(target, keep_rate)
-    told = scores >= (0.5 if keep_rate is None else _nth(scores, int(kept.sum())))
-    apart = separation(scores[~kept], scores[kept])
-    there = len(scores) > 0
+    student_keeps = scores >= (0.5 if keep_rate is None else _nth(scores, int(kept.sum())))
+    separated = separation(scores[~kept], scores[kept])
+    not_empty = len(scores) > 0
     return {
         "documents": len(scores),
         "pearson": _correlation(scores, target),
         "spearman": _correlation(_ranks(scores), _ranks(target)),
-        "mean_absolute_error": float(np.abs(scores - target).mean()) if there else None,
+        "mean_absolute_error": float(np.abs(scores - target).mean()) if not_empty else None,
         "log_loss": cross_entropy(scores, target),
         "least_log_loss": cross_entropy(target, target),
         "kept": int(kept.sum()),
-        "auc": apart.auc if apart else None,
-        "agreement": float((told == kept).mean()) if there else None,
+        "auc": separated.auc if separated else None,
+        "agreement": float((student_keeps == kept).mean()) if not_empty else None,
         "calibration_error": error,
         "reliability": rows,
     }
 
 
 def cross_entropy(scores: Values, target: Values) -> float | None:
-    """Mean log loss of scores against targets that are probabilities, in nats; None without documents.
+    """Return the mean log loss of scores against probabilities as targets, in nats; None without documents.
 
     Examples
     --------
@@ -73,10 +74,11 @@ def cross_entropy(scores: Values, target: Values) -> float | None:
 
 
 def soft_auc(scores: Values, target: Values) -> float | None:
-    """Probability that a document drawn as positive has a higher score than one drawn as negative; ties count half.
+    """Return the probability that a random positive document has a higher score than a random negative one.
 
-    Both are drawn by their targets, each by itself; with targets of 0 and 1 this is the area under the ROC curve. None
-    where all targets are 0, or all 1.
+    Ties count half. The positive document is drawn with probability proportional to its target, the negative one,
+    independently, to one minus its target. With targets of 0 and 1, this is the area under the ROC curve. The result is
+    None if all targets are 0 or all are 1.
 
     Examples
     --------
@@ -94,7 +96,7 @@ def _least_kept(target: Values, keep_rate: float | None) -> float:
 
 
 def _nth(values: Values, count: int) -> float:
-    """The value that `count` values reach."""
+    """Return the largest threshold that at least `count` values reach; infinity for 0."""
     return float(np.sort(values)[len(values) - count]) if count else np.inf
 
 

@@ -1,4 +1,4 @@
-"""Groups of documents that a model learns from: by source, by a rule over columns, or both."""
+"""Groups of documents, such as the training documents of a model, selected by source, by a rule, or by both."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,7 @@ from curate.rules.sql import columns_of, complaint, holds
 
 
 class Group(BaseModel):
-    """Documents that are of one of the sources and of which the rule is true.
+    """Documents from one of the sources for which the rule is true.
 
     Examples
     --------
@@ -23,28 +23,28 @@ class Group(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: tuple[str, ...] | None = Field(default=None, min_length=1, description="sources; all unless given")
+    sources: tuple[str, ...] | None = Field(default=None, min_length=1, description="sources; all by default")
     where: str | None = Field(default=None, description="SQL expression over columns, true for a document of the group")
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Group":
+    def _is_not_empty(self) -> "Group":
         if self.sources is None and self.where is None:
             raise ValueError("name `sources`, a rule (`where`), or both")
         return self
 
     def columns(self) -> tuple[str, ...]:
-        """Columns that the rule names; none when it does not parse, which `problems` reports."""
+        """Return the columns that the rule uses; none if the rule does not parse, which `problems` reports."""
         return tuple(columns_of(self.where)) if self.where is not None else ()
 
     def mask(self, source: str, columns: pa.Table) -> NDArray[np.bool_]:
-        """Which documents of a shard belong to the group; a rule that is null says no.
+        """Return which documents of a shard belong to the group. If the rule is null, a document does not belong.
 
         Parameters
         ----------
         source
-            Source of all of them.
+            Source of the shard.
         columns
-            The columns that the rule names, and perhaps more.
+            Table with at least the columns that the rule uses.
         """
         import polars as pl
 
@@ -52,23 +52,25 @@ class Group(BaseModel):
             return np.zeros(columns.num_rows, bool)
         if self.where is None:
             return np.ones(columns.num_rows, bool)
-        named = list(self.columns()) or columns.column_names[:1]  # a rule of no column needs the number of rows
+        named = list(self.columns()) or columns.column_names[:1]  # a rule without columns needs the number of rows
         return holds(self.where, pl.DataFrame(columns.select(named)))
 
     def problems(self, field: str, known_sources: Mapping[str, int], columns: pa.Schema) -> Iterable[Problem]:
-        """Sources that are not there, and rules that are none.
+        """Yield problems of the group: unknown sources and an invalid rule.
 
         Parameters
         ----------
         field
-            The field of the stanza that names the group; empty where `sources` and `where` are fields themselves.
+            Field of the stage that holds the group; empty if `sources` and `where` are fields of the stage.
         known_sources, columns
-            Sources and columns that there are.
+            Sources and columns of the input.
         """
-        above = (field,) if field else ()
+        parent = (field,) if field else ()
         for position, source in enumerate(self.sources or ()):
             if known_sources and source not in known_sources:
-                yield Problem((*above, "sources", position), f"no source {source!r}", nearest(source, known_sources))
-        wrong = complaint(self.where, columns) if self.where is not None else ""
-        if wrong:
-            yield Problem((*above, "where"), f"{self.where!r}: {wrong}")
+                yield Problem(
+                    (*parent, "sources", position), f"there is no source {source!r}", nearest(source, known_sources)
+                )
+        message = complaint(self.where, columns) if self.where is not None else ""
+        if message:
+            yield Problem((*parent, "where"), f"{self.where!r}: {message}")

@@ -1,10 +1,9 @@
-r"""One line per document for models that read words between spaces: lower case, every symbol a word of its own.
+r"""Normalization of documents to lines of words separated by spaces, the input of the classifiers.
 
-This is the only text normalization of the classifiers trained here, and scoring uses the same. Upper-case letters
-become lower-case ones (the simple mapping of one code point, as in `curate.text.words`); white space, control and
-format characters become one space; every symbol, and every character of a script that is written without spaces,
-stands between spaces together with the marks that follow it. So "end." and "end" share a word, and no text can write
-one of fastText's own marks, such as ``__label__``, as one word.
+Training and scoring use the same normalization, and no other. Letters become lower case (by the simple mapping of code
+points, as in `curate.text.words`). White space, control and format characters become one space. Every symbol, and every
+character of a script without spaces, becomes a word, together with the marks that follow it. So "end." and "end" share
+a word, and no text can contain one of fastText's marks, such as ``__label__``, as a word.
 """
 
 import numba
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 from curate.text.unicode import MARK, SPACE, UNSPACED, WORD, decode, tables
 
 _SPACE = np.uint8(32)
-_GROWTH = 3  # bytes out per byte in: a symbol of one byte between two spaces
+_GROWTH = 3  # maximum output bytes per input byte: a symbol of one byte between two spaces
 
 
 def line_of_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    r"""The normalized line of each document.
+    r"""Return the normalized line of each document.
 
     Parameters
     ----------
@@ -28,7 +27,8 @@ def line_of_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[
     Returns
     -------
     data, offsets
-        The lines, end to end, and where each begins, shape (documents + 1,); without words a line is empty.
+        The lines, concatenated, and the offset of each, shape (documents + 1,). The line of a document without words
+        and symbols is empty.
 
     Examples
     --------
@@ -45,54 +45,54 @@ def line_of_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _encode(code, out, at):
-    """Write a code point as UTF-8; the place behind it."""
+def _encode(code, out, position):
+    """Write a code point as UTF-8, and return the position after it."""
     if code < 0x80:
-        out[at] = code
-        return at + 1
+        out[position] = code
+        return position + 1
     if code < 0x800:
-        out[at] = 0xC0 | (code >> 6)
-        out[at + 1] = 0x80 | (code & 0x3F)
-        return at + 2
+        out[position] = 0xC0 | (code >> 6)
+        out[position + 1] = 0x80 | (code & 0x3F)
+        return position + 2
     if code < 0x10000:
-        out[at] = 0xE0 | (code >> 12)
-        out[at + 1] = 0x80 | ((code >> 6) & 0x3F)
-        out[at + 2] = 0x80 | (code & 0x3F)
-        return at + 3
-    out[at] = 0xF0 | (code >> 18)
-    out[at + 1] = 0x80 | ((code >> 12) & 0x3F)
-    out[at + 2] = 0x80 | ((code >> 6) & 0x3F)
-    out[at + 3] = 0x80 | (code & 0x3F)
-    return at + 4
+        out[position] = 0xE0 | (code >> 12)
+        out[position + 1] = 0x80 | ((code >> 6) & 0x3F)
+        out[position + 2] = 0x80 | (code & 0x3F)
+        return position + 3
+    out[position] = 0xF0 | (code >> 18)
+    out[position + 1] = 0x80 | ((code >> 12) & 0x3F)
+    out[position + 2] = 0x80 | ((code >> 6) & 0x3F)
+    out[position + 3] = 0x80 | (code & 0x3F)
+    return position + 4
 
 
 @numba.njit(cache=True, nogil=True)
 def _lines(data, offsets, classes, lower, out, bounds):
-    put = 0
+    written = 0
     for document in range(len(offsets) - 1):
-        at, end, first = offsets[document], offsets[document + 1], put
-        apart = False  # a space is due before the next character
-        while at < end:
-            code, at = decode(data, at)
+        position, end, first = offsets[document], offsets[document + 1], written
+        space_due = False  # a space is due before the next character
+        while position < end:
+            code, position = decode(data, position)
             kind = classes[code]
             if kind & WORD and not kind & UNSPACED:
-                if apart and put > first:
-                    out[put] = _SPACE
-                    put += 1
-                apart = False
-                put = _encode(np.int64(lower[code]), out, put)
+                if space_due and written > first:
+                    out[written] = _SPACE
+                    written += 1
+                space_due = False
+                written = _encode(np.int64(lower[code]), out, written)
             elif kind == 0 or kind & SPACE:
-                apart = True
+                space_due = True
             else:  # a symbol, or a character of a script without spaces, with the marks that follow it
-                if put > first:
-                    out[put] = _SPACE
-                    put += 1
-                put = _encode(np.int64(lower[code]), out, put)
-                while at < end:
-                    following, after = decode(data, at)
+                if written > first:
+                    out[written] = _SPACE
+                    written += 1
+                written = _encode(np.int64(lower[code]), out, written)
+                while position < end:
+                    following, after = decode(data, position)
                     if not classes[following] & MARK:
                         break
-                    put = _encode(following, out, put)
-                    at = after
-                apart = True
-        bounds[document + 1] = put
+                    written = _encode(following, out, written)
+                    position = after
+                space_due = True
+        bounds[document + 1] = written

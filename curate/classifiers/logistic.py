@@ -1,9 +1,9 @@
-"""Logistic regression on words and hashed word n-grams, trained by our own solver: it takes soft targets and weights.
+"""Logistic regression on words and hashed word n-grams, with a solver that supports soft targets and weights.
 
-The features are those of a fastText model (`curate.classifiers.linear`, which also scores), each worth one over the
-root of their number in the line. The loss is the cross-entropy against the targets, weighted by document; AdaGrad
-(Duchi, Hazan and Singer 2011) goes over the documents in the order they are in, on one thread, so that the same lines
-give the same bytes. No library is needed.
+The features are those of a fastText model (`curate.classifiers.linear`, which also computes the scores). Each feature
+has the value ``1 / sqrt(n)``, where n is the number of features in the line. The loss is the cross-entropy against the
+targets, weighted by document. AdaGrad (Duchi, Hazan and Singer 2011) processes the documents in their order, on one
+thread, so the same lines give the same model. No library is needed.
 """
 
 import io
@@ -20,11 +20,11 @@ from curate import storage
 from curate.classifiers.linear import END, LABEL, LinearModel, line_features, linear
 
 Values = NDArray[np.float64]
-ROWS = 8192  # lines whose words are counted at a time
+ROWS = 8192  # lines whose words are counted together
 
 
 class LogisticSettings(NamedTuple):
-    """How a model is trained; names as of `curate.classifiers.training.Training`."""
+    """Settings of the training; see the fields of `curate.classifiers.training.Training`."""
 
     lr: float
     epoch: int
@@ -39,9 +39,9 @@ def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: 
     Parameters
     ----------
     lines
-        Normalized, as of `curate.classifiers.lines`.
+        Lines normalized by `curate.classifiers.lines`.
     target, weight
-        Probability that each is positive and what it weighs, shape (lines,).
+        Probability that each line is positive, and its weight in the loss, shape (lines,) each.
     settings
         See `LogisticSettings`.
 
@@ -54,12 +54,13 @@ def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: 
     True
     """
     words = vocabulary(lines, settings.min_count)
-    size = len(words) + settings.bucket
-    model = linear(np.zeros((size, 2), np.float32), words, LABEL, settings.word_ngrams, settings.bucket)
+    feature_count = len(words) + settings.bucket
+    model = linear(np.zeros((feature_count, 2), np.float32), words, LABEL, settings.word_ngrams, settings.bucket)
     data, offsets = _buffers(lines)
-    weights, squares = np.zeros(size), np.full(size, 1e-8)
+    weights, squares = np.zeros(feature_count), np.full(feature_count, 1e-8)
     longest = int(np.diff(offsets).max(initial=0))
-    features = np.empty((longest // 2 + 2) * settings.word_ngrams, np.int64)  # a word and its space are two bytes
+    # A word and its space have at least two bytes.
+    features = np.empty((longest // 2 + 2) * settings.word_ngrams, np.int64)
     bias = _adagrad(
         data, offsets, np.frombuffer(END, np.uint8), model.slots, model.text, model.offsets, settings.word_ngrams,
         np.uint64(settings.bucket), target, weight, settings.lr, settings.epoch, weights, squares, features,
@@ -68,7 +69,7 @@ def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: 
 
 
 def vocabulary(lines: pa.LargeStringArray, least: int) -> list[str]:
-    """Words that occur at least so often, the most frequent first.
+    """Return the words that occur at least `least` times, sorted by decreasing frequency, then alphabetically.
 
     Examples
     --------
@@ -78,14 +79,14 @@ def vocabulary(lines: pa.LargeStringArray, least: int) -> list[str]:
     counts = pl.DataFrame(schema={"word": pl.String, "count": pl.UInt32})
     for start in range(0, len(lines), ROWS):
         words = pl.Series("word", lines.slice(start, ROWS)).str.split(" ").explode()
-        found = words.value_counts(name="count").cast({"count": pl.UInt32})
-        counts = pl.concat([counts, found]).group_by("word").agg(pl.col("count").sum())
+        batch_counts = words.value_counts(name="count").cast({"count": pl.UInt32})
+        counts = pl.concat([counts, batch_counts]).group_by("word").agg(pl.col("count").sum())
     kept = counts.filter((pl.col("count") >= least) & (pl.col("word") != ""))
     return kept.sort(["count", "word"], descending=[True, False])["word"].to_list()
 
 
 def save(model: LinearModel, path: str) -> None:
-    """Write a model as ``npz``; equal models give equal bytes."""
+    """Write a model as ``npz``. Equal models give equal bytes."""
     with storage.replacing(path) as file:
         np.savez(
             file,
@@ -98,24 +99,24 @@ def save(model: LinearModel, path: str) -> None:
 
 
 def load(path: str) -> LinearModel:
-    """A model from `save`, local or at an fsspec URL.
+    """Load a model that `save` wrote, from a local path or an fsspec URL.
 
     Raises
     ------
     ValueError
-        The file is none.
+        If the file is not such a model.
     """
     fs, inner = storage.filesystem(path)
     try:
-        with np.load(io.BytesIO(fs.cat_file(inner))) as found:  # type: ignore[arg-type]
-            text, offsets, weights = found["text"], found["offsets"].tolist(), found["weights"]
-            ngrams, buckets = found["shape"].tolist()
-            bias = float(found["bias"])
+        with np.load(io.BytesIO(fs.cat_file(inner))) as arrays:  # type: ignore[arg-type]
+            text, offsets, weights = arrays["text"], arrays["offsets"].tolist(), arrays["weights"]
+            ngrams, buckets = arrays["shape"].tolist()
+            bias = float(arrays["bias"])
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"it is no linear model ({type(error).__name__})") from None
+        raise ValueError(f"it is not a linear model of curate ({type(error).__name__})") from None
     words = [text[start:end].tobytes().decode() for start, end in pairwise(offsets)]
-    both = np.stack([weights, np.zeros_like(weights)], axis=1)
-    return linear(both, words, LABEL, ngrams, buckets)._replace(bias=bias, root=True)
+    columns = np.stack([weights, np.zeros_like(weights)], axis=1)
+    return linear(columns, words, LABEL, ngrams, buckets)._replace(bias=bias, root=True)
 
 
 def _buffers(lines: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -162,7 +163,7 @@ def _adagrad(
             bias -= lr * error / np.sqrt(square)
             gradient = error * scale
             for i in range(count):
-                place = features[i]
-                squares[place] += gradient * gradient
-                weights[place] -= lr * gradient / np.sqrt(squares[place])
+                feature = features[i]
+                squares[feature] += gradient * gradient
+                weights[feature] -= lr * gradient / np.sqrt(squares[feature])
     return bias

@@ -1,9 +1,9 @@
-"""The sample of documents that a classifier learns from: drawn by hashes of ids, held in three parts, labelled.
+"""The sample of documents for a classifier: drawn by hashes of ids, split into three parts, and labeled.
 
-A document has a *target*, the probability that it is positive; where its class is known, that is 0 or 1. fastText knows
-labels and no weights, so a soft target becomes a label by chance: positive with the probability of the target, which
-makes the expected loss the cross-entropy against the targets (`by_target`). All chance is a hash of the id: it depends
-on no worker, shard or order.
+The *target* of a document is the probability that it is positive. It is 0 or 1 if the class of the document is known.
+fastText supports labels but no weights, so a soft target becomes a random label: positive with the probability of the
+target. Then the expected loss is the cross-entropy against the targets (`by_target`). All random decisions are hashes
+of the id, so they do not depend on workers, shards or order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,18 +25,18 @@ from curate.text.hashing import hash64, id_bytes
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Choose = Callable[[pa.RecordBatch, Values], tuple[NDArray[np.int64], Values]]
-"""A batch and its documents' places in the draw, 0 to 1, in; rows that are drawn and their targets out."""
+"""Maps a batch and a uniform random number for each document to the rows that are drawn and their targets."""
 
 
 class Shown(NamedTuple):
-    """What training is shown of documents.
+    """Labels, targets and weights of documents for training, shape (documents,) each.
 
     Attributes
     ----------
     positive, taken
-        For a model that knows labels alone: the label, and whether the document is trained on, shape (documents,).
+        For a model that only supports labels: the label, and whether to train on the document.
     goal, weight
-        For a model that knows more: the probability that is to be learned, and what the document weighs.
+        For a model that supports soft targets and weights: the probability to learn, and the weight of the document.
     """
 
     positive: Flags
@@ -46,16 +46,16 @@ class Shown(NamedTuple):
 
 
 Label = Callable[[Values, NDArray[np.uint8]], Shown]
-"""Targets and ids in, what training is shown out."""
+"""Maps targets and ids to labels, targets and weights for training."""
 
 SAMPLED = pa.schema(
     [
-        ("priority", pa.uint64()),  # documents of the lowest come first
+        ("priority", pa.uint64()),  # documents with the lowest values are used first
         ("part", pa.int8()),
-        ("fold", pa.float64()),  # 0 to 1: splits the training documents again, to choose settings
+        ("fold", pa.float64()),  # 0 to 1: splits the training documents for the search for settings
         ("target", pa.float64()),
         ("positive", pa.bool_()),
-        ("taken", pa.bool_()),  # by training; the other parts take every document
+        ("taken", pa.bool_()),  # whether training uses the document; the other parts use all documents
         ("goal", pa.float64()),
         ("weight", pa.float64()),
         ("line", pa.large_string()),
@@ -63,17 +63,17 @@ SAMPLED = pa.schema(
 )
 TRAIN, CALIBRATE, TEST = range(3)
 PARTS = (("train", TRAIN), ("calibrate", CALIBRATE), ("test", TEST))
-LEAST = 2  # documents of each class that each part needs
-ROWS = 8192  # of a row group of the gathered sample
+LEAST = 2  # minimum number of documents of each class in each part
+ROWS = 8192  # rows in a row group of the gathered sample
 
 
 def unit(seed: int, salt: str, ids: NDArray[np.uint8]) -> Values:
-    """A number in [0, 1) for each id, shape (documents,): 53 bits of its hash, so that none rounds to 1."""
+    """Return a uniform number in [0, 1) for each id, shape (documents,): 53 bits of its hash, so none rounds to 1."""
     return (hash64(seed, salt, ids) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def by_class(target: Values, _: NDArray[np.uint8]) -> Shown:
-    """Labels of documents whose class is known."""
+    """Label documents whose class is known: their target is 0 or 1."""
     return Shown(target == 1, np.ones(len(target), bool), target, np.ones(len(target)))
 
 
@@ -86,25 +86,26 @@ def by_target(
     certainty: bool = False,
     weighted: bool = False,
 ) -> Shown:
-    """Labels of documents that have the probability of one.
+    """Label documents by their probability of being positive.
 
     Parameters
     ----------
     target, ids
         Probability that a document is positive, shape (documents,), and ids, shape (documents, 16).
     seed
-        Of the draw.
+        Seed of the draw.
     likelier
-        The label is the likelier one, not drawn.
+        Whether to use the more likely label instead of drawing it.
     certainty
-        A document weighs ``|2 target - 1|``: training takes it with this probability, so that one of 0.5 never is.
+        Whether a document has the weight ``|2 target - 1|`` instead of 1. Training uses it with this probability, so it
+        never uses a target of 0.5.
     weighted
-        The model knows weights: it takes all documents that weigh anything.
+        Whether the model supports weights. Then training uses all documents with a positive weight.
 
     Returns
     -------
     Shown
-        Targets of 0 and 1 are certain: they are labelled by their class, taken, and weigh 1.
+        Documents with targets of 0 and 1 get the label of their class and weight 1, and are always used.
 
     Examples
     --------
@@ -127,22 +128,24 @@ def write_sample(
     choose: Choose,
     label: Label = by_class,
 ) -> int:
-    """Write the lines of the documents of a shard that are drawn; returns how many there are.
+    """Write the lines of the documents that are drawn from a shard, and return their number.
 
     Parameters
     ----------
     path
-        Where the sample goes.
+        File to write.
     batches
-        Of a shard, with ``id`` and ``text`` among the columns.
+        Batches of the shard, with at least the columns ``id`` and ``text``.
     seed
-        Of the draws.
+        Seed of the draws.
     held_out
-        Share that is not trained on: half of it calibrates, half measures.
+        Share of documents that is not trained on: half of it is for calibration, half for measurement.
     reading
-        What of a document the model is shown.
-    choose, label
-        Which documents are drawn with which target, and what label a target becomes.
+        Part of a document that the model reads.
+    choose
+        Draws documents and sets their targets.
+    label
+        Sets labels and weights for targets.
     """
     with ParquetWriter(path, SAMPLED) as writer:
         for batch in batches:
@@ -164,28 +167,31 @@ def write_sample(
 def gather(
     name: str, path: str, most: int, parts: Sequence[str], *, each_class: bool = True
 ) -> dict[str, dict[str, int]]:
-    """Bring the sample of all shards together, in the order of its hash, without lines that are empty.
+    """Merge the samples of all shards in the order of their hashes, without empty lines.
 
     Parameters
     ----------
     name
-        Of the stage, for messages.
+        Name of the stage, for messages.
     path
-        Where the whole sample goes.
+        File to write.
     most
-        Documents of each class, or of all if `each_class` is false: those of the lowest hash.
+        Maximum number of documents, of each class or in total. Documents with the lowest hashes are used.
     parts
-        Samples of the shards.
+        Files with the samples of the shards.
+    each_class
+        Whether `most` applies to each class, not to the total.
 
     Returns
     -------
     dict
-        Documents of each part by label, and of those that training does not take (``in_doubt``), if there are any.
+        Number of documents in each part by label and, if there are any, of those that training does not use
+        (``in_doubt``).
 
     Raises
     ------
     RunError
-        A part has fewer than `LEAST` documents of a label.
+        If a part has fewer than `LEAST` documents of a label.
     """
     sample = pa.concat_tables([SAMPLED.empty_table(), *(read_part(part) for part in parts)])
     sample = sample.filter(pc.field("line") != "")
@@ -208,12 +214,12 @@ def _counts(name: str, sample: pa.Table) -> dict[str, dict[str, int]]:
         key: {kind: int((used & (part == number) & (positive == sign)).sum()) for kind, sign in kinds}
         for key, number in PARTS
     }
-    for key, found in counts.items():
-        for kind, number in found.items():
+    for key, part_counts in counts.items():
+        for kind, number in part_counts.items():
             if number < LEAST:
                 raise RunError(
-                    f"{name}: only {number} {kind} documents to {key} with, at least {LEAST} are needed; give it more "
-                    "documents, or change `held_out`"
+                    f"{name}: there are only {number} {kind} documents to {key} with, but at least {LEAST} are needed; "
+                    "provide more documents, or change `held_out`"
                 )
     if not used.all():
         counts["in_doubt"] = {kind: int((~used & (positive == sign)).sum()) for kind, sign in kinds}
@@ -221,7 +227,7 @@ def _counts(name: str, sample: pa.Table) -> dict[str, dict[str, int]]:
 
 
 def write_lines(path: Path, sample: pa.Table) -> None:
-    """Write a label and a line per document, as fastText reads them."""
+    """Write a file with the label and the line of each document, in fastText's format."""
     with open(path, "wb") as file:
         for batch in sample.to_batches(max_chunksize=1024):
             labels = pa.array([f"{LABEL}{NEGATIVE} ", f"{LABEL}{POSITIVE} "], pa.large_string())
@@ -232,11 +238,13 @@ def write_lines(path: Path, sample: pa.Table) -> None:
 
 
 def scores(model: str, sample: pa.Table) -> Values:
-    """What a model gives each document of the sample, as `quality_raw` has it, shape (documents,).
+    """Return a model's probability that each document of the sample is positive, shape (documents,).
 
-    0.5 where the model has no answer.
+    The values are rounded to float32, like the column ``quality_raw``. They are 0.5 for lines without words.
     """
     text = TextBatch(sample.column("line").combine_chunks())
-    # The lines are normalized already.
-    found: Any = Classifier(model, Reading(normalize=False)).probabilities(text.data, text.offsets, [POSITIVE])[:, 0]
-    return np.nan_to_num(found, nan=0.5).astype(np.float32).astype(np.float64)
+    # The lines of the sample are already normalized.
+    probabilities: Any = Classifier(model, Reading(normalize=False)).probabilities(text.data, text.offsets, [POSITIVE])[
+        :, 0
+    ]
+    return np.nan_to_num(probabilities, nan=0.5).astype(np.float32).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Training a classifier in a stage: its settings, choosing them, fitting, calibrating, measuring."""
+"""Training of a classifier in a stage: settings, search for settings, fit, calibration and measurement."""
 
 import tempfile
 import time
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from curate.classifiers.classifier import Reading
     from curate.engine.context import Context
 
-RATES = {"fasttext": 0.5, "linear": 0.03}  # learning rates
+RATES = {"fasttext": 0.5, "linear": 0.03}  # default learning rates
 SAMPLE = "_sample"
 GATHERED = "_gathered.parquet"
-SETTINGS = "classifier.json"  # how the model is served: what it is shown, and its calibration
+SETTINGS = "classifier.json"  # settings of scoring: the text that the model reads, and its calibration
 
 Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], dict[str, Any]]
-"""Scores and targets of documents in, what they say about the model out."""
+"""Maps scores and targets of documents to measures of the model's quality."""
 
 
 class Training(BaseModel):
-    """Fields of a stage that trains a classifier, which `quality` then serves.
+    """Fields of a stage that trains a classifier for the stage `quality`.
 
     Examples
     --------
@@ -44,31 +44,36 @@ class Training(BaseModel):
 
     model: Literal["fasttext", "linear"] = Field(
         default="fasttext",
-        description="fastText's, or a logistic regression on the same words and n-grams, which needs no library and "
-        "takes soft targets as they are",
+        description="a fastText model, or a logistic regression on the same words and n-grams, which needs no library "
+        "and trains on soft targets directly",
     )
-    max_documents: int = Field(default=100_000, ge=10, description="documents of each class, drawn by a hash of the id")
+    max_documents: int = Field(
+        default=100_000, ge=10, description="maximum documents of each class, drawn by a hash of the id"
+    )
     held_out: float = Field(
-        default=0.2, gt=0, lt=1, description="share kept back: half calibrates the model, half measures both"
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="share of documents that is not trained on: half calibrates the model, half measures it",
     )
     calibration: Literal["isotonic", "platt"] | None = Field(
-        default="platt", description="curve from scores to probabilities; null: the model's own probabilities"
+        default="platt", description="curve from scores to probabilities; null uses the model's probabilities unchanged"
     )
     max_chars: int | None = Field(
-        default=None, ge=32, description="characters of a document that are looked at; all unless given"
+        default=None, ge=32, description="maximum characters of a document that the model reads; all by default"
     )
-    windows: int = Field(default=8, ge=1, le=32, description="places that these are taken from, spread evenly")
-    word_ngrams: int = Field(default=2, ge=1, le=6, description="longest word n-grams that are features")
-    dim: int = Field(default=32, ge=1, le=1024, description="dimensions of the vector of a feature")
+    windows: int = Field(default=8, ge=1, le=32, description="number of evenly spaced windows for `max_chars`")
+    word_ngrams: int = Field(default=2, ge=1, le=6, description="maximum length of word n-grams")
+    dim: int = Field(default=32, ge=1, le=1024, description="dimensions of feature vectors")
     lr: float | None = Field(
-        default=None, gt=0, le=5, description="learning rate at the start; 0.5 unless given, for a linear model 0.03"
+        default=None, gt=0, le=5, description="initial learning rate; 0.5 by default, 0.03 for a linear model"
     )
     epoch: int = Field(default=5, ge=1, le=1000, description="passes over the documents")
     bucket: int = Field(default=200_000, ge=1, le=100_000_000, description="hash buckets of word n-grams")
-    min_count: int = Field(default=2, ge=1, description="rarer words are no features of their own")
+    min_count: int = Field(default=2, ge=1, description="minimum occurrences of a word that is a feature")
     quantize: bool = Field(default=False, description="compress the model by product quantization (model.ftz)")
     autotune: Autotune | None = Field(
-        default=None, description="search for better settings of training, over a number of trials; off unless given"
+        default=None, description="search for better settings with a number of trials; off by default"
     )
 
     @property
@@ -80,48 +85,52 @@ class Training(BaseModel):
 
     @property
     def reading(self) -> "Reading":
-        """What of a document the model is shown."""
+        """Part of a document that the model reads."""
         from curate.classifiers.classifier import Reading
 
         return Reading(max_chars=self.max_chars, windows=self.windows)
 
     def settings(self) -> dict[str, float | int]:
-        """The settings that `autotune` may search."""
-        found = {name: getattr(self, name) for name in ("dim", "lr", "epoch", "word_ngrams", "bucket", "min_count")}
-        return found if self.lr else found | {"lr": RATES[self.model]}
+        """Return the settings that `autotune` may search."""
+        searchable = {
+            name: getattr(self, name) for name in ("dim", "lr", "epoch", "word_ngrams", "bucket", "min_count")
+        }
+        return searchable if self.lr else searchable | {"lr": RATES[self.model]}
 
     def problems(self) -> Iterable[Problem]:
-        """What does not fit together."""
+        """Yield problems: settings that conflict."""
         if self.model == "linear":
             for field in ("quantize", "autotune"):
                 if getattr(self, field):
-                    yield Problem((field,), "is for fastText's models: this one is `linear`")
+                    yield Problem((field,), "is for fastText's models, but `model` is `linear`")
             return
         if self.quantize and self.dim % 2:
-            yield Problem(("dim",), "must be even for a quantized model")
+            yield Problem(("dim",), f"must be even for a quantized model, not {self.dim}")
 
 
 def train(
     ctx: "Context", training: Training, sample: Callable[..., Any], measure: Measure, *, each_class: bool = True
 ) -> dict[str, Any]:
-    """Draw, choose settings if the stage says so, train, calibrate and measure; model and settings lie in ``ctx.path``.
+    """Draw a sample, search for settings if requested, train, calibrate and measure.
+
+    The model and its settings are written to ``ctx.path``.
 
     Parameters
     ----------
     ctx, training
-        Of the stage.
+        Context of the stage, and its settings.
     sample
-        Writes the sample of a shard, called with a folder and the shard; see `curate.classifiers.sample`.
+        Function of a folder and a shard that writes the sample of the shard; see `curate.classifiers.sample`.
     measure
-        How good scores are, on documents that neither the model nor its calibration has seen.
+        Function that measures scores on documents used neither for training nor for calibration.
     each_class
-        Whether `max_documents` is of each class, or of both together.
+        Whether `max_documents` applies to each class, not to the total.
 
     Returns
     -------
     dict
-        For the manifest: documents of each part, parameters, hash of the model, calibration, and what `measure` says
-        of the scores as they are (``raw``) and ``calibrated``; with autotune, ``tuning``.
+        Entries for the manifest: documents of each part, parameters, hash of the model, calibration, the results of
+        `measure` for ``raw`` and ``calibrated`` scores and, with autotune, ``tuning``.
     """
     from curate.classifiers import autotune
     from curate.classifiers.sample import gather
@@ -137,10 +146,10 @@ def train(
         total, calibrated = sum(counts["train"].values()), training.calibration is not None
         tuning = autotune.search(ctx, training.autotune, settings, gathered, total, calibrated=calibrated)
         settings = tuning["parameters"]
-    (made,) = ctx.map(partial(_fit, training, ctx.path, gathered, measure), [settings], phase="train", keys=["train"])
+    (fitted,) = ctx.map(partial(_fit, training, ctx.path, gathered, measure), [settings], phase="train", keys=["train"])
     ctx.map(partial(_speed, training, ctx.path), [gathered], phase="speed", keys=["speed"])
     storage.remove_tree(folder)
-    return {"documents": counts, **made, **({"tuning": tuning} if tuning else {})}
+    return {"documents": counts, **fitted, **({"tuning": tuning} if tuning else {})}
 
 
 def _fit(
@@ -163,17 +172,17 @@ def _fit(
             lines = Path(folder, "lines.txt")
             write_lines(lines, fitted)
             fasttext.train(lines, model, parameters, quantize=training.quantize)
-        found = _judge(training, str(model), sample.filter(pc.field("part") != TRAIN), measure)
+        quality = _judge(training, str(model), sample.filter(pc.field("part") != TRAIN), measure)
         with storage.replacing(f"{path}/{training.file}") as file:
             file.write(model.read_bytes())
     served = {
         "model": training.file,
         "reading": {"normalize": True, "max_chars": training.max_chars, "windows": training.windows},
         "label": POSITIVE,
-        "calibration": found["calibration"],
+        "calibration": quality["calibration"],
     }
     storage.write_json(f"{path}/{SETTINGS}", served)
-    return {"parameters": parameters, "sha256": file_hash(f"{path}/{training.file}"), **found}
+    return {"parameters": parameters, "sha256": file_hash(f"{path}/{training.file}"), **quality}
 
 
 def _linear_settings(settings: dict[str, float | int]) -> dict[str, float | int]:
@@ -184,27 +193,27 @@ def _fit_linear(fitted: pa.Table, settings: dict[str, float | int], path: str) -
     from curate.classifiers import logistic
 
     goal, weight = (fitted.column(name).to_numpy() for name in ("goal", "weight"))
-    how = logistic.LogisticSettings(**settings)  # type: ignore[arg-type]
-    logistic.save(logistic.train(fitted.column("line").combine_chunks(), goal, weight, how), path)
+    logistic_settings = logistic.LogisticSettings(**settings)  # type: ignore[arg-type]
+    logistic.save(logistic.train(fitted.column("line").combine_chunks(), goal, weight, logistic_settings), path)
 
 
 def _judge(training: Training, model: str, held: pa.Table, measure: Measure) -> dict[str, Any]:
-    """The calibration, and how good the model is with it and without."""
+    """Fit the calibration, and measure the model with and without it."""
     from curate.classifiers import sample
     from curate.stats import calibration
 
     scores, target = sample.scores(model, held), held.column("target").to_numpy()
     test = held.column("part").to_numpy() == sample.TEST
-    found: dict[str, Any] = {"raw": measure(scores[test], target[test]), "calibration": None}
+    quality: dict[str, Any] = {"raw": measure(scores[test], target[test]), "calibration": None}
     if training.calibration:
-        found["calibration"] = calibration.fit(training.calibration, scores[~test], target[~test])
-        calibrated = calibration.apply(found["calibration"], scores[test])
-        found["calibrated"] = measure(calibrated, target[test])
-    return found
+        quality["calibration"] = calibration.fit(training.calibration, scores[~test], target[~test])
+        calibrated = calibration.apply(quality["calibration"], scores[test])
+        quality["calibrated"] = measure(calibrated, target[test])
+    return quality
 
 
 def _speed(training: Training, path: str, gathered: str) -> dict[str, Any]:
-    """Score the held-out documents again, with the clock; the answer goes into the receipt, never into the manifest."""
+    """Measure the time to score the held-out documents. The result goes into the receipt, never into the manifest."""
     from curate.classifiers.classifier import POSITIVE, Classifier
     from curate.classifiers.sample import TRAIN
     from curate.table import read_part
@@ -216,13 +225,13 @@ def _speed(training: Training, path: str, gathered: str) -> dict[str, Any]:
     model = Classifier(f"{path}/{training.file}", training.reading)
     size = sum(int(batch.offsets[-1] - batch.offsets[0]) for batch in batches)
     model.probabilities(batches[0].data, batches[0].offsets, [POSITIVE])  # loads the kernels
-    start, done, passes = time.process_time(), 0.0, 0
-    while done < CLOCKED and passes < PASSES:
+    start, seconds, passes = time.process_time(), 0.0, 0
+    while seconds < CLOCKED and passes < PASSES:
         for batch in batches:
             model.probabilities(batch.data, batch.offsets, [POSITIVE])
-        done, passes = time.process_time() - start, passes + 1
-    return {"bytes": size * passes, "cpu_seconds": done}
+        seconds, passes = time.process_time() - start, passes + 1
+    return {"bytes": size * passes, "cpu_seconds": seconds}
 
 
-BATCH = 1024  # documents scored at a time, as in a pass over a table
-CLOCKED, PASSES = 0.2, 100  # processor seconds that are enough to tell a speed, and passes that are not exceeded
+BATCH = 1024  # documents scored together, as in a pass over a table
+CLOCKED, PASSES = 0.2, 100  # processor seconds after which timing stops, and maximum number of passes

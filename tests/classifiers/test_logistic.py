@@ -111,5 +111,5 @@ def test_a_file_holds_the_model(tmp_path: Path) -> None:
     again = logistic.load(str(tmp_path / "one.npz"))
     assert np.array_equal(asked(again, lines), asked(model, lines))
     (tmp_path / "bad.npz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="no linear model"):
+    with pytest.raises(ValueError, match="not a linear model"):
         logistic.load(str(tmp_path / "bad.npz"))
