@@ -33,9 +33,6 @@ UNK, BOS, EOS = 0, 1, 2
 SPECIAL = ("<unk>", "<s>", "</s>")
 """First words of every vocabulary, in the order of their ids."""
 
-MAX_ORDER = 6
-"""Maximum order of kenlm as it is usually compiled, which cannot read models of a higher order."""
-
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts of lmplz with ``--discount_fallback``, for adjusted counts 1, 2, and 3 or more."""
 
