@@ -9,13 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curate.errors import ConfigError, RunError
     from curate.pipeline import Pipeline
+    from curate.runs.run import Run
     from curate.stage import Annotator, Stage
 
 __version__ = "0.1.0"
-__all__ = ["Annotator", "Pipeline", "Stage", "__version__"]
+__all__ = ["Annotator", "ConfigError", "Pipeline", "Run", "RunError", "Stage", "__version__"]
 
-_HOMES = {"Pipeline": "curate.pipeline", "Stage": "curate.stage", "Annotator": "curate.stage"}
+_HOMES = {
+    "Annotator": "curate.stage",
+    "ConfigError": "curate.errors",
+    "Pipeline": "curate.pipeline",
+    "Run": "curate.runs.run",
+    "RunError": "curate.errors",
+    "Stage": "curate.stage",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -23,3 +32,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'curate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -168,6 +168,12 @@ class Artifact:
                 if receipt is not None:
                     yield receipt
 
+    def tasks_done(self) -> int:
+        """Number of tasks, of all phases, that have written their receipt."""
+        names = storage.names_in(f"{self.path}/{RECEIPTS}")
+        phases = [name for name in names if not name.endswith(".json")]
+        return len(names) - len(phases) + sum(len(storage.names_in(receipts_folder(self.path, p))) for p in phases)
+
     def commit(self, payload: Mapping[str, Any], body: Mapping[str, Any]) -> None:
         """Write the manifest: the artifact is finished."""
         manifest = {"name": self.name, "fingerprint": self.fingerprint, "payload": payload, **body}

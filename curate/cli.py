@@ -15,6 +15,7 @@ from curate.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
+    from curate.runs.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -164,11 +165,12 @@ def label(
 ) -> None:
     """Ask people about a random sample of a run's documents, and write a gold file for `weak`."""
     from curate.commands.label import conclusion, introduction, subject_of
+    from curate.runs.run import Run
     from curate.weak.gold.ask import ask
     from curate.weak.gold.journal import Journal
     from curate.weak.gold.web import serve
 
-    root = _run_in(run)
+    root = Run(run).root
     subject = subject_of(root, n, by=by, score=score, groups=groups, seed=seed, show_scores=show_scores)
     with Journal(out) as journal:
         for line in introduction(subject, journal, web=web):
@@ -220,22 +222,19 @@ def plan(
 @app.command()
 def status(run: RunDirectory) -> None:
     """Show how far a run has come."""
-    from curate.commands.plan import status as status_of
+    from curate.runs.run import Run
 
-    rows = list(status_of(_run_in(run)))
-    width = max(len(name) for name, _ in rows)
-    for name, state in rows:
-        typer.echo(f"{name:<{width}}  {state}")
+    typer.echo(repr(Run(run)))
 
 
 @app.command()
 def report(run: RunDirectory) -> None:
     """Build report.html and report.json of a run anew."""
-    from curate.report.build import build
+    from curate.runs.run import Run
 
-    root = _run_in(run)
-    build(root)
-    _say_where(root)
+    reported = Run(run)
+    reported.report()
+    _say_where(reported.root)
 
 
 @app.command()
@@ -244,9 +243,9 @@ def explain(
     document: Annotated[str, typer.Argument(metavar="DOC_ID", help="An id (or its beginning), or SOURCE/SOURCE_ID.")],
 ) -> None:
     """Tell all that a run knows of one document: annotations, rules that fired, duplicates, where it landed."""
-    from curate.report.explain import explain as explanation_of
+    from curate.runs.run import Run
 
-    typer.echo(explanation_of(_run_in(run), document).render())
+    typer.echo(Run(run).explain(document).render())
 
 
 @app.command()
@@ -304,34 +303,23 @@ def _settings(
 
 def _run(config: str, overrides: list[str], again: str) -> None:
     from curate.pipeline import Pipeline
-    from curate.report.build import build
 
     pipeline = Pipeline.from_yaml(config, overrides)
-    _run_pipeline(pipeline, again)
-    build(pipeline.root)
+    _run_pipeline(pipeline, again).report()
     _say_what(pipeline)
     _say_where(pipeline.root)
 
 
-def _run_pipeline(pipeline: "Pipeline", again: str) -> None:
+def _run_pipeline(pipeline: "Pipeline", again: str) -> "Run":
     """Run to the end, or say how to go on."""
     # A batch system's polite kill ends a run like Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        pipeline.run()
+        return pipeline.run()
     except KeyboardInterrupt:
         _stop(f"stopped; what is done is kept in {pipeline.root}. To go on, run {again} again", INTERRUPTED)
     except ConfigError as error:
         _stop(f"{error}\nthe run stopped there; what is done is kept in {pipeline.root}", BAD_CONFIG)
-
-
-def _run_in(folder: str) -> str:
-    """The directory of the run in `folder`: itself, or what `curate dedup` made in it."""
-    from curate import storage
-
-    root = folder.rstrip("/")
-    found = next((path for path in (root, f"{root}/run") if storage.exists(f"{path}/run.json")), None)
-    return found or _stop(f"there is no run in {folder}", FAILED)
 
 
 def _say_sample(pipeline: "Pipeline") -> None:

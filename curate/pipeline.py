@@ -1,30 +1,28 @@
 """A validated graph of stages: checks it, plans it, runs it, and goes on where it stopped."""
 
-import fcntl
 import logging
 import multiprocessing
 import os
-import platform
-import socket
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-import orjson
 import pyarrow as pa
 
 from curate import storage
-from curate.artifact import Artifact, all_versions, fingerprint
+from curate.artifact import Artifact, fingerprint
 from curate.config.load import Config, from_mapping, load
+from curate.config.stages import from_stages, ordered
 from curate.engine.base import Engine
 from curate.engine.context import Context
 from curate.engine.fused import annotate
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.extras import missing
 from curate.registry import stage_type, stage_types
+from curate.runs.directory import append_event, describe, locked
+from curate.runs.display import Overview, labelled, short_path
+from curate.runs.run import Run
 from curate.stage import Annotator, Estimate, Known, Stage, compared
 from curate.table import DOCUMENT, Table
 from curate.user_code import UserCode
@@ -59,71 +57,106 @@ class StageNode:
     artifact: Artifact
 
 
-class Pipeline:
-    """The graph of stages of one configuration, checked as far as it can be without reading data.
+class Pipeline(Overview):
+    """A graph of stages, checked as far as it can be without reading data.
+
+    A stage reads columns that stages before it in the list promise, or, where it is given ``after``, the stages named
+    there and those before them. Where a stage needs helpers, the pipeline adds them.
 
     Parameters
     ----------
-    config
-        A loaded configuration.
+    stages
+        In pipeline order. Each needs a name of its own; unless given (``name="..."``), that is its kind.
+    root
+        Folder or URL that takes what the stages write. What is finished there already is not done again.
+    seed
+        Of sampling, mixing and training.
+    workers
+        Shards at work at the same time; 0 runs in this process; unless given, one per core.
+    engine
+        ``local`` for processes on this machine, ``ray`` for a Ray cluster.
+    address
+        Of the Ray cluster; unless given, Ray looks for one.
 
     Raises
     ------
     ConfigError
         With every problem found.
+
+    Examples
+    --------
+    >>> from curate.stages import Heuristics, Read, Select, Source
+    >>> read = Read(sources={"web": Source(path="web.jsonl")})
+    >>> select = Select(drop={"short": "gopher_words < 5"})
+    >>> pipeline = Pipeline([read, Heuristics(), select], root="runs/new", workers=0)
+    >>> pipeline
+    Pipeline runs/new: 4 stages, of which 4 have to run
+    stage       documents of  columns  state
+    read                            7  to run
+    heuristics  read               67  to run
+    size        read                2  to run
+    select      read                3  to run
+    >>> run = pipeline.run()
+    >>> run.kept().collect().height
+    4
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        root: str | os.PathLike[str],
+        seed: int = 0,
+        workers: int | None = None,
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
+    ) -> None:
+        settings = {"kind": engine, "address": address} | ({} if workers is None else {"workers": workers})
+        self._build(from_stages(stages, {"root": os.fspath(root), "seed": seed}, settings))
+
+    def _build(self, config: Config) -> None:
+        """Link the stages of a configuration; raises ``ConfigError`` with every problem found."""
         self.config = config
         self.root = storage.absolute(config.run.root)
         self.problems: list[Problem] = []
         self.nodes: dict[str, StageNode] = {}
         self.estimate: Estimate | None = None
-        stages = self._ordered(dict(config.stages))
-        if not self.problems:
-            self._link(stages)
+        stages, problems = ordered(config.stages)
+        self.problems += problems
+        self._link(stages)
         if self.problems:
             raise ConfigError([config.placed(problem) for problem in self.problems])
 
     @classmethod
     def from_yaml(cls, path: str, overrides: Sequence[str] = ()) -> "Pipeline":
         """The pipeline of a YAML file, with dotted overrides such as ``minhash.bands=20``."""
-        return cls(load(path, overrides))
+        return cls.from_config(load(path, overrides))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "Pipeline":
         """The pipeline of a mapping shaped like the YAML file."""
-        return cls(from_mapping(mapping))
+        return cls.from_config(from_mapping(mapping))
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Pipeline":
+        """The pipeline of a loaded configuration, whose problems name the file and the line."""
+        pipeline = cls.__new__(cls)
+        pipeline._build(config)
+        return pipeline
+
+    def _overview(self) -> tuple[str, list[str], list[list[object]]]:
+        """Title, header and rows of what is shown of the pipeline."""
+        waiting = sum(not node.artifact.finished for node in self.nodes.values())
+        what = f"of which {waiting} have to run" if waiting else "all of which have finished"
+        title = f"Pipeline {short_path(self.root)}: {len(self.nodes)} stages, {what}"
+        rows: list[list[object]] = []
+        for name, node in self.nodes.items():
+            columns = DOCUMENT if node.stage.makes_table else node.stage.columns()
+            state = "finished" if node.artifact.finished else "to run"
+            rows.append([labelled(name, node.stage.stage), node.table, len(columns) or None, state])
+        return title, ["stage", "documents of", "columns", "state"], rows
 
     # -- graph ---------------------------------------------------------------------------------------------------------
-
-    def _ordered(self, stages: dict[str, Stage]) -> list[tuple[Stage, set[str]]]:
-        """Stages in an order that respects ``after``, each with the names of all stages before it."""
-        names = list(stages)
-        parents: dict[str, list[str]] = {}
-        for position, (name, stage) in enumerate(stages.items()):
-            parents[name] = list(names[:position] if stage.after is None else stage.after)
-            for parent in parents[name]:
-                if parent not in stages:
-                    where = ("stages", name, "after")
-                    self.problems.append(Problem(where, f"there is no stage {parent!r}", nearest(parent, names)))
-        if self.problems:
-            return []
-        ordered: list[tuple[Stage, set[str]]] = []
-        before: dict[str, set[str]] = {}
-        while len(before) < len(stages):
-            ready = next((n for n in names if n not in before and all(p in before for p in parents[n])), None)
-            if ready is None:
-                waiting = [name for name in names if name not in before]
-                circle = _cycle(waiting, parents)
-                where = ("stages", circle[0], "after")
-                self.problems.append(
-                    Problem(where, "stages wait for one another: " + " -> ".join([*circle, circle[0]]))
-                )
-                return []
-            before[ready] = set(parents[ready]).union(*(before[parent] for parent in parents[ready]))
-            ordered.append((stages[ready], before[ready]))
-        return ordered
 
     def _link(self, ordered: Sequence[tuple[Stage, set[str]]]) -> None:
         """Find each stage's table, sidecars and artifact, and collect the problems of all stages."""
@@ -260,10 +293,20 @@ class Pipeline:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def run(self, engine: Engine | None = None) -> None:
-        """Run every stage whose artifact is not finished; `curate.report.build.build` makes a report of the run.
+    def run(self, engine: Engine | None = None) -> Run:
+        """Run every stage whose artifact is not finished.
 
         A script must call this under ``if __name__ == "__main__":``, since worker processes import it too.
+
+        Parameters
+        ----------
+        engine
+            An engine that runs already; unless given, the one that the settings ask for.
+
+        Returns
+        -------
+        Run
+            What the run directory holds, as polars frames.
 
         Raises
         ------
@@ -274,7 +317,7 @@ class Pipeline:
         """
         if multiprocessing.parent_process() is not None:
             raise RunError('a worker process imported this script: call run() under `if __name__ == "__main__":`')
-        with _locked(self.root):
+        with locked(self.root):
             storage.remove_temporaries(self.root, below=False)
             self._describe()
             own = engine or self.start_engine()
@@ -284,6 +327,7 @@ class Pipeline:
                 raise ConfigError([self.config.placed(problem) for problem in error.problems]) from None
             finally:
                 own.close()
+        return Run(self.root)
 
     def start_engine(self) -> Engine:
         """The engine that the configuration asks for."""
@@ -302,7 +346,7 @@ class Pipeline:
         pending = {name: node for name, node in self.nodes.items() if not node.artifact.finished}
         cached = [name for name in self.nodes if name not in pending]
         if cached:
-            self._event("cached", *cached)
+            append_event(self.root, "cached", cached)
             log.info("finished before: %s", ", ".join(cached))
         while pending:
             ready = [name for name, node in pending.items() if not _waits(node, pending)]
@@ -311,15 +355,15 @@ class Pipeline:
             made = [pending[n] for n in ready if n in awaited and not isinstance(pending[n].stage, Annotator)]
             group = made[:1] or self._fusible([pending[name] for name in ready]) or [pending[ready[0]]]
             names = [node.stage.name for node in group]
-            self._event("start", *names)
+            append_event(self.root, "start", names)
             start = time.monotonic()
             try:
                 self._run_group(group, engine)
             except BaseException as error:
-                self._event("stopped", *names, error=str(error)[:2000] or type(error).__name__)
+                append_event(self.root, "stopped", names, error=str(error)[:2000] or type(error).__name__)
                 raise
             seconds = time.monotonic() - start
-            self._event("done", *names, seconds=round(seconds, 3))
+            append_event(self.root, "done", names, seconds=round(seconds, 3))
             log.info("%s: done in %.1f s", " + ".join(names), seconds)
             for name in names:
                 del pending[name]
@@ -351,36 +395,20 @@ class Pipeline:
         return table
 
     def _describe(self) -> None:
-        """Write run.yaml (the resolved configuration) and run.json (what ran, where, with which versions)."""
-        with storage.replacing(f"{self.root}/run.yaml") as file:
-            file.write(self.config.to_yaml().encode())
+        """Write run.yaml and run.json."""
+        settings = self.config.run.model_dump(mode="json")
+        config_hash = fingerprint({name: node.payload for name, node in self.nodes.items()})
         stages = [
             {
                 "name": name,
                 "stage": node.stage.stage,
+                "table": node.table,
                 "path": node.artifact.path.removeprefix(self.root + "/"),
                 "fingerprint": node.artifact.fingerprint,
             }
             for name, node in self.nodes.items()
         ]
-        description = {
-            "run": self.config.run.model_dump(mode="json"),
-            "seed": self.config.run.seed,
-            "config_hash": fingerprint({name: node.payload for name, node in self.nodes.items()}),
-            "versions": all_versions(),
-            "host": {"name": socket.gethostname(), "platform": platform.platform(), "cores": os.cpu_count()},
-            "argv": sys.argv,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "stages": stages,
-        }
-        storage.write_json(f"{self.root}/run.json", description)
-
-    def _event(self, what: str, *stages: str, **details: Any) -> None:
-        """Append to events.jsonl; on storage that cannot append, events are left out."""
-        if storage.is_local(self.root):
-            event = {"time": round(time.time(), 3), "event": what, "stages": stages, **details}
-            with open(f"{self.root}/events.jsonl", "ab") as file:
-                file.write(orjson.dumps(event) + b"\n")
+        describe(self.root, self.config.to_yaml(), settings, config_hash, stages)
 
 
 def execute(stage: Stage, ctx: Context, payload: Mapping[str, Any]) -> None:
@@ -443,16 +471,6 @@ def _inputs(table: str | None, sidecars: Sequence[str], stage: Stage) -> tuple[s
     return tuple(dict.fromkeys([*([table] if table else []), *sidecars, *stage.references()]))
 
 
-def _cycle(waiting: Sequence[str], parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """A circle among stages none of which can start."""
-    path = [waiting[0]]
-    while True:
-        following = next(parent for parent in parents[path[-1]] if parent in waiting)
-        if following in path:
-            return path[path.index(following) :]
-        path.append(following)
-
-
 def _promising(column: str, plugins: Sequence[UserCode]) -> list[str]:
     """Kinds of stages that promise a column without any field set; imports all stages."""
     kinds = []
@@ -475,21 +493,3 @@ def _missing_files(stage: Stage) -> list[Problem]:
         if wrong:
             found.append(Problem(("stages", stage.name, field), f"{wrong} {path!r}", stage.where_to_get(field)))
     return found
-
-
-@contextmanager
-def _locked(root: str) -> Iterator[None]:
-    """Keep a second driver out of a local run directory; the lock goes with the process, however it ends."""
-    if not storage.is_local(root):
-        yield
-        return
-    try:
-        os.makedirs(root, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise RunError(f"run.root cannot be made: {error}") from None
-    with open(f"{root}/.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another run is at work in {root}; wait for it or choose another run.root") from None
-        yield

@@ -15,10 +15,12 @@ import pytest
 from curate import Pipeline
 from curate.artifact import fingerprint
 from curate.cli import _say_what
-from curate.commands.plan import plan, status
+from curate.commands.plan import plan
+from curate.config.load import from_mapping
 from curate.errors import ConfigError, RunError
 from curate.pipeline import balance
 from curate.registry import stage_type
+from curate.stages import Exact, Heuristics, LangId, MinHash, Read, Select, Source
 from tests.runs import configuration, curate, digests, write_config
 
 
@@ -99,8 +101,7 @@ def test_the_order_of_rules_counts(data: Path, finished: Path) -> None:
     assert "select" in running(config)
 
 
-def test_status_and_plan_say_why(data: Path, finished: Path) -> None:
-    assert {state for _, state in status(str(finished))} == {"done"}
+def test_plan_says_why(data: Path, finished: Path) -> None:
     config = configuration(data, finished)
     config["stages"]["select"]["drop"]["short"] = "gopher_words < 21"
     steps = {step.name: step for step in plan(Pipeline.from_mapping(config))}
@@ -254,3 +255,70 @@ def test_a_source_that_a_stage_leaves_empty_goes_on_empty(tmp_path: Path) -> Non
     pipeline.run()
     assert pipeline.nodes["paragraphs"].artifact.manifest["flow"]["b"]["kept"] == 0
     assert pipeline.nodes["heuristics"].artifact.manifest["flow"]["a"]["kept"] == 30
+
+
+# -- in Python ---------------------------------------------------------------------------------------------------------
+
+
+def test_stages_in_python_and_in_a_recipe_are_the_same_pipeline(data: Path, tmp_path: Path) -> None:
+    drop = {"short": "gopher_words < 20", "copy": "NOT near_keep"}
+    sources = {"prose": Source(path=f"{data}/prose.jsonl")}
+    stages = [
+        Read(sources=sources, shard_bytes=60_000),
+        Heuristics(),
+        MinHash(name="near", bands=20),
+        Select(drop=drop),
+    ]
+    pipeline = Pipeline(stages, root=tmp_path / "run", seed=3, workers=2)
+    recipe = {
+        "run": {"root": str(tmp_path / "run"), "seed": 3},
+        "engine": {"workers": 2},
+        "stages": {
+            "read": {"sources": {"prose": {"path": f"{data}/prose.jsonl"}}, "shard_bytes": "60kB"},
+            "heuristics": {},
+            "near": {"stage": "minhash", "bands": 20},
+            "select": {"drop": drop},
+        },
+    }
+    assert pipeline.config.to_yaml() == from_mapping(recipe).to_yaml()
+    same = Pipeline.from_mapping(recipe)
+    assert {name: node.artifact for name, node in pipeline.nodes.items()} == {
+        name: node.artifact for name, node in same.nodes.items()
+    }
+    assert pipeline.run().finished
+    assert running(recipe) == set()
+    again = tmp_path / "run" / "run.yaml"
+    assert all(node.artifact.finished for node in Pipeline.from_yaml(str(again)).nodes.values())
+
+
+def test_mistakes_in_python_name_the_stage(data: Path, tmp_path: Path) -> None:
+    read = Read(sources={"prose": Source(path=f"{data}/prose.jsonl")})
+    root = tmp_path / "run"
+    two = (
+        "stages.langid: two stages are of the kind 'langid' and have no name of their own\n    give one of them another"
+    )
+    for stages, settings, message in (
+        ([read, LangId(), LangId(max_chars=64)], {}, two),
+        ([read, LangId(name="one"), LangId(name="one")], {}, "stages.one: two stages have this name"),
+        ([read, LangId(name="Two Words")], {}, "stages.Two Words: 'Two Words' cannot name a stage"),
+        (
+            [read, Select(drop={"short": "gopher_word < 3"})],
+            {},
+            r"stages.select.drop.short: no stage before it promises",
+        ),
+        (
+            [read, Exact(name="exact", after=("reed",))],
+            {},
+            "stages.exact.after: there is no stage 'reed'\n    did you mean",
+        ),
+        ([], {}, "stages: there are none"),
+        ([read], {"seed": -1}, "run.seed: must be at least 0"),
+        ([read], {"workers": -1}, "engine.workers: must be at least 0, got -1"),
+        ([read], {"address": "auto"}, "engine: address is for kind 'ray'"),
+        ([read], {"engine": "spark"}, "engine.kind: 'spark' is not one of 'local', 'ray'"),
+        ([LangId()], {}, "stages.langid: no stage before it makes documents"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            Pipeline(stages, root=root, **settings)
+        assert str(error.value).startswith(message), str(error.value)
+    assert not root.exists()

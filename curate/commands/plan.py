@@ -1,11 +1,11 @@
-"""What a run would do and why, and how far one has come; reads manifests and receipts, never data."""
+"""What a run would do and why; reads manifests and receipts, never data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from curate import storage
-from curate.artifact import MANIFEST, RECEIPTS, Artifact
+from curate.artifact import MANIFEST, Artifact
 from curate.pipeline import Pipeline, inputs_of
 from curate.stage import Annotator
 
@@ -44,7 +44,7 @@ def plan(pipeline: Pipeline) -> list[Step]:
         if node.artifact.finished:
             state, why = "cached", ""
         else:
-            receipts = _receipts(node.artifact.path)
+            receipts = node.artifact.tasks_done()
             state = "resume" if receipts else "run"
             changed = _changes(pipeline.root, node.artifact, node.payload)
             reasons = [f"{receipts} tasks are done"] if receipts else []
@@ -52,36 +52,6 @@ def plan(pipeline: Pipeline) -> list[Step]:
             why = "; ".join(reasons)
         steps[name] = Step(name, node.stage.stage, state, why, after, isinstance(node.stage, Annotator))
     return list(steps.values())
-
-
-def status(root: str) -> Iterator[tuple[str, str]]:
-    """Each stage of the run directory `root`, and how far it has come.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no run at `root`.
-    """
-    stages = storage.read_json(f"{root}/run.json")["stages"]
-    shards = 0
-    for stage in stages:
-        artifact = Artifact(stage["name"], f"{root}/{stage['path']}", stage["fingerprint"])
-        if artifact.finished:
-            manifest = artifact.manifest
-            if "shards" in manifest and not shards:
-                shards = len(manifest["shards"])
-            yield stage["name"], "done"
-        else:
-            receipts = _receipts(artifact.path)
-            of = f" of {shards}" if shards and receipts <= shards else ""
-            yield stage["name"], f"{receipts}{of} tasks done" if receipts else "waiting"
-
-
-def _receipts(path: str) -> int:
-    folder = f"{path}/{RECEIPTS}"
-    return sum(name.endswith(".json") for name in storage.names_in(folder)) + sum(
-        len(storage.names_in(f"{folder}/{name}")) for name in storage.names_in(folder) if not name.endswith(".json")
-    )
 
 
 def _changes(root: str, artifact: Artifact, payload: Mapping[str, Any]) -> list[str]:

@@ -351,9 +351,7 @@ def _stages(tree: Node, plugins: Sequence[UserCode], found: list[Problem]) -> di
 def _stage(name: str, node: Node, plugins: Sequence[UserCode], found: list[Problem]) -> Stage | None:
     """One stanza as an instance of its stage."""
     where = ("stages", name)
-    if not re.match(STAGE_NAME, name) or name in SECTIONS:
-        rule = "a name is made of small letters, digits and _, begins with a letter and is not the name of a section"
-        found.append(Problem(where, f"{name!r} cannot name a stage", rule))
+    found += name_problems(name)
     fields = node.value if isinstance(node.value, dict) else {}
     kind = fields["stage"].plain() if "stage" in fields else name
     place = (*where, "stage") if "stage" in fields else where
@@ -372,6 +370,14 @@ def _stage(name: str, node: Node, plugins: Sequence[UserCode], found: list[Probl
         fields = {key: value for key, value in fields.items() if key != "name"}
         node = Node(fields, node.at)
     return _valid(model, node, where, found, {"name": name})
+
+
+def name_problems(name: str) -> list[Problem]:
+    """What is wrong with the name of a stage."""
+    if re.match(STAGE_NAME, name) and name not in SECTIONS:
+        return []
+    rule = "a name is made of small letters, digits and _, begins with a letter and is not the name of a section"
+    return [Problem(("stages", name), f"{name!r} cannot name a stage", rule)]
 
 
 def _valid(

@@ -151,9 +151,9 @@ def _unknown(run: RunRecord, table: StageRecord, document: str, source: str) -> 
         places = [(examples[0], row) for row in range(min(EXAMPLES, examples[0].rows))]
         lines.append("documents are called, for example:")
         lines += [f"    {own}  {name}/{source_id}" for own, name, source_id in _names(table, places)]
-        scan = f"pl.scan_parquet({table.artifact.part('*')!r})"
         lines.append("to list them all:")
-        lines.append(f"    {scan}.select(pl.col('id').bin.encode('hex'), 'source', 'source_id').collect()")
+        scan = f"curate.Run({run.root!r}).scan(table={table.name!r})"
+        lines.append(f"    {scan}.select('id', 'source', 'source_id').collect()")
     return "\n    ".join(lines)
 
 

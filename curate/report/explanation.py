@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from typing import Any
 
 from curate.config.units import plural
@@ -11,6 +12,20 @@ _FIELDS = 20  # of `meta` that are shown
 _BYTES = 16  # of a hash or a signature
 _LINE = 100  # characters of a span
 EMPTIED, TOO_MUCH = "emptied", "removed_words"  # why `clean` drops a document, among the kinds that it records
+
+
+class Rendered:
+    """Shown as its text, in a console and in a notebook."""
+
+    def render(self) -> str:
+        """The text."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.render()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.render())}</pre>"
 
 
 @dataclass(frozen=True)
@@ -173,8 +188,8 @@ class Weighed:
     top: tuple[Contribution, ...]
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Rendered):
     """What became of one document.
 
     Parameters
@@ -366,8 +381,8 @@ class Explanation:
         ]
 
 
-@dataclass(frozen=True)
-class QuarantinedRow:
+@dataclass(frozen=True, repr=False)
+class QuarantinedRow(Rendered):
     """A record that never became a document: where it stands, and why it could not be used."""
 
     source: str

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from curate.commands.label import conclusion, introduction, keep_rate, subject_of
-from curate.config.load import from_mapping
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.pipeline import Pipeline
@@ -36,7 +35,7 @@ def run_of(folder: Path, workers: int) -> str:
         (folder / f"{source}.jsonl").write_text("\n".join(rows))
     sources = {source: {"path": str(folder / f"{source}.jsonl")} for source in ("prose", "notes")}
     stages = {"read": {"shard_bytes": "20kB", "sources": sources}, "size": {}}
-    pipeline = Pipeline(from_mapping({"run": {"root": str(folder / "run")}, "stages": stages}))
+    pipeline = Pipeline.from_mapping({"run": {"root": str(folder / "run")}, "stages": stages})
     pipeline.run(LocalEngine(workers=workers))
     return pipeline.root
 
@@ -79,7 +78,9 @@ def test_mistakes(scored: str, finished: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no run"):
         subject_of(str(tmp_path), 20)
     description = json.loads((Path(scored) / "run.json").read_text())
-    description["stages"].append({"name": "mix", "stage": "mix", "path": "mix-1", "fingerprint": "2" * 32})
+    description["stages"].append(
+        {"name": "mix", "stage": "mix", "table": "read", "path": "mix-1", "fingerprint": "2" * 32}
+    )
     made_up_run(tmp_path / "run", {"web": [0.5]})
     (tmp_path / "run" / "run.json").write_text(json.dumps(description))
     with pytest.raises(RunError, match=r"has not finished \(mix\)"):

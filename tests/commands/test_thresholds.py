@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from curate.commands.thresholds import SHOWN, Comparison, compare, lines, measured, request_of
-from curate.config.load import from_mapping
 from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.pipeline import Pipeline
@@ -98,7 +97,7 @@ def test_settings_must_be_the_same(finished: tuple[str, str], corpora: tuple[Pat
         "heuristics": {"c4_min_line_words": 3},
         "information": {},
     }
-    pipeline = Pipeline(from_mapping({"run": {"root": str(tmp_path / "run")}, "stages": stages}))
+    pipeline = Pipeline.from_mapping({"run": {"root": str(tmp_path / "run")}, "stages": stages})
     pipeline.run(LocalEngine(workers=0))
     found = compared(finished[0], pipeline.root)
     assert found.left_out["gopher_words"] == "measured with other settings or by another version"
@@ -115,7 +114,7 @@ def test_mistakes(finished: tuple[str, str], tmp_path: Path) -> None:
     stages = {"read": {"sources": {"a": {"path": str(finished[0])}}}}
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     stages["read"]["sources"]["a"]["path"] = str(tmp_path / "a.jsonl")
-    pipeline = Pipeline(from_mapping({"run": {"root": str(tmp_path / "bare")}, "stages": stages}))
+    pipeline = Pipeline.from_mapping({"run": {"root": str(tmp_path / "bare")}, "stages": stages})
     pipeline.run(LocalEngine(workers=0))
     with pytest.raises(RunError, match="has been measured"):
         compared(finished[0], pipeline.root)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from curate.commands.try_rules import DOCUMENTS, MOST, Sampled, Trial, try_rules
-from curate.config.load import from_mapping
 from curate.pipeline import Pipeline
 from curate.stages.read import Read
 from curate.stages.select import Select
@@ -32,7 +31,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pipeline(texts: Path, tmp_path: Path, select: dict[str, Any], **stages: Any) -> Pipeline:
     sources = {source: {"path": f"{texts}/{source}.jsonl"} for source in SOURCES}
     before = {"read": {"sources": sources}, "heuristics": {}, "exact": {}, **stages}
-    return Pipeline(from_mapping({"run": {"root": f"{tmp_path}/run"}, "stages": before | {"select": select}}))
+    return Pipeline.from_mapping({"run": {"root": f"{tmp_path}/run"}, "stages": before | {"select": select}})
 
 
 def test_a_preset_that_drops_nearly_all_or_nothing(texts: Path, tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ def made_up_run(root: Path, sources: Sequence[str], records: int = 100, *, kept:
         artifact = Artifact(name, str(root / f"{name}-00000000"), name.ljust(32, "0"))
         sidecar = {"shards": shards} if body["columns"] and name != "read" else {}
         artifact.commit({"config": {"stage": name}}, {**body, **sidecar})
-        stages.append({"name": name, "stage": name, "path": f"{name}-00000000", "fingerprint": artifact.fingerprint})
+        place = {"table": None if name == "read" else "read", "path": f"{name}-00000000"}
+        stages.append({"name": name, "stage": name, **place, "fingerprint": artifact.fingerprint})
         for number in range(2):
             receipt = Receipt(f"{number:05d}", {"rows": 1}, 0.5, 0.25, 300_000_000 + number)
             write_receipt(receipts_folder(artifact.path, "phase" if number else ""), receipt)

@@ -126,7 +126,7 @@ def _path(root: Path, stage: str) -> str:
 def test_unknown_documents(run_root: Path) -> None:
     with pytest.raises(RunError, match="there is no document 'ffffff'") as said:
         explain(str(run_root), "ffffff")
-    assert "pl.scan_parquet" in str(said.value)
+    assert ".scan(table='read')" in str(said.value)
     with pytest.raises(RunError, match="there is no source 'nots'; did you mean 'notes'"):
         explain(str(run_root), "nots/n7")
     with pytest.raises(RunError, match="2 records of prose were quarantined"):
@@ -147,7 +147,13 @@ def twins(tmp_path: Path) -> Path:
     shard = {"name": "00000-000", "rows": 2, "text_bytes": 6, "source": "web", "first_row": 0, "id_checksum": ""}
     flow = {"web": {"in": 2, "kept": 2, "dropped": {}, "quarantined": {}}}
     artifact.commit({}, {"columns": DOCUMENT.names, "shards": [shard], "flow": flow})
-    stage = {"name": "read", "stage": "read", "path": "read-00000000", "fingerprint": artifact.fingerprint}
+    stage = {
+        "name": "read",
+        "stage": "read",
+        "table": None,
+        "path": "read-00000000",
+        "fingerprint": artifact.fingerprint,
+    }
     storage.write_json(f"{tmp_path}/run.json", {"stages": [stage]})
     return tmp_path
 

@@ -234,7 +234,7 @@ def complaints(tmp_path: Path, select: str, before: str = "  heuristics: {}") ->
         f"{before}\n  select:\n{select}"
     )
     with pytest.raises(ConfigError) as caught:
-        Pipeline(load(config))
+        Pipeline.from_config(load(config))
     return [str(problem).replace(str(config), "c.yaml") for problem in caught.value.problems]
 
 

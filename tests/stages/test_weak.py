@@ -133,7 +133,7 @@ def test_select_drops_by_quality(made: tuple[Pipeline, dict[str, bool]]) -> None
 
 def test_a_resolved_configuration_is_the_same_run(made: tuple[Pipeline, dict[str, bool]]) -> None:
     pipeline, _ = made
-    again = Pipeline(load(f"{pipeline.root}/run.yaml"))
+    again = Pipeline.from_config(load(f"{pipeline.root}/run.yaml"))
     assert {name: node.artifact.fingerprint for name, node in again.nodes.items()} == {
         name: node.artifact.fingerprint for name, node in pipeline.nodes.items()
     }

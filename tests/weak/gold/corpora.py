@@ -34,8 +34,8 @@ def made_up_run(
             writer.write(pa.table(columns, schema=schema))
     weak.commit({}, {"columns": schema.names, "shards": table.documents.manifest["shards"]})
     stages = [
-        {"name": name, "stage": name, "path": name, "fingerprint": digit * 32}
-        for name, digit in (("read", "0"), ("weak", "1"))
+        {"name": name, "stage": name, "table": reads, "path": name, "fingerprint": digit * 32}
+        for name, reads, digit in (("read", None, "0"), ("weak", "read", "1"))
     ]
     (root / "run.json").write_text(json.dumps({"stages": stages}))
     return Table(table.documents, (weak,))
