@@ -278,6 +278,8 @@ def test_a_column_of_another_table(two_tables: Run) -> None:
     hint = r"the documents of 'clean' have no column 'before.info_zstd_ratio', but those of 'read' have"
     with pytest.raises(RunError, match=hint + r": scan\(..., table='read'\)"):
         two_tables.scan("before.info_zstd_ratio")
+    with pytest.raises(RunError, match=r"no column 'select\.text'; did you mean 'select\.keep'"):
+        two_tables.scan("select.text")
     with pytest.raises(RunError, match="'read' have no column 'keep', but those of 'clean' have"):
         two_tables.scan("keep", table="read")
 
@@ -322,6 +324,8 @@ def test_a_run_that_stopped(data: Path, finished: Run, tmp_path: Path) -> None:
     assert_frame_equal(run.kept("tokens").collect(), finished.kept("tokens").collect())
     with pytest.raises(RunError, match="no column 'mix_rung'; stages that have not finished: mix, shards"):
         run.scan("mix_rung")
+    with pytest.raises(RunError, match=r"did you mean 'tokens'\?; stages that have not finished: mix, shards"):
+        run.scan("token")
     for ask in (run.validation, lambda: run.rung(0), lambda: run.rungs):
         with pytest.raises(RunError, match="the stage 'shards' has not finished; run the pipeline again to go on"):
             ask()

@@ -406,8 +406,8 @@ class Run(Overview):
         places: dict[str, Owned] = {name: (table, name) for name in DOCUMENT.names}
         problems = []
         for column in dict.fromkeys(columns):
-            stage, _, name = column.rpartition(".")
-            stages = [owner for owner in owners.get(name, ()) if stage in ("", owner.name)]
+            name = column.rpartition(".")[2]
+            stages = _owners_of(column, owners)
             if len(stages) == 1:
                 places[column] = stages[0], name
             elif stages:
@@ -422,23 +422,27 @@ class Run(Overview):
 
     def _unknown(self, column: str, table: StageRecord, owners: Mapping[str, Sequence[StageRecord]]) -> str:
         """Says that the documents of `table` have no such column, and which one or which documents may be meant."""
-        name = column.rpartition(".")[2]
         message = f"the documents of {table.name!r} have no column {column!r}"
-        elsewhere = [other.name for other in self._record.tables if other != table and name in self._owners(other)]
+        elsewhere = [other.name for other in self._record.tables if _owners_of(column, self._owners(other))]
         if elsewhere:
             return f"{message}, but those of {elsewhere[-1]!r} have: scan(..., table={elsewhere[-1]!r})"
         valid = [*owners, *(f"{stage.name}.{name}" for name, stages in owners.items() for stage in stages)]
         near = get_close_matches(column, valid if "." in column else owners, n=3, cutoff=0.7)
-        if near:
-            return f"{message}; did you mean {' or '.join(map(repr, near))}?"
+        hints = [f"did you mean {' or '.join(map(repr, near))}?"] if near else []
         if self._record.waiting:
-            return f"{message}; stages that have not finished: {', '.join(self._record.waiting)}"
-        return f"{message}; `columns` lists those there are"
+            hints.append(f"stages that have not finished: {', '.join(self._record.waiting)}")
+        return "; ".join([message, *(hints or ["`columns` lists those there are"])])
 
     def _ends_with_max(self, shards: StageRecord) -> bool:
         """Whether the largest budget of the `mix` stage that `shards` wrote is ``max``."""
         mix = self._record.last("mix", shards.manifest["payload"]["config"]["mix"])
         return mix.manifest["payload"]["config"]["budgets"][-1] == "max"
+
+
+def _owners_of(column: str, owners: Mapping[str, Sequence[StageRecord]]) -> list[StageRecord]:
+    """The stages that wrote `column`; only the stage itself, if it is named as in ``stage.column``."""
+    stage, _, name = column.rpartition(".")
+    return [owner for owner in owners.get(name, ()) if stage in ("", owner.name)]
 
 
 def _scan_columns(documents: StageRecord, columns: Mapping[str, Owned]) -> "pl.LazyFrame":

@@ -1,8 +1,8 @@
 """Lazy frames over Parquet files that lie side by side: documents and the columns beside them, shard by shard.
 
 Polars can place several scans side by side itself, but then no filter reaches the files below, and the rows that a
-filter keeps hold on to the text of all others (of 1 GB of text, a filter that kept 12 MB took 943 MB of memory; here
-181 MB). Here one shard is read at a time: first the columns that the filter names, and the others only where it keeps a
+filter keeps hold on to the text of all others (of 1 GB of text, a filter that kept 12 MB took 952 MB of memory; here
+217 MB). Here one shard is read at a time: first the columns that the filter names, and the others only where it keeps a
 row of the shard.
 """
 
@@ -56,13 +56,17 @@ def scan(shards: Sequence[Sequence[str]], columns: Mapping[str, Place]) -> "pl.L
 
 
 def read_columns(path: str, columns: Sequence[str], rows: int | None = None) -> "pl.DataFrame":
-    """Some columns of a Parquet file, or of its first `rows`, with plain types."""
+    """Some columns of a Parquet file, or of its first `rows`, with the types of `plain_frame`."""
+    return _lazy_columns(path, columns, rows).collect()
+
+
+def _lazy_columns(path: str, columns: Sequence[str], rows: int | None) -> "pl.LazyFrame":
     import polars as pl
 
     if storage.is_local(path):
-        frame = pl.read_parquet(path, columns=list(columns), n_rows=rows, glob=False, hive_partitioning=False)
+        frame = pl.scan_parquet(path, n_rows=rows, glob=False, hive_partitioning=False).select(columns)
     else:
-        frame = pl.DataFrame(_remote_part(path, columns, rows))
+        frame = pl.DataFrame(_remote_part(path, columns, rows)).lazy()
     return plain_frame(frame)
 
 
@@ -76,7 +80,7 @@ def _remote_part(path: str, columns: Sequence[str], rows: int | None) -> pa.Tabl
         return file.read_row_groups(list(range(groups)), list(columns)).slice(0, rows)
 
 
-def plain_frame(frame: "pl.DataFrame") -> "pl.DataFrame":
+def plain_frame(frame: "pl.LazyFrame") -> "pl.LazyFrame":
     """The frame with the types that `Run` gives.
 
     Ids and hashes become hexadecimal digits, and dictionaries strings, as in the files of `shards`. Integers of 32 bits
@@ -85,9 +89,9 @@ def plain_frame(frame: "pl.DataFrame") -> "pl.DataFrame":
     Examples
     --------
     >>> import polars as pl
-    >>> frame = plain_frame(pl.DataFrame({"id": [bytes([1, 171])], "tokens": pl.Series([5], dtype=pl.Int32)}))
-    >>> frame.row(0), frame.schema["tokens"]
-    (('01ab', 5), Int64)
+    >>> frame = pl.LazyFrame({"id": [bytes([1, 171])], "tokens": pl.Series([5], dtype=pl.Int32)})
+    >>> plain_frame(frame).collect().to_dict(as_series=False), plain_frame(frame).collect_schema()["tokens"]
+    ({'id': ['01ab'], 'tokens': [5]}, Int64)
     """
     import polars as pl
     from polars import selectors
@@ -150,9 +154,9 @@ def _read(files: Sequence[str], places: Mapping[str, Place], rows: int | None) -
     frames = []
     for position in dict.fromkeys(position for position, _ in places.values()):
         names = {name: column for name, (file, column) in places.items() if file == position}
-        frame = read_columns(files[position], list(dict.fromkeys(names.values())), rows)
+        frame = _lazy_columns(files[position], list(dict.fromkeys(names.values())), rows)
         frames.append(frame.select(pl.col(column).alias(name) for name, column in names.items()))
-    return pl.concat(frames, how="horizontal").select(list(places))
+    return pl.concat(frames, how="horizontal").select(list(places)).collect()
 
 
 def _compact(frame: "pl.DataFrame") -> "pl.DataFrame":
