@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 _BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
 _NGRAM = np.uint64(116049371)
-END = b"</s>"
+_END = np.frombuffer(b"</s>", np.uint8)  # the mark at the end of a line
 LABEL = "__label__"  # what the labels of fastText begin with
 
 
@@ -93,11 +93,16 @@ def scores(model: LinearModel, data: NDArray[np.uint8], bounds: NDArray[np.int64
     [[0.88, 0.12], [0.12, 0.88]]
     """
     out = np.full((len(bounds) - 1, model.weights.shape[1] + 1), np.nan)
-    end = np.frombuffer(END, np.uint8)
-    _score(data, bounds, model.weights, model.slots, model.text, model.offsets, model.prefix, end, model.ngrams,
-           np.uint64(model.buckets), model.bias, model.root, out)  # fmt: skip
+    _score(data, bounds, model, feature_room(model, bounds), out)
     top = out - out.max(axis=1, keepdims=True)
     return np.exp(top) / np.exp(top).sum(axis=1, keepdims=True)
+
+
+def feature_room(model: LinearModel, bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return an array with room for the features of the longest line."""
+    # A word and its space have at least two bytes. The mark at the end of the line is a word, too.
+    words = int(np.diff(bounds).max(initial=0)) // 2 + 2
+    return np.empty(words * max(model.ngrams, 1), np.uint64)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -169,77 +174,54 @@ def _mixed(recent, size):
 
 
 @numba.njit(cache=True, nogil=True)
-def _score(  # noqa: C901 - one pass over the line
-    data, bounds, weights, slots, text, offsets, prefix, end_mark, ngrams, buckets, bias, root, out
-):
-    total = np.zeros(weights.shape[1])
-    recent = np.zeros(max(ngrams, 1), np.uint64)  # hashes of the last words, the latest first
-    words = np.uint64(len(offsets) - 1)
-    end_hash = _hash(end_mark, 0, len(end_mark))
-    end_word = _find(end_mark, 0, len(end_mark), end_hash, slots, text, offsets)
+def _score(data, bounds, model, features, out):
+    total = np.zeros(model.weights.shape[1])
     for line in range(len(bounds) - 1):
-        at, end = bounds[line], bounds[line + 1]
+        count = line_features(data, bounds[line], bounds[line + 1], model, features)
+        if not count:
+            continue
         total[:] = 0.0
-        features, tokens, open_line = 0, 0, True
-        while open_line:
-            while at < end and data[np.uint64(at)] <= 32:
-                at += 1
-            start = at
-            state = _BASIS
-            while at < end:
-                byte = data[np.uint64(at)]
-                if byte <= 32:
-                    break
-                state = np.uint32((state ^ np.uint32(np.int8(byte))) * _PRIME)
-                at += 1
-            if start == at:  # the end of the line is a word of its own
-                state, word, open_line = end_hash, end_word, False
-            else:
-                word = _find(data, start, at, state, slots, text, offsets)
-                if word < 0 and _same(data, start, min(at, start + len(prefix)), prefix, 0, len(prefix)):
-                    continue
-                if state == end_hash and word == end_word:
-                    open_line = not _same(data, start, at, end_mark, 0, len(end_mark))
-            if word >= 0:
-                _add(weights, word, total)
-                features += 1
-            _remember(recent, state)
-            tokens += 1
-            # All n-grams that end here, from the shortest.
-            for size in range(2, min(ngrams, tokens) + 1):
-                _add(weights, words + _mixed(recent, size) % buckets, total)
-                features += 1
-        if features:
-            share = np.sqrt(features) if root else np.float64(features)
-            for column in range(len(total)):
-                out[line, column] = total[column] / share + bias
-            out[line, len(total)] = 0.0
+        for i in range(count):
+            _add(model.weights, features[i], total)
+        share = np.sqrt(count) if model.root else np.float64(count)
+        for column in range(len(total)):
+            out[line, column] = total[column] / share + model.bias
+        out[line, len(total)] = 0.0
 
 
 @numba.njit(cache=True, nogil=True)
-def line_features(data, start, end, end_mark, slots, text, offsets, ngrams, buckets, out):
-    """Numbers of the features of one normalized line, those that `scores` adds up; returns how many there are."""
-    words, count, tokens, at = np.uint64(len(offsets) - 1), 0, 0, start
-    recent = np.zeros(max(ngrams, 1), np.uint64)  # hashes of the last words, the latest first
-    open_line = True
+def line_features(data, at, end, model, features):
+    """Write the numbers of the features of a line to `features`, and return how many there are."""
+    words, count, tokens, open_line = np.uint64(len(model.offsets) - 1), 0, 0, True
+    recent = np.zeros(max(model.ngrams, 1), np.uint64)  # hashes of the last words, the latest first
+    end_hash = _hash(_END, 0, len(_END))
+    end_word = _find(_END, 0, len(_END), end_hash, model.slots, model.text, model.offsets)
     while open_line:
-        while at < end and data[at] <= 32:
+        while at < end and data[np.uint64(at)] <= 32:
             at += 1
-        begin = at
-        while at < end and data[at] > 32:
+        start = at
+        state = _BASIS
+        while at < end:
+            byte = data[np.uint64(at)]
+            if byte <= 32:
+                break
+            state = np.uint32((state ^ np.uint32(np.int8(byte))) * _PRIME)
             at += 1
-        if begin == at:
-            state, open_line = _hash(end_mark, 0, len(end_mark)), False
-            word = _find(end_mark, 0, len(end_mark), state, slots, text, offsets)
+        if start == at:  # the end of the line counts as a word
+            state, word, open_line = end_hash, end_word, False
         else:
-            state = _hash(data, begin, at)
-            word = _find(data, begin, at, state, slots, text, offsets)
+            word = _find(data, start, at, state, model.slots, model.text, model.offsets)
+            if word < 0 and _same(data, start, min(at, start + len(model.prefix)), model.prefix, 0, len(model.prefix)):
+                continue
+            if state == end_hash and word == end_word:
+                open_line = not _same(data, start, at, _END, 0, len(_END))
         if word >= 0:
-            out[count] = word
+            features[count] = word
             count += 1
         _remember(recent, state)
         tokens += 1
-        for size in range(2, min(ngrams, tokens) + 1):
-            out[count] = np.int64(words + _mixed(recent, size) % buckets)
+        # All n-grams that end here, from the shortest.
+        for size in range(2, min(model.ngrams, tokens) + 1):
+            features[count] = words + _mixed(recent, size) % np.uint64(model.buckets)
             count += 1
     return count

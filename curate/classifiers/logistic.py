@@ -17,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.classifiers.linear import END, LABEL, LinearModel, line_features, linear
+from curate.classifiers.linear import LABEL, LinearModel, feature_room, line_features, linear
+from curate.text.batch import TextBatch
 
 Values = NDArray[np.float64]
 ROWS = 8192  # lines whose words are counted together
@@ -56,15 +57,12 @@ def train(lines: pa.LargeStringArray, target: Values, weight: Values, settings: 
     words = vocabulary(lines, settings.min_count)
     feature_count = len(words) + settings.bucket
     model = linear(np.zeros((feature_count, 2), np.float32), words, LABEL, settings.word_ngrams, settings.bucket)
-    data, offsets = _buffers(lines)
+    batch = TextBatch(lines)
     weights, squares = np.zeros(feature_count), np.full(feature_count, 1e-8)
-    longest = int(np.diff(offsets).max(initial=0))
-    # A word and its space have at least two bytes.
-    features = np.empty((longest // 2 + 2) * settings.word_ngrams, np.int64)
+    room = feature_room(model, batch.offsets)
     bias = _adagrad(
-        data, offsets, np.frombuffer(END, np.uint8), model.slots, model.text, model.offsets, settings.word_ngrams,
-        np.uint64(settings.bucket), target, weight, settings.lr, settings.epoch, weights, squares, features,
-    )  # fmt: skip
+        batch.data, batch.offsets, model, target, weight, settings.lr, settings.epoch, weights, squares, room
+    )
     return model._replace(weights=weights.astype(np.float32)[:, None], bias=float(np.float32(bias)), root=True)
 
 
@@ -119,39 +117,14 @@ def load(path: str) -> LinearModel:
     return linear(columns, words, LABEL, ngrams, buckets)._replace(bias=bias, root=True)
 
 
-def _buffers(lines: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    from curate.text.batch import TextBatch
-
-    batch = TextBatch(lines)
-    return batch.data, batch.offsets
-
-
 @numba.njit(cache=True, nogil=True)
-def _adagrad(
-    data,
-    bounds,
-    end_mark,
-    slots,
-    text,
-    offsets,
-    ngrams,
-    buckets,
-    target,
-    weight,
-    lr,
-    epochs,
-    weights,
-    squares,
-    features,
-):
+def _adagrad(data, bounds, model, target, weight, lr, epochs, weights, squares, features):
     bias, square = 0.0, 1e-8
     for _ in range(epochs):
         for line in range(len(bounds) - 1):
             if weight[line] == 0.0:
                 continue
-            count = line_features(
-                data, bounds[line], bounds[line + 1], end_mark, slots, text, offsets, ngrams, buckets, features
-            )
+            count = line_features(data, bounds[line], bounds[line + 1], model, features)
             if count == 0:
                 continue
             scale = 1.0 / np.sqrt(count)
