@@ -110,7 +110,7 @@ def records(
     """
     size = handle.seek(0, 2)
     last = size if end is None else end
-    first = _first(handle, kind, compression, start, last, size)
+    first = _first(handle, kind, compression, start, last)
     if first is None:
         return
     handle.seek(first)
@@ -154,7 +154,7 @@ class _Stream:
     def begins(self, offset: int) -> bool:
         """Return whether the next range begins at a byte of a plain file."""
         here = self._handle.tell()
-        begins = _begins(self._handle, "warc", "", offset, self._handle.seek(0, 2))
+        begins = _begins(self._handle, "warc", "", offset)
         self._handle.seek(here)
         return begins
 
@@ -287,13 +287,13 @@ def _decoder(compression: str) -> Any:
 # -- start of a range --------------------------------------------------------------------------------------------------
 
 
-def _first(handle: BinaryIO, kind: str, compression: str, start: int, last: int, size: int) -> int | None:
+def _first(handle: BinaryIO, kind: str, compression: str, start: int, last: int) -> int | None:
     """Return the offset of the first record that starts in ``[start, last)``, or None if there is none."""
     if start <= 0:
         return 0
     pattern = re.compile(re.escape(_STARTS[compression])) if compression else _PLAIN_START
     overlap = 0 if compression else 4  # the line ends before the record may precede the range
-    position = start - overlap
+    position = max(start - overlap, 0)
     while position < last:
         handle.seek(position)
         window = handle.read(_SCAN + 64)
@@ -303,7 +303,7 @@ def _first(handle: BinaryIO, kind: str, compression: str, start: int, last: int,
                 continue
             if record_start >= last:
                 return None
-            if _begins(handle, kind, compression, record_start, size):
+            if _begins(handle, kind, compression, record_start):
                 return record_start
         if len(window) < _SCAN + 64:
             return None
@@ -311,7 +311,7 @@ def _first(handle: BinaryIO, kind: str, compression: str, start: int, last: int,
     return None
 
 
-def _begins(handle: BinaryIO, kind: str, compression: str, offset: int, size: int) -> bool:
+def _begins(handle: BinaryIO, kind: str, compression: str, offset: int) -> bool:
     """Return whether a record starts at an offset."""
     handle.seek(offset)
     if compression:

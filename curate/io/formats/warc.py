@@ -146,7 +146,7 @@ def _page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
     }
     if kind == "response":
         return fields | _http(record, framed, limit, builder)
-    return fields | _text(media, framed.body, framed, limit, {}, builder, conversion=kind == "conversion")
+    return fields | _text(media, framed.body, framed, limit, builder, conversion=kind == "conversion")
 
 
 def _arc_page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _arc_page(framed: Framed, limit: int, builder: BatchBuilder) -> dict[str, An
         detail = f"the length {line['length']!r} is not a number: {sample(framed.head)}"
         raise Unusable("wrong_length", detail)
     if not framed.body.startswith(b"HTTP/"):
-        return fields | _text(line["type"].lower(), framed.body, framed, limit, {}, builder)
+        return fields | _text(line["type"].lower(), framed.body, framed, limit, builder)
     return fields | _http(_response(framed.body), framed, limit, builder)
 
 
@@ -193,7 +193,7 @@ def _http(record: Any, framed: Framed, limit: int, builder: BatchBuilder) -> dic
     _refuse_media(media, raw, encoded=bool(headers.get("content-encoding")))
     _refuse_incomplete(framed)
     body = _decoded(raw, headers, _held(limit), builder)
-    fields = _text(media, body, framed, limit, headers, builder)
+    fields = _text(media, body, framed, limit, builder)
     return fields | {"status": status, "content_language": headers.get("content-language")}
 
 
@@ -289,7 +289,6 @@ def _text(
     body: bytes,
     framed: Framed,
     limit: int,
-    headers: Mapping[str, str],
     builder: BatchBuilder,
     *,
     conversion: bool = False,
