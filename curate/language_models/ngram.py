@@ -12,22 +12,20 @@ cache misses at once. The probability of a token is that of the longest n-gram i
 of the contexts in the model that are at least as long.
 """
 
-import mmap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from curate import storage
 from curate.language_models.kneser_ney import BOS, EOS, UNK
 from curate.language_models.memory import prefetch
+from curate.language_models.model_file import map_arrays, write_arrays
 from curate.text.words import mix64
 
-MAGIC = b"curate n-gram model 2\n"
 WIDTH = 4  # cells of a bucket: 64 bytes, one cache line
 LOAD = 2.0  # cells per n-gram
 BLOCK = 1 << 11  # tokens that are scored together; their working arrays fit the cache of a core
@@ -137,7 +135,7 @@ class NgramModel:
     def save(self, path: str) -> None:
         """Write the model to a file. The same model always gives the same bytes."""
         with storage.replacing(path) as file:
-            _write(file, self.meta, self._arrays)
+            write_arrays(file, self.meta, self._arrays)
 
 
 def build(
@@ -228,43 +226,7 @@ def _model(
 
 def load(path: str) -> NgramModel:
     """Map the model in a local file into memory; raise ``ValueError`` if the file is not such a model."""
-    with open(path, "rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError(f"{path} is not a language model of curate (it does not start with {MAGIC.decode()!r})")
-        size = int.from_bytes(file.read(8), "little")
-        header = orjson.loads(file.read(size))
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {}
-    for name, (dtype, shape, start) in header["arrays"].items():
-        count = int(np.prod(shape))
-        arrays[name] = np.frombuffer(mapped, dtype, count, start).reshape(shape)
-    return NgramModel(header["meta"], arrays)
-
-
-def _write(file: BinaryIO, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write the magic bytes, the length of the header, the header, and the arrays at multiples of 64 bytes."""
-    places: dict[str, Any] = {}
-    for with_positions in (False, True):  # positions lengthen the header, so the second pass reserves space for them
-        reserved = len(_header(meta, places)) + 20 * len(arrays) if with_positions else 0
-        start = _aligned(len(MAGIC) + 8 + reserved)
-        for name, array in arrays.items():
-            places[name] = (array.dtype.str, array.shape, start)
-            start = _aligned(start + array.nbytes)
-    header = _header(meta, places)
-    first = min(place[2] for place in places.values())
-    header += b" " * (first - len(MAGIC) - 8 - len(header))
-    file.write(MAGIC + len(header).to_bytes(8, "little") + header)
-    for array in arrays.values():
-        file.write(np.ascontiguousarray(array).data)
-        file.write(bytes(_aligned(array.nbytes) - array.nbytes))
-
-
-def _header(meta: Mapping[str, Any], places: Mapping[str, Any]) -> bytes:
-    return orjson.dumps({"meta": meta, "arrays": places}, option=orjson.OPT_SORT_KEYS)
-
-
-def _aligned(size: int) -> int:
-    return (size + 63) // 64 * 64
+    return NgramModel(*map_arrays(path))
 
 
 def _floats(cells: NDArray[np.uint64]) -> NDArray[np.float32]:

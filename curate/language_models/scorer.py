@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curate import storage
 from curate.errors import RunError
 from curate.extras import missing
-from curate.language_models import arpa, ngram
+from curate.language_models import arpa, model_file, ngram
 from curate.language_models.segmentation import (
     Subwords,
     TextForm,
@@ -170,8 +170,8 @@ def kind_of(path: str) -> str:
         If the file has none of these formats.
     """
     with open(path, "rb") as file:
-        head = file.read(max(64, len(ngram.MAGIC)))
-    if head.startswith(ngram.MAGIC):
+        head = file.read(max(64, len(model_file.MAGIC)))
+    if head.startswith(model_file.MAGIC):
         return "own"
     if head.lstrip().startswith(b"\\data\\"):
         return "arpa"
