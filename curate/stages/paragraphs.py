@@ -4,8 +4,7 @@ As CCNet does within groups of shards (Wenzek et al. 2020, arXiv 1911.00359, sec
 with a count from which on something is a repeat, and with the copy that stays chosen by an order and not by chance.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,15 +16,13 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
-from curate.dedup.scope import Within
-from curate.dedup.survivors import KEY, LONGEST, Policy, Preference, Priority, ranking
+from curate.dedup.repeats import Repeats
+from curate.dedup.survivors import KEY, Policy, ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
-from curate.errors import Problem
-from curate.registry import stage_type
 from curate.rewrite import Spans, account, write_without
-from curate.stage import Known, Stage
-from curate.table import DOCUMENT, Table
+from curate.stage import Stage
+from curate.table import Table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
 BYTES_PER_UNIT = 100  # of text, about: for the number of partitions alone
 
 
-class Paragraphs(Stage):
+class Paragraphs(Repeats, Stage):
     """Cut out paragraphs or lines that stand elsewhere, and make a new table of what is left.
 
     Two are equal if they have the same words (see `curate.text.words`); those without words are left alone. Documents
@@ -63,35 +60,6 @@ class Paragraphs(Stage):
     keep: Literal["first", "none"] = Field(
         default="first", description="whether the first copy stays, in the order of `priority`, `prefer` and the ids"
     )
-    prefer: tuple[Preference, ...] = Field(
-        default=(), description="documents whose copy stays: `longest`, or columns with `asc` or `desc`"
-    )
-    priority: Priority = ()
-    within: Within = "all"
-
-    @property
-    def policy(self) -> Policy:
-        """Whose copy stays."""
-        return Policy(self.prefer, self.priority)
-
-    def upstream(self) -> tuple[Stage, ...]:
-        """Lengths, if the longest is preferred."""
-        return (stage_type("size")(),) if LONGEST in self.prefer else ()
-
-    def requires(self) -> tuple[str, ...]:
-        """The documents, and what `prefer` and `within` name."""
-        return tuple(dict.fromkeys([*DOCUMENT.names, *self.policy.columns, *scope.columns_of(self.within)]))
-
-    def place(self, column: str) -> tuple[str | int, ...]:
-        """Where `column` is named."""
-        place = self.policy.place(column)
-        return ("prefer", *place[1:]) if place else ("within",)
-
-    def check(self, known: Known) -> Iterable[Problem]:
-        """Sources and columns exist and have an order."""
-        for problem in self.policy.problems(known):
-            yield replace(problem, where=tuple("prefer" if step == "keep" else step for step in problem.where))
-        yield from scope.problems(self.within, known)
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Count and rank what stands where, then cut."""

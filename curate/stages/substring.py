@@ -5,8 +5,7 @@ models better", arXiv 2107.06499, section 4.1), here without one: anchors bring 
 `curate.dedup.substrings`), so that only hashes travel, and text only around anchors that repeat.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,15 +17,13 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
-from curate.dedup.scope import Within
-from curate.dedup.survivors import LONGEST, Policy, Preference, Priority, ranking
+from curate.dedup.repeats import Repeats
+from curate.dedup.survivors import ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
-from curate.errors import Problem
-from curate.registry import stage_type
 from curate.rewrite import Spans, account, write_without
-from curate.stage import Known, Stage
-from curate.table import DOCUMENT, Table
+from curate.stage import Stage
+from curate.table import Table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,7 +46,7 @@ RANGE = pa.schema(
 )
 
 
-class Substring(Stage):
+class Substring(Repeats, Stage):
     """Cut out bytes that are covered by a window of `min_bytes` bytes that stood before, and make a new table.
 
     Before means in a document that comes first in the order of `priority`, `prefer` and the ids, or further up in the
@@ -68,35 +65,6 @@ class Substring(Stage):
     makes_table: ClassVar[bool] = True
 
     min_bytes: int = Field(default=500, ge=8, le=100_000, description="length from which on a repeated span is cut")
-    prefer: tuple[Preference, ...] = Field(
-        default=(), description="documents whose copy stays: `longest`, or columns with `asc` or `desc`"
-    )
-    priority: Priority = ()
-    within: Within = "all"
-
-    @property
-    def policy(self) -> Policy:
-        """Whose copy stays."""
-        return Policy(self.prefer, self.priority)
-
-    def upstream(self) -> tuple[Stage, ...]:
-        """Lengths, if the longest is preferred."""
-        return (stage_type("size")(),) if LONGEST in self.prefer else ()
-
-    def requires(self) -> tuple[str, ...]:
-        """The documents, and what `prefer` and `within` name."""
-        return tuple(dict.fromkeys([*DOCUMENT.names, *self.policy.columns, *scope.columns_of(self.within)]))
-
-    def place(self, column: str) -> tuple[str | int, ...]:
-        """Where `column` is named."""
-        place = self.policy.place(column)
-        return ("prefer", *place[1:]) if place else ("within",)
-
-    def check(self, known: Known) -> Iterable[Problem]:
-        """Sources and columns exist and have an order."""
-        for problem in self.policy.problems(known):
-            yield replace(problem, where=tuple("prefer" if step == "keep" else step for step in problem.where))
-        yield from scope.problems(self.within, known)
 
     def run(self, ctx: "Context") -> dict[str, Any]:
         """Anchors that repeat, windows around them, and the cut."""
