@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dedup.minhash import Sets
+from curate.dedup.minhash import Sets, sorted_jaccard
 
 LEADERS_PER_KEY = 32
 NO_DOCUMENT = -1
@@ -195,12 +195,5 @@ def _similarity(signatures, a, b, limits, shingles, offsets):
     j, j_end = offsets[b], offsets[b + 1]
     if i == i_end or j == j_end:
         return np.float32(agreeing / permutations) if agreeing >= least else np.float32(-1.0)
-    union = i_end - i + j_end - j
-    shared = 0
-    while i < i_end and j < j_end:
-        left, right = shingles[i], shingles[j]
-        shared += left == right
-        i += left <= right
-        j += right <= left
-    close = shared / (union - shared)
+    close = sorted_jaccard(shingles, i, i_end, j, j_end)
     return np.float32(close) if close >= threshold - 1e-9 else np.float32(-1.0)

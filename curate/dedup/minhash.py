@@ -477,13 +477,18 @@ def _shingle_sets(word_hashes, word_offsets, fallback, documents, ngram, starts,
 @numba.njit(cache=True, nogil=True)
 def _set_jaccard(shingles, starts, sizes, pairs, similarity):
     for i in range(len(pairs)):
-        a, a_end = starts[pairs[i, 0]], starts[pairs[i, 0]] + sizes[pairs[i, 0]]
-        b, b_end = starts[pairs[i, 1]], starts[pairs[i, 1]] + sizes[pairs[i, 1]]
-        union = a_end - a + b_end - b
-        shared = 0
-        while a < a_end and b < b_end:
-            left, right = shingles[a], shingles[b]
-            shared += left == right
-            a += left <= right
-            b += right <= left
-        similarity[i] = shared / (union - shared)
+        a, b = pairs[i, 0], pairs[i, 1]
+        similarity[i] = sorted_jaccard(shingles, starts[a], starts[a] + sizes[a], starts[b], starts[b] + sizes[b])
+
+
+@numba.njit(cache=True, inline="always")
+def sorted_jaccard(shingles, a, a_end, b, b_end):
+    """Jaccard similarity of two sets of shingles, ``shingles[a:a_end]`` and ``shingles[b:b_end]``, both ascending."""
+    union = a_end - a + b_end - b
+    shared = 0
+    while a < a_end and b < b_end:
+        left, right = shingles[a], shingles[b]
+        shared += left == right
+        a += left <= right
+        b += right <= left
+    return shared / (union - shared)

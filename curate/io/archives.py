@@ -22,19 +22,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import zstandard
 
-from curate.io.streams import BrokenFileError
+from curate.io.streams import FEED, BrokenFileError, decoder_of
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _STARTS = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
-_FEED = 1 << 13  # compressed bytes per call of a decoder; see `curate.io.streams`
 _SCAN = 1 << 20
 _PROBE = 256  # bytes of content that show whether a record starts
 _MAX_HEADER = 1 << 20  # maximum bytes of a header
-_WINDOW = 1 << 31
 
 _WARC_START = re.compile(rb"\s*WARC/\d")
 # http://example.org/ 192.0.2.1 20080430204825 text/html 1300; version 2 has five more fields before the length
@@ -258,7 +256,7 @@ def _members(
 def _decompressed(handle: BinaryIO, compression: str, first: int) -> Iterator[tuple[int, bytes, bool]]:
     """Yield pieces of content: the offset of their member, their bytes, and whether the member ends with them."""
     offset, start, decoder = first, first, None
-    for data in iter(partial(handle.read, _FEED), b""):
+    for data in iter(partial(handle.read, FEED), b""):
         offset += len(data)
         rest = data
         while rest:
@@ -266,7 +264,7 @@ def _decompressed(handle: BinaryIO, compression: str, first: int) -> Iterator[tu
                 rest = rest.lstrip(b"\0") if compression == "gzip" else rest  # padding
                 if not rest:
                     break
-                start, decoder = offset - len(rest), _decoder(compression)
+                start, decoder = offset - len(rest), decoder_of(compression)
             try:
                 out = decoder.decompress(rest)
             except (zlib.error, zstandard.ZstdError) as error:
@@ -276,12 +274,6 @@ def _decompressed(handle: BinaryIO, compression: str, first: int) -> Iterator[tu
     if decoder is not None:
         detail = f"the file ends inside the {compression} stream that starts at byte {start}"
         raise BrokenFileError("truncated", detail, start)
-
-
-def _decoder(compression: str) -> Any:
-    if compression == "gzip":
-        return zlib.decompressobj(wbits=31)
-    return zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
 
 
 # -- start of a range --------------------------------------------------------------------------------------------------
@@ -315,9 +307,9 @@ def _begins(handle: BinaryIO, kind: str, compression: str, offset: int) -> bool:
     """Return whether a record starts at an offset."""
     handle.seek(offset)
     if compression:
-        decoder = _decoder(compression)
+        decoder = decoder_of(compression)
         try:
-            content = decoder.decompress(handle.read(_FEED))
+            content = decoder.decompress(handle.read(FEED))
         except (zlib.error, zstandard.ZstdError):
             return False
         return bool(STARTS[kind].match(content[:_PROBE]))

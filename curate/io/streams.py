@@ -19,7 +19,7 @@ from curate.io.files import InputFile
 
 BLOCK = 1 << 20  # bytes that are split into lines together
 # Compressed bytes per call of a decoder. zstd expands at most 32768 times, so a hostile file costs at most 256 MB.
-_FEED = 1 << 13
+FEED = 1 << 13
 _WINDOW = 1 << 31  # maximum zstd window (--long=31); memory is allocated only if a frame asks for it
 _SCAN = 1 << 16
 
@@ -123,14 +123,14 @@ def content(handle: BinaryIO, compression: str) -> Iterator[bytes]:
 def _decompressed(handle: BinaryIO, compression: str) -> Iterator[bytes]:
     decoder, produced = None, 0
     while data := handle.read(_SCAN):
-        for start in range(0, len(data), _FEED):
-            rest = data[start : start + _FEED]
+        for start in range(0, len(data), FEED):
+            rest = data[start : start + FEED]
             while rest:
                 if decoder is None and compression == "gzip":
                     rest = rest.lstrip(b"\0")  # padding between and after members
                     if not rest:
                         break
-                decoder = decoder or _decoder(compression)
+                decoder = decoder or decoder_of(compression)
                 try:
                     out = decoder.decompress(rest)
                 except (zlib.error, zstandard.ZstdError) as error:
@@ -145,7 +145,8 @@ def _decompressed(handle: BinaryIO, compression: str) -> Iterator[bytes]:
         raise BrokenFileError("truncated", detail, produced)
 
 
-def _decoder(compression: str) -> Any:
+def decoder_of(compression: str) -> Any:
+    """Return a decompressor for one stream of gzip or zstd."""
     if compression == "gzip":
         return zlib.decompressobj(wbits=31)
     return zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()

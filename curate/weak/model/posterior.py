@@ -113,16 +113,24 @@ def _softmax(scores):
 
 
 @numba.njit(cache=True, nogil=True)
+def _tally(votes, offsets, intercept, odds, mass, sides):
+    """Of one document: its log-odds, mass of both classes, which sides its votes took, and how many took one."""
+    logit, drop, keep, seen, cast = intercept, SMOOTH, SMOOTH, 0, 0
+    for j in range(len(votes)):
+        if votes[j] >= -1:
+            u = offsets[j] + votes[j] + 1
+            logit += odds[u]
+            drop += mass[u, 0]
+            keep += mass[u, 1]
+            seen |= sides[u]
+            cast += sides[u] > 0
+    return logit, drop, keep, seen, cast
+
+
+@numba.njit(cache=True, nogil=True)
 def _logits(votes, offsets, intercept, odds, mass, share, sides, floor, out):
     for i in range(len(votes)):
-        logit, drop, keep, seen = intercept, SMOOTH, SMOOTH, 0
-        for j in range(votes.shape[1]):
-            if votes[i, j] >= -1:
-                u = offsets[j] + votes[i, j] + 1
-                logit += odds[u]
-                drop += mass[u, 0]
-                keep += mass[u, 1]
-                seen |= sides[u]
+        logit, drop, keep, seen, _ = _tally(votes[i], offsets, intercept, odds, mass, sides)
         if share != 0:
             logit += share * (np.log(keep) - np.log(drop))
         out[i] = _bounded(logit, seen, floor)
@@ -174,15 +182,7 @@ def _lacking(scores, only, floor):
 @numba.njit(cache=True, nogil=True)
 def _log_odds(votes, offsets, intercept, odds, mass, share, sides, floor, out):
     for i in range(len(votes)):
-        logit, drop, keep, seen, cast = intercept, SMOOTH, SMOOTH, 0, 0
-        for j in range(votes.shape[1]):
-            if votes[i, j] >= -1:
-                u = offsets[j] + votes[i, j] + 1
-                logit += odds[u]
-                drop += mass[u, 0]
-                keep += mass[u, 1]
-                seen |= sides[u]
-                cast += sides[u] > 0
+        logit, drop, keep, seen, cast = _tally(votes[i], offsets, intercept, odds, mass, sides)
         apart, near = keep - drop, abs(keep - drop) <= 1e-6 * (keep + drop)
         logit += share * (np.log(keep) - np.log(drop))
         each = share * (2 / (keep + drop) if near else (np.log(keep) - np.log(drop)) / apart)
