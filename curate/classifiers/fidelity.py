@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curate.stats.calibration import EDGE, reliability
@@ -101,8 +102,7 @@ def _nth(values: Values, count: int) -> float:
 
 
 def _ranks(values: Values) -> Values:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return pl.Series(values).rank("average").to_numpy()
 
 
 def _correlation(a: Values, b: Values) -> float | None:
