@@ -14,12 +14,12 @@ from curate.stage import Known, Stage
 from curate.table import DOCUMENT
 
 
-class Repeats(BaseModel):
+class RepeatCutting(BaseModel):
     """Which documents are compared, and whose copy of a repeated text stays.
 
     Examples
     --------
-    >>> Repeats(prefer=("stars desc",), within="lang_code").requires()[-2:]
+    >>> RepeatCutting(prefer=("stars desc",), within="lang_code").requires()[-2:]
     ('stars', 'lang_code')
     """
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
-from curate.dedup.repeats import Repeats
+from curate.dedup.repeats import RepeatCutting
 from curate.dedup.survivors import KEY, Policy, ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BYTES_PER_UNIT = 100  # of text, about: for the number of partitions alone
 
 
-class Paragraphs(Repeats, Stage):
+class Paragraphs(RepeatCutting, Stage):
     """Cut out paragraphs or lines that stand elsewhere, and make a new table of what is left.
 
     Two are equal if they have the same words (see `curate.text.words`); those without words are left alone. Documents

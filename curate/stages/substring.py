@@ -17,7 +17,7 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
-from curate.dedup.repeats import Repeats
+from curate.dedup.repeats import RepeatCutting
 from curate.dedup.survivors import ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
@@ -46,7 +46,7 @@ RANGE = pa.schema(
 )
 
 
-class Substring(Repeats, Stage):
+class Substring(RepeatCutting, Stage):
     """Cut out bytes that are covered by a window of `min_bytes` bytes that stood before, and make a new table.
 
     Before means in a document that comes first in the order of `priority`, `prefer` and the ids, or further up in the
