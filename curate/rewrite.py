@@ -83,7 +83,7 @@ def write_without(table: Table, artifact: Artifact, spans: Spans, shard: Shard) 
         The new shard's entry; ``spans``, ``bytes`` (what went of documents that are kept and dropped), ``touched`` and
         ``emptied`` documents.
     """
-    from curate.text.batch import TextBatch
+    from curate.text.batch import TextBatch, string_array
     from curate.text.spans import cut
 
     counts, first = {"spans": 0, "bytes": 0, "touched": 0, "emptied": 0}, 0
@@ -96,7 +96,7 @@ def write_without(table: Table, artifact: Artifact, spans: Spans, shard: Shard) 
                 record.write(pa.table([batch.column("id").take(pa.array(rows)), starts, ends], schema=REMOVED))
                 text = TextBatch(batch.column("text"))
                 data, offsets = cut(text.data, text.offsets, rows, starts, ends)
-                fresh = pa.LargeStringArray.from_buffers(len(text), pa.py_buffer(offsets), pa.py_buffer(data))
+                fresh = string_array(data, offsets)
                 batch = batch.set_column(DOCUMENT.names.index("text"), DOCUMENT.field("text"), fresh)
                 touched = np.unique(rows)
                 emptied = touched[np.diff(offsets)[touched] == 0]

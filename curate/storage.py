@@ -1,17 +1,21 @@
 """Files that appear whole or not at all, on local disks and on whatever else fsspec reaches."""
 
+import io
 import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import orjson
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from pydantic import AfterValidator, Field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TEMPORARY = ".tmp-"  # begins the name of a file that is being written
 
@@ -86,6 +90,21 @@ def read_bytes(path: str) -> bytes:
     """The content of the file at `path`."""
     fs, inner = filesystem(path)
     return bytes(fs.cat_file(inner))  # type: ignore[arg-type]
+
+
+def write_array(path: str, values: "NDArray[Any]") -> None:
+    """Write an array in the format of ``numpy.save``."""
+    import numpy as np
+
+    with replacing(path) as file:
+        np.save(file, values)
+
+
+def read_array(path: str) -> "NDArray[Any]":
+    """Read an array that `write_array` wrote."""
+    import numpy as np
+
+    return np.load(io.BytesIO(read_bytes(path)))
 
 
 def open_input(path: str) -> Any:

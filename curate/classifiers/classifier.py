@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from curate.classifiers import fasttext, logistic
 from curate.classifiers.linear import LABEL, scores
 from curate.classifiers.lines import line_of_words
+from curate.text.batch import string_array
 from curate.text.excerpts import excerpts
 
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -94,8 +95,8 @@ class Classifier:
             values = scores(self._linear, lines, offsets)
             values[~words] = np.nan
             return values[:, [self.labels.index(label) for label in labels]]
-        array = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(lines))
-        return self._predict(array.filter(pa.array(words)).to_pylist(), np.flatnonzero(words), len(words), labels)
+        shown = string_array(lines, offsets).filter(pa.array(words)).to_pylist()
+        return self._predict(shown, np.flatnonzero(words), len(words), labels)
 
     def _predict(
         self, lines: list[str], rows: NDArray[np.int64], count: int, labels: Sequence[str]

@@ -104,9 +104,8 @@ def load(path: str) -> LinearModel:
     ValueError
         If the file is not such a model.
     """
-    fs, inner = storage.filesystem(path)
     try:
-        with np.load(io.BytesIO(fs.cat_file(inner))) as arrays:  # type: ignore[arg-type]
+        with np.load(io.BytesIO(storage.read_bytes(path))) as arrays:
             text, offsets, weights = arrays["text"], arrays["offsets"].tolist(), arrays["weights"]
             ngrams, buckets = arrays["shape"].tolist()
             bias = float(arrays["bias"])

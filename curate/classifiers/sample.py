@@ -19,7 +19,7 @@ from curate.classifiers.classifier import NEGATIVE, POSITIVE, Classifier, Readin
 from curate.classifiers.linear import LABEL
 from curate.errors import RunError
 from curate.table import ParquetWriter, read_part
-from curate.text.batch import TextBatch
+from curate.text.batch import TextBatch, string_array
 from curate.text.hashing import hash64, id_bytes
 
 Values = NDArray[np.float64]
@@ -154,7 +154,7 @@ def write_sample(
             rows, target = choose(batch, priority / 2.0**64)
             text = TextBatch(batch.column("text").take(pa.array(rows)))
             lines, offsets = reading.lines(text.data, text.offsets)
-            line = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(offsets), pa.py_buffer(lines))
+            line = string_array(lines, offsets)
             ids = ids[rows]
             share = hash64(seed, "classifier/held_out", ids) / 2.0**64
             part = np.where(share >= held_out, TRAIN, np.where(share >= held_out / 2, CALIBRATE, TEST))

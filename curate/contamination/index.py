@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -133,8 +132,7 @@ def write_index(
     item_ngrams = np.bincount(index.items, minlength=len(ids))
     state = np.select([copies, length == 0, item_ngrams == 0], [COPY, SHORT, SHARED], CHECKABLE)
     for field, array in index._asdict().items():
-        with storage.replacing(f"{folder}/{field}.npy") as file:
-            np.save(file, array)
+        storage.write_array(f"{folder}/{field}.npy", array)
     names = np.array(list(benchmarks))
     columns = {
         "benchmark": pa.DictionaryArray.from_arrays(pa.array(groups, pa.int32()), pa.array(names)),
@@ -182,8 +180,7 @@ def open_index(folder: str) -> "tuple[NgramIndex, pa.Table]":
         if storage.is_local(path):
             array = np.asarray(np.load(path, mmap_mode="r"))
         else:
-            fs, inner = storage.filesystem(path)
-            array = np.load(BytesIO(fs.cat_file(inner)))  # type: ignore[arg-type]
+            array = storage.read_array(path)
             array.flags.writeable = False
         arrays.append(array)
     return NgramIndex(*arrays), read_part(f"{folder}/items.parquet")

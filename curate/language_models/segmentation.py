@@ -19,7 +19,7 @@ from curate.errors import RunError
 from curate.extras import missing
 from curate.language_models.ccnet import Sentences, normalize
 from curate.language_models.tokens import hash_of, tokenize
-from curate.text.batch import TextBatch
+from curate.text.batch import TextBatch, string_array
 
 ALL = "model"
 """Name of the model of a stage that trains a single model, not one per group."""
@@ -176,9 +176,7 @@ class Subwords:
 
     def cut(self, sentences: Sentences) -> TokenizedSentences:
         """Tokenize sentences, in calls of about `_CALL_BYTES` each."""
-        text = pa.LargeStringArray.from_buffers(
-            len(sentences.offsets) - 1, pa.py_buffer(sentences.offsets), pa.py_buffer(sentences.data)
-        )
+        text = string_array(sentences.data, sentences.offsets)
         ids: list[list[int]] = []
         start = 0
         while start < len(text):

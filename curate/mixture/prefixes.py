@@ -139,7 +139,7 @@ class _Search:
         if shard.source in self.wanted:
             ids, sizes = self.pool.read(shard)
             rows = [histogram(self.pool.keys(salt, ids), sizes[self.unit]) for salt in self.salts(shard.source)]
-            self._save(shard, "histogram", np.stack(rows))
+            storage.write_array(f"{self.folder}/{shard.name}.histogram.npy", np.stack(rows))
         return {}
 
     def ends(self, source: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class _Search:
                 inside = bins(key) == end
                 number = np.full(int(inside.sum()), position, np.uint64)
                 rows.append(np.column_stack([number, key[inside], sizes[self.unit][inside].astype(np.uint64)]))
-            self._save(shard, "boundary", np.concatenate(rows))
+            storage.write_array(f"{self.folder}/{shard.name}.boundary.npy", np.concatenate(rows))
         return {}
 
     def cuts(self, ends: Mapping[str, Sequence[tuple[int, int]]], source: str) -> dict[str, Any]:
@@ -178,10 +178,4 @@ class _Search:
     def _parts(self, source: str, kind: str) -> Iterator[NDArray[Any]]:
         for shard in self.pool.table.shards:
             if shard.source == source:
-                fs, inner = storage.filesystem(f"{self.folder}/{shard.name}.{kind}.npy")
-                with fs.open(inner, "rb") as file:
-                    yield np.load(file)  # type: ignore[arg-type]
-
-    def _save(self, shard: Shard, kind: str, array: NDArray[Any]) -> None:
-        with storage.replacing(f"{self.folder}/{shard.name}.{kind}.npy") as file:
-            np.save(file, array)
+                yield storage.read_array(f"{self.folder}/{shard.name}.{kind}.npy")

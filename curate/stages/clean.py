@@ -378,10 +378,9 @@ def _edited(batch: "TextBatch", starts: NDArray[np.int64], ends: NDArray[np.int6
 
 
 def _batch(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> "TextBatch":
-    from curate.text.batch import TextBatch
+    from curate.text.batch import TextBatch, string_array
 
-    buffers = pa.py_buffer(offsets), pa.py_buffer(data)
-    return TextBatch(pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers))
+    return TextBatch(string_array(data, offsets))
 
 
 def _composed(batch: "TextBatch", documents: NDArray[np.int64]) -> "TextBatch":

@@ -3,14 +3,12 @@
 The features, their hash and the formula are in `curate.classifiers.dsir`.
 """
 
-import io
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import Field
 
 from curate import storage
@@ -82,7 +80,7 @@ class Dsir(Annotator):
         """Read the ratios; weigh by them."""
         from curate.classifiers.dsir import log_weights
 
-        ratio, schema = _load(f"{path}/{RATIO}"), self.columns()
+        ratio, schema = storage.read_array(f"{path}/{RATIO}"), self.columns()
 
         def annotate(text: "TextBatch", _: pa.RecordBatch) -> pa.RecordBatch:
             weight, ngrams = log_weights(text.data, text.offsets, ratio)
@@ -99,19 +97,6 @@ class Dsir(Annotator):
         return {"ngrams": made}
 
 
-def _save(path: str, values: NDArray[Any]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, values)
-    with storage.replacing(path) as file:
-        file.write(buffer.getvalue())
-
-
-def _load(path: str) -> NDArray[Any]:
-    fs, inner = storage.filesystem(path)
-    content: Any = fs.cat_file(inner)
-    return np.load(io.BytesIO(content))
-
-
 def _count_shard(stage: Dsir, table: Table, folder: str, shard: Shard) -> dict[str, Any]:
     """Counts of target and raw, as rows of one array."""
     from curate.classifiers.dsir import add_counts
@@ -126,7 +111,7 @@ def _count_shard(stage: Dsir, table: Table, folder: str, shard: Shard) -> dict[s
             if chosen.any():
                 text = TextBatch(batch.column("text").filter(pa.array(chosen)))
                 add_counts(text.data, text.offsets, row)
-    _save(f"{folder}/{shard.name}.npy", counts)
+    storage.write_array(f"{folder}/{shard.name}.npy", counts)
     return {"target": int(counts[0].sum()), "raw": int(counts[1].sum())}
 
 
@@ -134,9 +119,9 @@ def _write_ratio(buckets: int, path: str, parts: Sequence[str]) -> dict[str, Any
     """Log ratios of the buckets, NaN where either corpus is empty; the divergence of target from raw in nats."""
     from curate.classifiers.dsir import log_ratio
 
-    target, raw = sum((_load(part) for part in parts), np.zeros((2, buckets), np.int64))
+    target, raw = sum((storage.read_array(part) for part in parts), np.zeros((2, buckets), np.int64))
     ratio = log_ratio(target, raw)
     empty = not target.sum() or not raw.sum()
-    _save(f"{path}/{RATIO}", np.full(buckets, np.nan) if empty else ratio)
+    storage.write_array(f"{path}/{RATIO}", np.full(buckets, np.nan) if empty else ratio)
     divergence = None if empty else float((target / target.sum() * ratio).sum())
     return {"target": int(target.sum()), "raw": int(raw.sum()), "divergence": divergence}

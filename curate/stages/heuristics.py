@@ -116,7 +116,7 @@ class Heuristics(Annotator):
                 yield Problem(place, f"there is no file {path!r}")
                 continue
             try:
-                entries = read_entries(_read(path))
+                entries = read_entries(storage.read_bytes(path).decode())
             except UnicodeDecodeError as error:
                 yield Problem(place, f"{path!r} is not UTF-8: {error}")
                 continue
@@ -143,7 +143,7 @@ class Heuristics(Annotator):
         from curate.text.wordlists import compile_list, read_entries
 
         def compiled(path: str):
-            return compile_list(read_entries(_read(path)))
+            return compile_list(read_entries(storage.read_bytes(path).decode()))
 
         limits = Limits(
             self.c4_min_line_words,
@@ -164,8 +164,3 @@ class Heuristics(Annotator):
             return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
         return annotate
-
-
-def _read(path: str) -> str:
-    fs, inner = storage.filesystem(path)
-    return fs.cat_file(inner).decode()  # type: ignore[union-attr]

@@ -127,13 +127,14 @@ class LangId(Annotator):
 
     def _predict(self, model: Any, data: NDArray[np.uint8], bounds: NDArray[np.int64], k: int) -> "Languages":
         """The `k` most likely languages of each text; texts whose excerpt has no letter are not shown to the model."""
+        from curate.text.batch import string_array
         from curate.text.excerpts import excerpts
         from curate.text.scripts import scripts
 
         lines, offsets = excerpts(data, bounds, self.max_chars, min(self.windows, self.max_chars // LEAST))
         readable = scripts(lines, offsets)[2] > 0
-        array = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(lines))
-        labels, scores = model.predict(array.filter(pa.array(readable)).to_pylist(), k=k)
+        shown = string_array(lines, offsets).filter(pa.array(readable))
+        labels, scores = model.predict(shown.to_pylist(), k=k)
         return rank(labels, scores, readable)
 
     def _parts(

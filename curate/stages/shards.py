@@ -183,8 +183,7 @@ class Shards(Stage):
             write = partial(_write, layout, schema, ctx.path, files)
             results += ctx.exchange(f"text-{first:05d}", scatter, write, len(files))
         _verify(plan, layout, results)
-        fs, inner = storage.filesystem(f"{ctx.inputs[self.tokens].path}/{TOKENIZER}")
-        tokenizer: Any = fs.cat_file(inner)
+        tokenizer = storage.read_bytes(f"{ctx.inputs[self.tokens].path}/{TOKENIZER}")
         body = {
             "flow": _flow(ctx.table.shards, results),
             "rungs": _rungs(plan, layout, results),

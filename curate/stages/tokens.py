@@ -70,7 +70,7 @@ class Tokens(Stage):
             from curate.text.tokenizer import parse
 
             try:
-                parse(_read(self.tokenizer).decode())
+                parse(storage.read_bytes(self.tokenizer).decode())
             except ValueError as error:
                 yield Problem(("tokenizer",), f"{self.tokenizer}: {error}")
 
@@ -79,7 +79,7 @@ class Tokens(Stage):
         path = f"{ctx.path}/{TOKENIZER}"
         if self.tokenizer:
             with storage.replacing(path) as file:
-                file.write(_read(self.tokenizer))
+                file.write(storage.read_bytes(self.tokenizer))
         else:
             self._train(ctx, path)
         results = ctx.map_shards(partial(_count_shard, ctx.table, ctx.artifact))
@@ -87,7 +87,7 @@ class Tokens(Stage):
         for shard, result in zip(ctx.table.shards, results, strict=True):
             sources.setdefault(shard.source, Totals()).add({"rows": shard.rows, **result})
         rows = {source: totals.counts.pop("rows") for source, totals in sources.items()}
-        counter = _counter(_read(path))
+        counter = _counter(storage.read_bytes(path))
         return {
             "flow": {s: {"in": n, "kept": n, "dropped": {}, "quarantined": {}} for s, n in rows.items()},
             "sources": {source: totals.counts for source, totals in sources.items()},
@@ -114,12 +114,6 @@ class Tokens(Stage):
         parts = [f"{folder}/{shard.name}.parquet" for shard in shards]
         ctx.map(partial(_train_tokenizer, path, rate, self.vocab_size), [parts], phase="train", keys=["train"])
         storage.remove_tree(folder)
-
-
-def _read(path: str) -> bytes:
-    fs, inner = storage.filesystem(path)
-    content: Any = fs.cat_file(inner)
-    return content
 
 
 @lru_cache(maxsize=1)
@@ -177,7 +171,7 @@ def _train_tokenizer(path: str, rate: float, vocab_size: int, parts: Sequence[st
 
 
 def _count_shard(table: Table, artifact: Artifact, shard: Shard) -> dict[str, Any]:
-    counter = _counter(_read(f"{artifact.path}/{TOKENIZER}"))
+    counter = _counter(storage.read_bytes(f"{artifact.path}/{TOKENIZER}"))
     totals = np.zeros(3, np.int64)
     with ParquetWriter(artifact.part(shard.name), COLUMNS) as writer:
         for batch in table.batches(shard, ["text", "keep"]):

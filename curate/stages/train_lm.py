@@ -228,7 +228,7 @@ def _collect(
     ids: dict[str, list[NDArray[np.int32]]] = {}
     documents: dict[str, int] = {}
     for group, texts in _each_group(stage, table, rates, "train_lm", shard):
-        tokenizer = subwords(_read(tokenizers[group])) if tokenizers else None
+        tokenizer = subwords(storage.read_bytes(tokenizers[group]).decode()) if tokenizers else None
         seen = cut(TextBatch(texts), stage.text, tokenizer)
         vocabulary = vocabularies.setdefault(group, Vocabulary())
         ids.setdefault(group, []).append(with_bounds(vocabulary.add(seen.hashes, seen.texts), seen.offsets))
@@ -243,7 +243,7 @@ def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[s
     from curate.language_models import training
 
     text = training.merge_collected(paths, group)
-    tokenizer = {"tokenizer": _read(tokenizers[group])} if tokenizers else {}
+    tokenizer = {"tokenizer": storage.read_bytes(tokenizers[group]).decode()} if tokenizers else {}
     meta = {"text": stage.text.model_dump(mode="json"), "prune": list(stage.limits), **tokenizer}
     arpa = f"{folder}/{file_name(group)}.arpa"
     estimate: Callable[..., Any] = training.train if stage.estimator == "builtin" else training.train_with_lmplz
@@ -283,9 +283,3 @@ def _train_tokenizer(found: dict[str, str], paths: Sequence[str], vocab_size: in
     with storage.replacing(found[group]) as file:
         file.write(train(lines, vocab_size).encode())
     return {"lines": len(lines)}
-
-
-def _read(path: str) -> str:
-    fs, inner = storage.filesystem(path)
-    content: Any = fs.cat_file(inner)
-    return content.decode()

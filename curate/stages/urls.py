@@ -89,7 +89,7 @@ class Urls(Annotator):
         from curate.text.urls import canonical_urls
 
         schema = self.columns()
-        entries = {name: list(lines(_read(path))) for name, path in self.files().items()}
+        entries = {name: list(lines(storage.read_bytes(path))) for name, path in self.files().items()}
         listed = Blocklist(entries.pop("domains")) if "domains" in entries else None
         if listed is not None and listed.unusable and not len(listed):
             raise RunError(f"no entry of {self.domains!r} is a host or the address of a page")
@@ -117,7 +117,7 @@ def _wrong_with(name: str, path: str) -> str | None:
     from curate.cleaning.blocklists import Blocklist, lines
 
     try:
-        entries = list(lines(_read(path)))
+        entries = list(lines(storage.read_bytes(path)))
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         return f"{path!r} cannot be read: {error}"
     if name != "domains":
@@ -129,9 +129,3 @@ def _wrong_with(name: str, path: str) -> str | None:
     if not any(len(Blocklist(part)) for part in parts):
         return f"no entry of {path!r} is a host or the address of a page"
     return None
-
-
-def _read(path: str) -> bytes:
-    fs, inner = storage.filesystem(path)
-    with fs.open(inner, "rb") as file:
-        return bytes(file.read())  # type: ignore[arg-type]

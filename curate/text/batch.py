@@ -58,6 +58,22 @@ class TextBatch:
         return segment(self.data, self.offsets)
 
 
+def string_array(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> pa.LargeStringArray:
+    """Return an Arrow array of texts, without a copy.
+
+    Parameters
+    ----------
+    data, offsets
+        Text i is ``data[offsets[i]:offsets[i + 1]]``, valid UTF-8.
+
+    Examples
+    --------
+    >>> string_array(np.frombuffer(b"to be", np.uint8), np.array([0, 2, 5])).to_pylist()
+    ['to', ' be']
+    """
+    return pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+
+
 def _read_only(buffer: pa.Buffer, dtype: type) -> NDArray[Any]:
     """Return a read-only view, whatever the buffer: so numba compiles kernels for read-only arrays alone."""
     array = np.frombuffer(buffer, dtype=dtype)
