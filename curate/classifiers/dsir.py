@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.text.unicode import SPACE, decode, tables
-from curate.text.words import mix64
+from curate.text.words import GOLDEN, MULTIPLIER, mix64
 
-_START = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 _WORD, _PUNCTUATION, _BLANK = 1, 2, 0
 
 
@@ -99,9 +97,9 @@ def _scan(  # noqa: C901 - one loop for both uses, see below
             if kind == _BLANK:
                 position = after
                 continue
-            state = _START
+            state = GOLDEN
             while True:
-                state = (state ^ np.uint64(lower[code])) * _MULTIPLIER
+                state = (state ^ np.uint64(lower[code])) * MULTIPLIER
                 position = after
                 if position >= end:
                     break
@@ -115,7 +113,7 @@ def _scan(  # noqa: C901 - one loop for both uses, see below
             else:
                 total += ratio[one]
             if tokens:
-                two = mix64((previous * _START) ^ token) % buckets
+                two = mix64((previous * GOLDEN) ^ token) % buckets
                 if counting:
                     counts[two] += 1
                 else:

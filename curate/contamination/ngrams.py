@@ -16,10 +16,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.text.words import mix64
+from curate.text.words import GOLDEN, mix64
 
 _BASE = np.uint64(0x9E6C63D0676A9A99)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = 16  # bits of the filter per n-gram
 _PART = 1 << 22  # n-grams that are sorted together
 _BLOCK = 256  # n-grams that are looked up in one loop
@@ -242,7 +241,7 @@ def _ngram_hashes(hashes, offsets, lengths, keys):
         n = lengths[item]
         if n == 0:
             continue
-        power, salt, state = _power(n), np.uint64(n) * _GOLDEN, np.uint64(0)
+        power, salt, state = _power(n), np.uint64(n) * GOLDEN, np.uint64(0)
         for word in range(offsets[item], offsets[item + 1]):
             state = state * _BASE + hashes[word]
             if word >= offsets[item] + n - 1:
@@ -254,7 +253,7 @@ def _ngram_hashes(hashes, offsets, lengths, keys):
 @numba.njit(cache=True, nogil=True)
 def _hash_block(hashes, low, count, n, state, block):
     """Hash the `count` n-grams that end at word `low` and after it; `state` is the sum of the n - 1 words before."""
-    power, salt = _power(n), np.uint64(n) * _GOLDEN
+    power, salt = _power(n), np.uint64(n) * GOLDEN
     for i in range(count):
         word = low + i
         state = state * _BASE + hashes[np.uint64(word)]

@@ -24,10 +24,9 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curate.text.words import mix64
+from curate.text.words import GOLDEN, mix64
 
 _BASE = np.uint64(0x2545F4914F6CDD1D)  # 5 mod 8: then _BASE^d - 1, the effect of swapping words, has few factors of 2
-_STEP = np.uint64(0x9E3779B97F4A7C15)
 _MERSENNE_61 = np.uint64((1 << 61) - 1)
 _MAX_32 = 0xFFFFFFFF
 
@@ -98,7 +97,7 @@ def signatures(
         raise ValueError(f"permutations must be at least 1, not {permutations}")
     _check_shingling(word_offsets, ngram, fallback)
     key = np.uint64(mix64(np.uint64(seed)))
-    draws = mix64(key + _STEP * np.arange(1, permutations + 1, dtype=np.uint64))
+    draws = mix64(key + GOLDEN * np.arange(1, permutations + 1, dtype=np.uint64))
     multipliers = (draws >> np.uint64(32)).astype(np.uint32)
     signature = np.full((len(word_offsets) - 1, permutations), _MAX_32, np.uint32)
     _signatures(word_hashes, word_offsets, fallback, ngram, key, multipliers, signature)
@@ -382,7 +381,7 @@ def _shingles(word_hashes, start, end, fallback, ngram, key, out):
             rolling = rolling * _BASE + word_hashes[i]
         if words == 0:
             rolling = fallback
-        out[0] = mix64(mix64(rolling ^ key) + _STEP * np.uint64(words + 1))
+        out[0] = mix64(mix64(rolling ^ key) + GOLDEN * np.uint64(words + 1))
         return 1
     leading = np.uint64(1)
     for _ in range(ngram - 1):

@@ -19,6 +19,7 @@ from curate.engine.context import EXCHANGE
 from curate.engine.exchange import read_partition, write_partitions
 from curate.stats.intervals import wilson_interval
 from curate.table import Table
+from curate.text.words import GOLDEN
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -30,7 +31,6 @@ PLANTED_TOKENS = (50, 20_000)  # length of these documents: long enough to edit,
 PAIRS_PER_SHARD = 64  # maximum number of audited pairs of a dropped document and its keeper, per shard
 PAIRS = 200  # the same for all shards together
 MOST_TOKENS = 100_000  # longer documents are not audited: both documents of a pair are in memory at once
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class DroppedPair(NamedTuple):
@@ -76,7 +76,7 @@ def sample(rows: NDArray[np.int64], keepers: NDArray[np.int64]) -> list[list[int
     """Sample pairs of a shard by a hash of the dropped row. Each item holds the fields of a `DroppedPair`."""
     from curate.text.words import mix64
 
-    order = mix64(rows.astype(np.uint64) + _GOLDEN) >> np.uint64(11)  # below 2^53, which JSON represents exactly
+    order = mix64(rows.astype(np.uint64) + GOLDEN) >> np.uint64(11)  # below 2^53, which JSON represents exactly
     first = np.argsort(order, kind="stable")[:PAIRS_PER_SHARD]
     return [list(map(int, pair)) for pair in zip(order[first], rows[first], keepers[first], strict=True)]
 
@@ -106,7 +106,7 @@ def edited(tokens: NDArray[np.uint64], rate: float, draw: int) -> NDArray[np.uin
     origin = np.repeat(np.arange(len(tokens)), times)
     copy = np.where(hit & (kind < 0.6), ~tokens, tokens)[origin]
     inserted = np.append(False, origin[1:] == origin[:-1])[: len(copy)]
-    copy[inserted] = np.flatnonzero(inserted).astype(np.uint64) * _GOLDEN + np.uint64(draw)
+    copy[inserted] = np.flatnonzero(inserted).astype(np.uint64) * GOLDEN + np.uint64(draw)
     return copy
 
 
@@ -115,7 +115,7 @@ def _uniform(count: int, stream: int) -> NDArray[np.float64]:
     from curate.text.words import mix64
 
     base = mix64(np.uint64(stream + 1))
-    return (mix64(base + _GOLDEN * np.arange(1, count + 1, dtype=np.uint64)) >> np.uint64(11)) / float(1 << 53)
+    return (mix64(base + GOLDEN * np.arange(1, count + 1, dtype=np.uint64)) >> np.uint64(11)) / float(1 << 53)
 
 
 def _planting(table: Table) -> list[str]:

@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from curate.language_models.ccnet import Sentences
 from curate.language_models.memory import eight_bytes
 from curate.text.unicode import DIGIT, LETTER, MARK, SPACE, UNSPACED, WORD, decode, tables
-from curate.text.words import mix64
+from curate.text.words import GOLDEN, MULTIPLIER, mix64
 
 UNITS = ("words", "spaces", "characters")
 BLANK = "▁"
 """Token that represents white space if tokens are characters."""
 
 _WORDS, _SPACES, _CHARACTERS = range(3)
-_START = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 _STEP = 16  # bytes that are tested together
 _SPECIAL = ("<s>", "</s>", "<unk>")
 
@@ -110,13 +108,13 @@ def hash_bytes(data, start, end):
     There are at least two steps, so that for most tokens no branch depends on the length.
     """
     near = start + 16 > len(data)
-    state = (_START + np.uint64(end - start) * _MULTIPLIER) ^ _part(data, start, end, near)
-    state *= _MULTIPLIER
-    state = (state ^ (state >> np.uint64(32)) ^ _part(data, start + 8, end, near)) * _MULTIPLIER
+    state = (GOLDEN + np.uint64(end - start) * MULTIPLIER) ^ _part(data, start, end, near)
+    state *= MULTIPLIER
+    state = (state ^ (state >> np.uint64(32)) ^ _part(data, start + 8, end, near)) * MULTIPLIER
     while end - start > 16:
         start += 8
         near = start + 16 > len(data)
-        state = (state ^ (state >> np.uint64(32)) ^ _part(data, start + 8, end, near)) * _MULTIPLIER
+        state = (state ^ (state >> np.uint64(32)) ^ _part(data, start + 8, end, near)) * MULTIPLIER
     return mix64(state)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.text.unicode import decode
+from curate.text.words import GOLDEN, MULTIPLIER
 
 OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
 """Classes of characters that the patterns distinguish."""
@@ -143,7 +144,7 @@ def _is_utf8(token: bytes) -> bool:
 @numba.njit(cache=True, nogil=True)
 def _slot(key, slots):
     """Return the first slot of a key by multiplicative hashing. The number of slots must be a power of two."""
-    return (key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)) & np.uint64(slots - 1)
+    return (key * GOLDEN >> np.uint64(32)) & np.uint64(slots - 1)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -303,7 +304,7 @@ def _recall(data, start, stop, memory, sizes):
         low = low << np.uint64(8) | np.uint64(data[start + i])
     for i in range(8, stop - start):
         high = high << np.uint64(8) | np.uint64(data[start + i])
-    slot = _slot(low ^ high * np.uint64(0xD1342543DE82EF95), len(sizes))
+    slot = _slot(low ^ high * MULTIPLIER, len(sizes))
     while sizes[slot] and (memory[slot, 0] != low or memory[slot, 1] != high):
         slot = (slot + np.uint64(1)) & np.uint64(len(sizes) - 1)
     return slot, low, high

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.text.scan import Lines
 from curate.text.unicode import DIGIT, SPACE, UPPER, WORD, decode, tables
-from curate.text.words import mix64
+from curate.text.words import GOLDEN, MULTIPLIER, mix64
 
 _LANE = 16
 _FLUSH = 1 << (_LANE - 1)  # number of characters after which the lanes are emptied, before one could overflow
@@ -21,9 +21,6 @@ _PLAIN, _BRACKETS, _CURLY = range(4, 7)  # lanes of the second number
 _CLASSES = 7
 _PLAIN_MARKS, _BRACKET_MARKS, _CURLY_MARKS = b"\n?!,.", b"()[]{}", b"{}"
 _ANGLES = (0x27E8, 0x27E9)  # mathematical angle brackets, which NeMo Curator counts too
-
-_START = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 
 
 class Composition(NamedTuple):
@@ -144,15 +141,15 @@ def _tally(data, position, end, first, second, classes, counts):
 
 @numba.njit(cache=True, nogil=True)
 def _hash(data, position, end):
-    state = _START ^ np.uint64(end - position)
+    state = GOLDEN ^ np.uint64(end - position)
     while position + 8 <= end:
         chunk = np.uint64(0)
         for i in range(8):  # compiled to one load
             chunk |= np.uint64(data[np.uint64(position + i)]) << np.uint64(8 * i)
-        state = (state ^ chunk) * _MULTIPLIER
+        state = (state ^ chunk) * MULTIPLIER
         state ^= state >> np.uint64(32)
         position += 8
     while position < end:
-        state = (state ^ np.uint64(data[np.uint64(position)])) * _MULTIPLIER
+        state = (state ^ np.uint64(data[np.uint64(position)])) * MULTIPLIER
         position += 1
     return mix64(state)

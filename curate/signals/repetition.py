@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from curate.signals.aggregate import ratio
 from curate.signals.composition import Composition
 from curate.text.scan import Lines
-from curate.text.words import Words
+from curate.text.words import GOLDEN, Words
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 _LONGEST = DUPLICATE[-1]
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _PAIR = np.uint64(32)
 
 
@@ -164,9 +163,9 @@ def _hash_paragraphs(line_hashes, first_lines, hashes):
     for paragraph in range(len(hashes)):
         state = np.uint64(first_lines[paragraph + 1] - first_lines[paragraph])
         for line in range(first_lines[paragraph], first_lines[paragraph + 1]):
-            state = (state ^ line_hashes[line]) * _SPREAD
+            state = (state ^ line_hashes[line]) * GOLDEN
             state ^= state >> np.uint64(29)
-        hashes[paragraph] = state * _SPREAD
+        hashes[paragraph] = state * GOLDEN
 
 
 @numba.njit(cache=True, nogil=True)
@@ -237,7 +236,7 @@ def _enter(key, slots, next_number, keys, ids):
     key is new is hard to predict, so no branch depends on it: ``keys[next_number]`` is always written.
     """
     mask = np.uint64(slots - 1)
-    slot = ((key * _SPREAD) >> np.uint64(32)) & mask
+    slot = ((key * GOLDEN) >> np.uint64(32)) & mask
     number = ids[slot]
     while (number >= 0) & (keys[np.uint64(max(number, 0))] != key):
         slot = (slot + np.uint64(1)) & mask

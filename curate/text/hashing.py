@@ -12,9 +12,7 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-from curate.text.words import Words, mix64, segment
-
-_WORD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+from curate.text.words import GOLDEN, Words, mix64, segment
 
 
 def raw_hash(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -210,6 +208,6 @@ def _hash_sequences(word_hashes, word_offsets, out):
         second = np.uint64(2)
         for i in range(word_offsets[document], word_offsets[document + 1]):
             first = mix64(first ^ word_hashes[i])
-            second = mix64(second + word_hashes[i] * _WORD_FACTOR)
+            second = mix64(second + word_hashes[i] * GOLDEN)
         out[document, 0] = first
         out[document, 1] = second

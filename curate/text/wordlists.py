@@ -12,10 +12,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.text.words import Words, mix64, segment
+from curate.text.words import GOLDEN, Words, mix64, segment
 
 _ABSENT, _PREFIX = -2, -1
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 class WordList(NamedTuple):
@@ -120,7 +119,7 @@ def _slot(key, keys, numbers):
 @numba.njit(cache=True, inline="always")
 def _follow(state, word):
     """Return the key of a sequence with one more word. The multiplication keeps two equal words from cancelling."""
-    return mix64(state * _FACTOR + word)
+    return mix64(state * GOLDEN + word)
 
 
 @numba.njit(cache=True, nogil=True)

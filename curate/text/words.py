@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from curate.text.unicode import DIGIT, LETTER, MARK, UNSPACED, WORD, decode, tables
 
-_START = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLIER = np.uint64(0xD1342543DE82EF95)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: its multiples are spread evenly
+MULTIPLIER = np.uint64(0xD1342543DE82EF95)  # of L64X128Mix
 _BREAK = 0  # in the ASCII table: not a word character
 _WIDE = 0x80  # in the ASCII table: a byte of a non-ASCII character
 _ASCII = 0x7F
@@ -124,7 +124,7 @@ def _segment(  # noqa: C901 - one function, because two functions run at half th
             if folded == _BREAK:
                 position += 1
                 continue
-            state = _START
+            state = GOLDEN
             continues = WORD
             if folded == _WIDE:
                 code, position = decode(data, position)
@@ -133,14 +133,14 @@ def _segment(  # noqa: C901 - one function, because two functions run at half th
                     continue
                 if kind & UNSPACED:
                     continues = MARK
-                state = (state ^ np.uint64(lower[code])) * _MULTIPLIER
+                state = (state ^ np.uint64(lower[code])) * MULTIPLIER
             while position < end:
                 while continues == WORD and position < end:
                     folded = ascii_table[data[np.uint64(position)]]
                     if not folded & _ASCII:
                         break
                     position += 1
-                    state = (state ^ np.uint64(folded)) * _MULTIPLIER
+                    state = (state ^ np.uint64(folded)) * MULTIPLIER
                 if position == end or data[np.uint64(position)] < _WIDE:
                     break
                 code, after = decode(data, position)
@@ -148,7 +148,7 @@ def _segment(  # noqa: C901 - one function, because two functions run at half th
                 if kind & UNSPACED or not kind & continues:
                     break
                 position = after
-                state = (state ^ np.uint64(lower[code])) * _MULTIPLIER
+                state = (state ^ np.uint64(lower[code])) * MULTIPLIER
             starts[count] = start
             ends[count] = position
             hashes[count] = mix64(state)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.text.words import GOLDEN
+
 Keys = NDArray[np.uint64]
 Votes = NDArray[np.int8]
 
@@ -30,7 +32,7 @@ def hashed(numbers: NDArray[np.uint64], seed: int = 0) -> Keys:
     [16294208416658607535, 10451216379200822465]
     """
     with np.errstate(over="ignore"):
-        z = numbers + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1)
+        z = numbers + GOLDEN * np.uint64(seed + 1)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))
