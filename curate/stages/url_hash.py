@@ -18,7 +18,7 @@ class UrlHash(Annotator):
     """
 
     stage: Literal["url_hash"] = "url_hash"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     column: ClassVar[str] = "url_hash"
 
     def requires(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class Urls(Annotator):
     """
 
     stage: Literal["urls"] = "urls"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     domains: InputPath | None = Field(
         default=None,

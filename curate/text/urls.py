@@ -12,8 +12,8 @@ Two URLs have the same canonical form if they differ only in
   ``session_id`` only with at least 32 hexadecimal digits, as they also identify pages); a session in the path
   (``;jsessionid=...``, ``/(S(...))``).
 
-All other differences distinguish pages: case and double slashes of the path, ``index.html``, ``www2.``, other ports,
-and the number and values of parameters. Only ``http`` and ``https`` URLs with a valid host have a canonical form.
+All other differences distinguish pages: case, semicolons and double slashes of the path, ``index.html``, ``www2.``, other
+ports, and the number and values of parameters. Only ``http`` and ``https`` URLs with a valid host have a canonical form.
 
 w3lib handles the first group. Of w3lib, courlan, url-normalize, yarl and ada-url, only w3lib handles all of the group
 and sorts parameters, and it needs no other package.
@@ -37,10 +37,11 @@ SESSION = re.compile("phpsessid|jsessionid|aspsessionid[a-z]*|cfid|cftoken", re.
 
 _MAYBE_SESSION = re.compile("s|sid|sessionid|session_id", re.IGNORECASE)
 _SESSION_VALUE = re.compile("[0-9a-f]{32,}", re.IGNORECASE)
-_JAVA_SESSION = re.compile(
-    r"(?<!\.);jsessionid=[^/;]*", re.IGNORECASE
-)  # not after a dot, where its removal would leave a dot segment
+_JAVA_SESSION = re.compile(r"(?<!\.)(?:;jsessionid=[^/;]*)+", re.IGNORECASE)  # after a dot, a dot segment would be left
 _ASP_SESSION = re.compile(r"/\((?:[a-z]\([0-9a-z]{24}\))+\)(?=/)", re.IGNORECASE)
+
+_CONTROLS = "".join(map(chr, range(33)))  # C0 controls and the space, which browsers strip from both ends
+_PATH_END = re.compile(r"(?=[?#])|\Z")
 
 _SCHEMES = ("http", "https")
 _PORTS = (80, 443)
@@ -97,8 +98,11 @@ def canonical_url(url: str) -> str | None:
     """
     from w3lib.url import canonicalize_url
 
+    # After a semicolon in the last segment w3lib follows other rules: it decodes nothing there, and drops the semicolon
+    # if nothing follows it. A slash at the end, which is stripped below, makes every segment one of the others.
+    ended = _PATH_END.sub("/", url.strip().strip(_CONTROLS), count=1)
     try:
-        parts = urlsplit(canonicalize_url(url.strip()))
+        parts = urlsplit(canonicalize_url(ended))
         host, port = _host(parts.hostname or ""), parts.port
     except ValueError:
         return None

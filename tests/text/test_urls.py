@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.text.urls import canonical_url, canonical_urls
@@ -23,6 +23,8 @@ RFC = [
     ("http://example.com/../a/./b/..", "http://example.com/a"),
     ("http://example.com/%2e%2E/a", "http://example.com/a"),
     ("http://example.com/a/...", "http://example.com/a/..."),
+    ("http://example.com/a;b=%7e%2f;c/..;/d;%41;", "http://example.com/a;b=~%2F;c/..;/d;A;"),
+    ("http://example.com/.;a", "http://example.com/.;a"),
     ("http://example.com", "http://example.com"),
     ("http://example.com:/", "http://example.com"),
     ("http://example.com:80/", "http://example.com"),
@@ -41,6 +43,7 @@ EQUAL = {
     "user": ["http://a.org/b", "http://me@a.org/b", "http://me:pw@a.org/b"],
     "fragment": ["http://a.org/b", "http://a.org/b#", "http://a.org/b#c", "http://a.org/b#!/c?d=1"],
     "final slash": ["http://a.org/b", "http://a.org/b/", "http://a.org/b//"],
+    "final slash after a semicolon": ["http://a.org/b;", "http://a.org/b;/", "http://a.org/b;//?", "http://a.org/b;/./"],
     "order": ["http://a.org/?a=1&b=1&b=2", "http://a.org?b=2&b=1&a=1"],
     "empty parameters": ["http://a.org/?a=1", "http://a.org/?&a=1&&"],
     "no query": ["http://a.org/", "http://a.org/?", "http://a.org?"],
@@ -55,12 +58,15 @@ EQUAL = {
         "http://a.org/p/q.do;jsessionid=A1!2.node",
         "http://a.org/p;JSESSIONID=1/q.do",
         "http://a.org/(S(abcdefghijklmnopqrstuvwx))/p/q.do",
+        "http://a.org/p/q.do/(S(abcdefghijklmnopqrstuvwx))",
+        "http://a.org/p/q.do;jsessionid=1/(S(abcdefghijklmnopqrstuvwx))/",
     ],
 }  # fmt: skip
 APART = [
     "http://a.org/a", "http://a.org/A", "http://a.org/a/b", "http://a.org/a//b", "http://a.org/a%2Fb", "http://a.org/a/index.html",
     "http://a.org/a?b", "http://a.org/a?b=1", "http://a.org/a?b=2", "http://a.org/a?b=1&b=2", "http://a.org/a?B=1", "http://a.org/a?b=1%262",
-    "http://a.org/a?b=%2B", "http://a.org/a?b=+", "http://a.org/a;b=1", "http://a.org:8080/a", "http://sub.a.org/a", "http://www2.a.org/a",
+    "http://a.org/a?b=%2B", "http://a.org/a?b=+", "http://a.org/a;b=1", "http://a.org/a;", "http://a.org:8080/a",
+    "http://sub.a.org/a", "http://www2.a.org/a",
     "http://b.org/a", "http://a.org.b/a", "http://www.org/a", "http://org/a", "http://a.org/a?sid=99/03/31", "http://a.org/a?sid=1",
     "http://a.org/a?session_id=2", "http://a.org/a?s=query", "http://a.org/a?ref=1", "http://a.org/a?utm=1", "http://a.org/(a)/a",
 ]  # fmt: skip
@@ -94,34 +100,35 @@ def test_what_is_no_address_of_a_page_has_no_form(text: str) -> None:
     assert canonical_url(text) is None
 
 
-# No brackets: after ":" in a path w3lib encodes them, but only where it follows "@", and only the second time.
 PIECES = [
-    *"aZ0/.?&=%#;:@+ ~-_()!\\\té中",
-    "%2e",
-    "%2F",
-    "%7E",
-    "%zz",
-    "%C3%A9",
-    "%E9",
-    "utm_a=",
-    "sid",
-    DIGITS,
-    "//",
-    "/../",
-    "/./",
+    *"aZ0/.?&=%#;:@+ ~-_()[]{}|<>^`'!\"\\\t\x00\x7fé中½",
+    *("%2e", "%2E%2e", "%2F", "%3b", "%3F", "%23", "%25", "%2541", "%41", "%5B", "%5c", "%7E", "%zz", "%C3%A9", "%E9"),
+    *("//", "/../", "/./", "..;", ".;", ";/", "/;", "//;//", ";;", "?;", "#;", "\u00a0", "\u2028"),
+    *("utm_a=", "sid", "sid=", DIGITS, "www.", ";jsessionid=", "/(S(abcdefghijklmnopqrstuvwx))", ":80", "xn--"),
 ]
-PIECES += ["www.", ";jsessionid=", "/(S(abcdefghijklmnopqrstuvwx))", ":80", "xn--"]
-HOSTS = ["a.org", "www.a.org", "WWW.www.com", "ü.de:80", "[::1]", "a", "a.org:443", "a.org:81", "1.2.3.4", "a..b"]
-TAIL = st.lists(
-    st.one_of(st.sampled_from(PIECES), st.characters(codec="utf-8", exclude_characters="[]")), max_size=9
-).map("".join)
+HOSTS = [
+    *("a", "a.", "a.org", "www.a.org", "WWW.www.com", "www.", "a..b", "1.2.3.4", "ü.de:80", "ß.de", "½.org"),
+    *("a.org:", "a.org:443", "a.org:81", "u@a.org", "u:p@www.a.org:80", "@a.org", "u@[@a.org"),
+    *("[::1]", "[::FFFF:1.2.3.4]:443", "[::1", "::1]", "[a.org]", "a[::1]"),
+]
+TAIL = st.lists(st.sampled_from(PIECES) | st.characters(codec="utf-8"), max_size=9).map("".join)
+SEMICOLONS = st.lists(st.sampled_from([*"/;.a[?#\\", "%7e", "%3B", ";jsessionid="]), max_size=9).map("".join)
 URLS = st.builds(
-    "{}://{}{}".format, st.sampled_from(["http", "HTTPS", "ftp"]), st.one_of(st.sampled_from(HOSTS), TAIL), TAIL
+    "{}{}://{}{}".format,
+    st.sampled_from(["", " ", "\x00"]),
+    st.sampled_from(["http", "HTTPS", "ftp"]),
+    st.sampled_from(HOSTS) | TAIL,
+    TAIL | SEMICOLONS.map("/{}".format),
 )
 
 
 @settings(max_examples=500, deadline=None)
 @given(URLS)
+@example("http://a.org//;//")
+@example("http://a.org/.;x/")
+@example("http://a.org/a;%7e/")
+@example("http://a.org/a;[/")
+@example("http://a.org/a;jsessionid=.;jsessionid=1")
 def test_the_form_of_a_form_is_itself(url: str) -> None:
     form = canonical_url(url)
     assert form is None or canonical_url(form) == form
