@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 SCHEMA := configs/curate.schema.json
+pytest = $(BIN)/python -m pytest -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -22,8 +23,8 @@ setup: $(DEV) ## install everything for development into .venv
 demo: $(RUNTIME) ## gather text from this machine, curate it, write a report to demo/
 	$(BIN)/curate demo $(ARGS)
 
-test: $(DEV) ## run all tests and doctests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## run all tests and doctests, one process per core
+	$(pytest) $(ARGS)
 
 lint: $(DEV) ## style, formatting, import layers, types, and the schema is up to date
 	$(BIN)/ruff check .

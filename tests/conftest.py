@@ -14,6 +14,11 @@ settings.load_profile("curate")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a file's content after its parameter: gzip writes the time, and all workers must name a test alike."""
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real corpora that lies beside the checkout in CI."""
