@@ -1,9 +1,11 @@
 # Every target brings its own set-up: a machine needs only make and Python 3.11 or newer.
 #   make test ARGS="-k minhash"            passes ARGS on to pytest
+#   make fuzz SEED=7                       repeats the search with that seed
 #   make test PYTHON=/opt/python3.12/bin/python3   makes .venv with another Python
 
 PYTHON ?= python3
 ARGS ?=
+SEED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
@@ -13,7 +15,7 @@ pytest = $(BIN)/python -m pytest -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint type docs bench schema clean
+.PHONY: help setup demo test fuzz lint type docs bench schema clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +27,12 @@ demo: $(RUNTIME) ## gather text from this machine, curate it, write a report to 
 
 test: $(DEV) ## run all tests and doctests, one process per core
 	$(pytest) $(ARGS)
+
+fuzz: $(DEV) ## search for inputs that break a property, ten times as many as `make test` tries, chosen by chance
+	@seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); again="make fuzz SEED=$$seed"; \
+	echo "the seed is $$seed; '$$again' tries the same inputs"; \
+	$(pytest) -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$$seed --timeout=3600 $(ARGS) || \
+	  { echo "the seed was $$seed: $$again"; exit 1; }
 
 lint: $(DEV) ## style, formatting, import layers, types, and the schema is up to date
 	$(BIN)/ruff check .

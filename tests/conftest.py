@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+from tests.examples import USUAL
 from tests.runs import write_corpus
 
-# Kernels compile when they are first called, which is no fault of the example that calls them.
-settings.register_profile("curate", deadline=None)
-settings.load_profile("curate")
+# Neither that a kernel compiles when it is first called nor that the machine is busy is the fault of an example.
+TIMELESS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", max_examples=USUAL, derandomize=True, **TIMELESS)
+settings.register_profile("fuzz", max_examples=10 * USUAL, print_blob=True, **TIMELESS)
+settings.load_profile("repeatable")  # `make fuzz` loads the other one by --hypothesis-profile
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

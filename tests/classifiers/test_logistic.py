@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.classifiers import logistic
 from curate.classifiers.linear import LinearModel, scores
 from curate.classifiers.logistic import LogisticSettings, train, vocabulary
+from tests.examples import examples
 
 WORDS = st.lists(st.sampled_from(["a", "bb", "ccc", "d", "é", "."]), max_size=8)
 LINES = st.lists(WORDS, min_size=1, max_size=8)
@@ -72,7 +73,7 @@ def reference(
 
 
 @given(LINES, st.integers(1, 3), st.integers(1, 2), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_training_and_scores_are_those_of_plain_python(lines: list[list[str]], ngrams: int, least: int, rng) -> None:
     target, weight = [rng.random() for _ in lines], [rng.choice([0.0, 0.5, 1.0]) for _ in lines]
     how = LogisticSettings(0.3, 3, ngrams, 7, least)

@@ -12,11 +12,12 @@ import pytest
 import zstandard
 from ftfy.badness import BADNESS_RE, MOJIBAKE_CATEGORIES
 from ftfy.fixes import unescape_html
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.cleaning.repair import ENTITY, MOJIBAKE, repair, suspects
 from curate.text import spans
+from tests.examples import examples
 
 CATEGORIES = [re.compile(f"[{members}]") for members in MOJIBAKE_CATEGORIES.values()]
 ALPHABET = [chr(code) for code in range(0x80, 0x10000) if any(of.match(chr(code)) for of in CATEGORIES)]
@@ -66,7 +67,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(PIECES, max_size=12).map("".join))
 @example("voilÃ le travail")
 @example("&lt;b&gt; &amp;amp;quot;")

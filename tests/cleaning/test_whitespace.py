@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.cleaning.whitespace import KINDS, Switches, normalize
+from tests.examples import examples
 
 BREAKS = "\r\v\f\x85\u2028\u2029"
 KEPT = {0x200C, 0x200D, *range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
@@ -74,7 +75,7 @@ SWITCHES = st.builds(
 ).filter(lambda on: on.trailing_spaces or on.max_blank_lines < 0)
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.lists(TEXTS, min_size=1, max_size=4), SWITCHES)
 @example(["\n\n  a\n"], Switches())
 @example(["a \n \n \n \nb \n\n"], Switches(max_blank_lines=1))
@@ -88,7 +89,7 @@ def test_agrees_with_the_definitions(texts: list[str], switches: Switches) -> No
     assert not changes.places[:, ~switches.flags & (np.array(KINDS) != "trailing_spaces")].any()
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(TEXTS)
 def test_a_second_time_nothing_changes(text: str) -> None:
     once, _ = normalized([text], Switches())

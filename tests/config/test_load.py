@@ -421,7 +421,7 @@ STANZAS = st.dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(STANZAS | VALUES, st.dictionaries(st.sampled_from(["root", "seed"]), VALUES) | VALUES, VALUES)
 def test_nonsense_gives_problems_with_a_path_and_nothing_else(stanzas, run, engine):
     tree = {"stages": stanzas, "run": run, "engine": engine}

@@ -1,7 +1,7 @@
 """Sizes as people write them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.config.units import format_bytes, format_count, parse_bytes, parse_count
@@ -43,7 +43,6 @@ def test_sizes_are_whole(parse, value):
         parse(value)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**15 - 10**12))
 def test_formatted_sizes_parse_to_within_rounding(count):
     assert abs(parse_count(format_count(count)) - count) <= 0.005 * count

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.config.yaml import Node, dump, merge, parse, scalar
 from curate.errors import Problem
+from tests.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 NAMES = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1).filter(lambda name: name != "<<")
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
 @example(
     {"a": "no", "b": "1e3", "c": "0o17", "d": "1_000", "e": "~", "f": ".inf", "g": "2026-01-01", "h": "=", "i": ""}

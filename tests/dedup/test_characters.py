@@ -4,12 +4,13 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.dedup.characters import characters
 from curate.dedup.minhash import exact_jaccard
 from curate.text.words import mix64, segment
+from tests.examples import examples
 
 LATIN, GREEK, CHINESE, THAI = "aZ09éÉßÇǅİſﬁ", "ΣσςΩ", "東京漢字はカﾊ々〇", "กีที่นไ"
 ARABIC, HINDI, KOREAN, CODE = "عَربي١", "हिन्दी२", "한글", "_{}()=+;\t\n"
@@ -59,7 +60,7 @@ def hashed(text: str) -> list[int]:
     return [int(mix64(np.uint64(ord(character)))) for character in text]
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TEXTS)
 def test_characters_are_those_of_the_reference(texts: list[str]) -> None:
     assert found_in(texts) == [hashed(spelled(text)) for text in texts]
@@ -85,7 +86,7 @@ def test_examples(text: str, sequence: str) -> None:
     assert found_in([text]) == [hashed(sequence)]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(st.sampled_from(CHINESE + " 。"), max_size=20), st.text(st.sampled_from(CHINESE + " 。"), max_size=20))
 def test_ngrams_of_chinese_characters_are_those_of_its_words(first: str, second: str) -> None:
     encoded = [first.encode(), second.encode()]

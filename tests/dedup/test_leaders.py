@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.dedup.leaders import LEADERS_PER_KEY, lead
 from curate.dedup.minhash import Sets
+from tests.examples import examples
 
 
 def reference(keys, similar, settled, threshold, closure):
@@ -33,7 +34,7 @@ def reference(keys, similar, settled, threshold, closure):
 CASES = st.tuples(st.lists(st.sets(st.integers(0, 7), min_size=1), max_size=12), st.integers(0, 12))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(CASES, st.integers(0, 99), st.sampled_from([0.0, 0.3, 0.5, 5 / 6, 1.0]), st.booleans(), st.booleans())
 def test_leaders_are_those_of_a_plain_loop(case, seed: int, threshold: float, exact: bool, closure: bool) -> None:
     members, first_new = case

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 from datasketch.hashfunc import sha1_hash32
 from datasketch.lsh import _optimal_param
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.dedup.minhash import (
@@ -79,7 +79,6 @@ word_lists = st.lists(st.lists(st.integers(0, MASK), max_size=12), min_size=1, m
 few_words = st.lists(st.lists(st.integers(0, 3), max_size=10), min_size=2, max_size=5)
 
 
-@settings(deadline=None)
 @given(word_lists, st.integers(1, 6), st.integers(1, 20), st.integers(0, MASK))
 def test_signatures_follow_their_formula(documents: list[list[int]], ngram: int, permutations: int, seed: int):
     fallback = np.arange(len(documents), dtype=np.uint64)
@@ -182,7 +181,6 @@ def test_impossible_signatures_are_refused(ngram: int, permutations: int, fallba
         signatures(*join([[1, 2]]), ngram, permutations, 0, np.zeros(fallbacks, np.uint64))
 
 
-@settings(deadline=None)
 @given(few_words, st.integers(1, 4))
 def test_exact_jaccard_is_that_of_sets(documents: list[list[int]], ngram: int):
     fallback = np.arange(len(documents), dtype=np.uint64) // np.uint64(2)
@@ -221,7 +219,6 @@ def test_an_unknown_datasketch_scheme_is_refused():
         datasketch_signatures(np.empty(0, np.uint32), np.array([0]), 8, 1, "affine64")  # pyright: ignore[reportArgumentType]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=7, max_size=7), min_size=1, max_size=8))
 def test_band_keys_are_equal_for_equal_bands_only(rows: list[list[int]]):
     keys = band_keys(np.array(rows, np.uint32), bands=3, rows=2)

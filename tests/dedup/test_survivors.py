@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,6 +23,7 @@ from curate.stages.substring import Substring
 from curate.table import DOCUMENT, ParquetWriter, Table
 from tests.corpus import document_id, make_table
 from tests.duplicates import frame
+from tests.examples import examples
 
 SCORES = st.one_of(st.none(), st.just(math.nan), st.sampled_from([-1.0, 0.0, 2.5]))
 DOCUMENTS = st.lists(
@@ -54,7 +55,7 @@ def with_sidecar(table: Table, rows: list[tuple]) -> Table:
     return Table(table.documents, (sidecar,))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(DOCUMENTS, st.permutations(["score desc", "language asc", "language desc", "score asc"]), st.permutations("abc"))
 @example([("a", 0, math.nan, None), ("a", 0, 1.0, None)], ["score desc", "language asc"], ["a", "b"])
 @example([("a", 0, 0.0, None), ("a", 0, 0.0, None), ("a", 0, 1.0, None)], ["score desc", "language asc"], ["a", "b"])
@@ -150,7 +151,7 @@ def test_policies_that_could_lose_a_group_are_a_problem(first: dict, second: dic
     assert problems == [] if agree else ["'copy'" in problem.message for problem in problems] == [True]
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), SCORES, st.none()), min_size=1, max_size=12),
     cuts=st.integers(1, 3),

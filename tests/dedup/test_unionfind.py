@@ -2,7 +2,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.dedup.unionfind import components, spanning_forest
@@ -29,13 +29,11 @@ def ends(edges: list[tuple[int, int]], dtype: type = np.int64) -> tuple[np.ndarr
     return array[:, 0], array[:, 1]
 
 
-@settings(deadline=None)
 @given(edge_lists)
 def test_components_are_labelled_with_their_smallest_node(edges: list[tuple[int, int]]):
     assert components(NODES, *ends(edges)).tolist() == smallest_reachable(NODES, edges)
 
 
-@settings(deadline=None)
 @given(edge_lists, st.randoms(use_true_random=False))
 def test_order_and_direction_do_not_matter(edges: list[tuple[int, int]], random):
     shuffled = [(b, a) if random.random() < 0.5 else (a, b) for a, b in edges + edges[:2]]
@@ -47,7 +45,6 @@ def test_order_and_direction_do_not_matter(edges: list[tuple[int, int]], random)
         assert np.array_equal(expected, forest)
 
 
-@settings(deadline=None)
 @given(edge_lists)
 def test_a_spanning_forest_is_a_least_subset_with_the_same_components(edges: list[tuple[int, int]]):
     low, high = spanning_forest(*ends(edges, np.uint64))
@@ -57,7 +54,6 @@ def test_a_spanning_forest_is_a_least_subset_with_the_same_components(edges: lis
     assert len(low) == NODES - len(set(labels.tolist()))
 
 
-@settings(deadline=None)
 @given(st.lists(edge_lists, max_size=4))
 def test_forests_of_parts_join_to_the_components_of_the_whole(parts: list[list[tuple[int, int]]]):
     forests = [spanning_forest(*ends(part, np.uint64)) for part in parts]

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.mixture import budget
 from curate.mixture.budget import END, START, Reach
 from curate.text.hashing import order_keys
+from tests.examples import examples
 
 # Hashes from few values, so that equal hashes (ordered by id) and crowded bins are common.
 KEYS = st.tuples(
@@ -74,7 +75,7 @@ def test_start_takes_nothing_and_end_takes_all() -> None:
     assert budget.below(key, END).all()
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.integers(1, 60), st.lists(st.integers(0, 400), min_size=1, max_size=5), st.integers(0, 3))
 def test_copies_are_whole_epochs_and_a_prefix_of_the_next(documents: int, wanted: list[int], seed: int) -> None:
     rng = np.random.default_rng(documents)

@@ -12,12 +12,13 @@ import orjson
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from curate.mixture.counting import TokenCounter
 from curate.text.tokenizer import train
+from tests.examples import examples
 from tests.tokenizers import PATTERNS, SAMPLE, made
 
 SPACE = [" ", "  ", "\n", "\n\n", "\r\n", "\t", "\u3000", "\xa0", "\u2028", "\x85", "\x1c", "\x0b", "\u180e", "\u200b"]
@@ -70,7 +71,7 @@ def counts(counter: TokenCounter, texts: list[str]) -> list[int]:
     return counter.count(pa.array(texts, pa.large_string())).tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @pytest.mark.parametrize("kind", ["plain", "ignore_merges", "added", "cut_off"])
 @pytest.mark.parametrize("pattern", list(PATTERNS))
 @given(texts=st.lists(TEXT, max_size=8))
@@ -80,7 +81,7 @@ def test_counts_equal_the_tokenizers(pattern: str, kind: str, texts: list[str]) 
     assert counts(counter, texts) == expected(texts)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(texts=st.lists(TEXT, max_size=8))
 def test_counts_of_nfc_text_under_an_nfc_normalizer(texts: list[str]) -> None:
     counter, expected = pair(variant("qwen2", "nfc"))
@@ -89,7 +90,7 @@ def test_counts_of_nfc_text_under_an_nfc_normalizer(texts: list[str]) -> None:
     assert counts(counter, normal) == expected(normal)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @pytest.mark.parametrize("pattern", list(PATTERNS))
 @given(text=st.text(max_size=60))
 def test_counts_of_any_text(pattern: str, text: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.signals.entropy import byte_entropy, compressed_sizes, word_entropy
@@ -53,7 +53,6 @@ def test_constant_and_uniform_bytes_are_exact() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(max_size=300), st.text(max_size=60).map(str.encode)), max_size=5))
-@settings(deadline=None)
 def test_byte_entropy_of_any_documents(texts: list[bytes]) -> None:
     found = of_bytes(*texts)
     assert found == pytest.approx([reference(text) for text in texts], abs=1e-12, nan_ok=True)
@@ -65,7 +64,6 @@ words = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 5), st.integers(0, 9
 
 
 @given(st.lists(st.lists(words, max_size=60), max_size=5))
-@settings(deadline=None)
 def test_word_entropy_of_any_documents(documents: list[list[int]]) -> None:
     entropy, distinct = of_words(*documents)
     assert distinct == [len(set(document)) for document in documents]
@@ -88,7 +86,6 @@ def test_a_document_without_words_has_no_word_entropy() -> None:
 
 
 @given(st.lists(st.binary(max_size=400), max_size=6), st.integers(1, 6))
-@settings(deadline=None)
 def test_compressed_sizes_are_those_of_documents_compressed_alone(texts: list[bytes], level: int) -> None:
     data = np.frombuffer(b"".join(texts), np.uint8)
     expected = [len(zstandard.compress(text, level)) for text in texts]

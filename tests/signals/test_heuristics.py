@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.signals import measure as signals
@@ -17,6 +17,7 @@ from curate.signals.stopwords import ENGLISH_STOP_WORDS
 from curate.stages.heuristics import COLUMNS, COUNTS
 from curate.text.batch import TextBatch
 from curate.text.wordlists import compile_list
+from tests.examples import examples
 from tests.signals.definitions import DEFAULT, reference
 
 
@@ -130,7 +131,7 @@ limits = st.builds(
 
 
 @given(st.lists(documents, max_size=4), limits)
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_agrees_with_the_definitions(texts: list[str], limits: Limits) -> None:
     found = measure(texts, limits)
     for text, row in zip(texts, found, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from curate.stages.clean import PRESETS, Clean, LineRules, clean_texts
 from curate.table import Table
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, frame
+from tests.examples import examples
 
 ALL = ("email", "ip", "phone", "iban", "card")
 EVERYTHING = {"stripped_entities": True, "inner_spaces": True, "pii": ALL}
@@ -53,7 +54,7 @@ PIECES = st.one_of(
 TEXTS = st.lists(PIECES, max_size=14).map("".join)
 
 
-@settings(max_examples=250)
+@examples(250)
 @given(st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from([{}, EVERYTHING, {"entities": "always"}]))
 @example(["e\u00ad\u0301", "&l\u200bt;", "\r\u00ad\n", "Ã\u200b© \u200b\n\u00a0\n\n\n\n"], {})
 def test_a_second_time_nothing_changes(texts: list[str], fields: dict) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import Pipeline, storage
@@ -27,6 +27,7 @@ from curate.stages.decontaminate import Decontaminate
 from curate.table import Table, read_part
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, digests, frame
+from tests.examples import examples
 from tests.runs import curate, write_config
 
 SCRIPTS = {
@@ -127,7 +128,7 @@ CONFIG = st.fixed_dictionaries({"ngram": st.integers(3, 4), "short_ngram": st.ju
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     benchmarks=st.lists(
         st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=5), min_size=1, max_size=2

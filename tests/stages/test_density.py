@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import Pipeline
@@ -17,6 +17,7 @@ from curate.errors import ConfigError
 from curate.stages.density import LOG, Density, axis
 from curate.stats.quantiles import coarse, coarse_quantile
 from tests.corpus import run_stage
+from tests.examples import examples
 from tests.runs import write_config
 from tests.stages.test_select import table_with
 
@@ -31,7 +32,7 @@ def bin_of(value: float, scale: dict[str, Any], bins: int) -> int:
     return min(max(math.floor((value - low) / (high - low) * bins), 0), bins - 1)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(ROWS, st.integers(2, 9))
 def test_counts_are_those_of_a_loop(rows: list[tuple], bins: int) -> None:
     columns = {name: pa.array([row[i] for row in rows], pa.float64()) for i, name in enumerate("abc")}

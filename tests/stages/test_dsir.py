@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import Pipeline
@@ -22,6 +22,7 @@ from curate.stages.dsir import Dsir
 from curate.table import Table
 from curate.text.batch import TextBatch
 from tests.corpus import make_table, run_stage
+from tests.examples import examples
 
 MASK = (1 << 64) - 1
 WIKI = ["The river runs, and the stone stays.", "Light on paper; light on stone!", "", "A river_bank 12"]
@@ -73,7 +74,7 @@ def batch(texts: list[str]) -> TextBatch:
 
 
 @given(st.lists(TEXT, max_size=5), st.sampled_from([2, 97, 10_000]))
-@settings(max_examples=150)
+@examples(150)
 def test_counts_are_those_of_plain_python(texts: list[str], buckets: int) -> None:
     counts, text = np.zeros(buckets, np.int64), batch(texts)
     add_counts(text.data, text.offsets, counts)
@@ -92,7 +93,7 @@ def test_kinds_are_those_of_the_regular_expression() -> None:
 
 
 @given(st.lists(TEXT, min_size=1, max_size=4), st.lists(TEXT, min_size=1, max_size=4))
-@settings(max_examples=60)
+@examples(60)
 def test_weights_do_not_depend_on_the_hash_where_nothing_collides(target: list[str], raw: list[str]) -> None:
     buckets = 1 << 22
     all_texts = batch([*target, *raw])

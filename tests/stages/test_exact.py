@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.engine.local import LocalEngine
@@ -19,6 +19,7 @@ from curate.stage import Known
 from curate.stages.exact import Exact
 from tests.corpus import document_id, make_table, run_stage, with_column
 from tests.duplicates import FailingEngine, annotated, digests, find
+from tests.examples import examples
 
 TEXTS = st.lists(st.text(alphabet="aB. *", max_size=4), max_size=12)
 
@@ -38,7 +39,7 @@ def groups_of(found: pl.DataFrame) -> set[frozenset[bytes]]:
 
 @pytest.mark.parametrize("by", ["normalized", "raw"])
 @pytest.mark.parametrize("within", ["all", "source"])
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(web=TEXTS, books=TEXTS, shard_rows=st.integers(1, 5))
 def test_groups_are_those_of_a_dictionary(
     by: str, within: str, web: list[str], books: list[str], shard_rows: int

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import RunError
@@ -19,6 +19,7 @@ from curate.io import pretrained
 from curate.stage import Known
 from curate.stages.langid import LangId, mixture, rank
 from curate.text.batch import TextBatch
+from tests.examples import examples
 from tests.text.test_excerpts import reference_excerpt
 
 KNOWN = Known(pa.schema([]), {}, {})
@@ -84,7 +85,7 @@ def reference_language(model: Any, text: str, max_chars: int, windows: int, k: i
 
 
 @given(texts, st.sampled_from([(64, 4), (64, 1), (1024, 8)]))
-@settings(max_examples=60)
+@examples(60)
 def test_codes_and_scores_are_those_of_fasttext_line_by_line(
     model: Any, texts: list[str], sizes: tuple[int, int]
 ) -> None:
@@ -97,7 +98,7 @@ def test_codes_and_scores_are_those_of_fasttext_line_by_line(
 
 
 @given(texts.filter(len), st.integers(0, 5))
-@settings(max_examples=40)
+@examples(40)
 def test_an_answer_does_not_depend_on_the_batch(texts: list[str], cut: int) -> None:
     annotate = LangId(top=2, parts="line", part_bytes=10).load()
     nothing, array = pa.RecordBatch.from_pydict({}), pa.array(texts, pa.large_string())
@@ -182,7 +183,7 @@ def test_shares_of_parts(parts: list[tuple[int, str, int]], documents: list[str]
 
 
 @given(texts, st.sampled_from(["line", "paragraph"]), st.sampled_from([1, 20]), st.sampled_from([0.0, 0.5]))
-@settings(max_examples=40)
+@examples(40)
 def test_parts_are_those_of_a_loop(model: Any, texts: list[str], parts: str, least: int, score: float) -> None:
     out = annotated(texts, parts=parts, part_bytes=least, part_score=score)
     for i, text in enumerate(texts):

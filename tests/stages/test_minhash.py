@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import Pipeline
@@ -27,6 +27,7 @@ from curate.stages.minhash import MinHash
 from curate.table import Table
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, annotated, digests, find, frame
+from tests.examples import examples
 
 SMALL = {"bands": 6, "rows": 2, "ngram": 2}
 BASES = [" ".join(random.Random(seed).choices("abcdefghij", k=12)) for seed in range(4)]
@@ -135,7 +136,7 @@ def by_definition(
 @pytest.mark.parametrize("closure", [False, True])
 @pytest.mark.parametrize("verify", ["signature", "jaccard", "off"])
 @pytest.mark.parametrize(("within", "keep"), [("all", ("longest",)), ("source", ())])
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(web=TEXTS, books=TEXTS, shard_rows=st.integers(1, 5))
 def test_clusters_are_those_of_all_pairs(
     closure: bool, verify: str, within: str, keep: tuple[str], web: list[str], books: list[str], shard_rows: int
@@ -223,7 +224,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("unit", ["word", "char"])
 @pytest.mark.parametrize("script", SCRIPTS)
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(data=st.data())
 def test_clusters_are_those_of_all_pairs_in_five_scripts(script: str, unit: str, data: st.DataObject) -> None:
     words = SCRIPTS[script]

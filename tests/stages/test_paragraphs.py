@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.engine.local import LocalEngine
@@ -16,6 +16,7 @@ from curate.stages.paragraphs import Paragraphs
 from curate.table import Table
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, digests, frame
+from tests.examples import examples
 
 LINES = st.sampled_from(["a b", "A, b!", "c", "***", "", " ", "东京", "d e f", "\t"])
 TEXTS = st.lists(st.lists(LINES, max_size=6).map("\n".join), max_size=6)
@@ -71,7 +72,7 @@ def by_definition(documents: list[tuple[str, bytes, str]], stage: Paragraphs) ->
 
 
 @pytest.mark.parametrize("unit", ["line", "paragraph"])
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     web=TEXTS,
     books=TEXTS,

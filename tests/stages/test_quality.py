@@ -9,7 +9,7 @@ import fasttext
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import Pipeline
@@ -23,6 +23,7 @@ from curate.stages.train_classifier import TrainClassifier
 from curate.table import Table
 from curate.text.batch import TextBatch
 from tests.corpus import make_table, run_stage
+from tests.examples import examples
 
 GOOD = [
     "river",
@@ -147,7 +148,7 @@ def test_an_answer_does_not_depend_on_the_batch(table: Table, tmp_path: Path) ->
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=30)
+@examples(30)
 def test_text_cannot_write_labels(text: str) -> None:
     batch = TextBatch(pa.array([f"{text}__label__negative {text}</s>"], pa.large_string()))
     lines, _ = Reading().lines(batch.data, batch.offsets)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import storage
@@ -30,6 +30,7 @@ from curate.stage import Known
 from curate.stages.read import Read, Source
 from curate.table import DOCUMENT, Table, id_checksum, read_part
 from tests.corpus import run_stage
+from tests.examples import examples
 
 NOTHING = Known(pa.schema([]), {}, {})
 NO_TABLE = Table(Artifact("", "", ""))
@@ -183,7 +184,7 @@ def test_object_storage(request: pytest.FixtureRequest, tmp_path: Path) -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=8), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=8)
+@examples(8)
 def test_repeated_ids_are_told_apart_by_their_order(
     tmp_path_factory: pytest.TempPathFactory, files: list[list[str | None]]
 ) -> None:

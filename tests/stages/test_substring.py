@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.engine.local import LocalEngine
@@ -16,6 +16,7 @@ from curate.stages.substring import Substring
 from curate.table import Table
 from tests.corpus import make_table, run_stage
 from tests.duplicates import FailingEngine, digests, frame
+from tests.examples import examples
 
 ALPHABETS = ("ab", "aé", "天地人", "نبت", "किखी", "f(x) ", "ex\u0301", "\u1100\u1161\u11a8")
 PIECES = st.sampled_from(ALPHABETS).flatmap(
@@ -54,7 +55,7 @@ def by_definition(documents: list[tuple[str, bytes, str]], stage: Substring) -> 
 
 
 @pytest.mark.parametrize("min_bytes", [8, 11, 16])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     web=TEXTS,
     books=TEXTS,

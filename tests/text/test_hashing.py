@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.text.hashing import hash64, normalized_hash, raw_hash, words_hash
@@ -27,7 +27,6 @@ def make_ids(count: int) -> np.ndarray:
     return ids
 
 
-@settings(deadline=None)
 @given(documents)
 def test_raw_hash_is_xxh3_128(texts: list[str]):
     for text, (high, low) in zip(texts, raw_hash(*buffers(texts)).tolist(), strict=True):
@@ -57,7 +56,6 @@ def test_documents_without_words_are_compared_by_their_symbols():
     assert len({stars, dashes, hearts, empty}) == 4
 
 
-@settings(deadline=None)
 @given(documents)
 def test_equal_if_and_only_if_the_words_are(texts: list[str]):
     data, offsets = buffers(texts)

@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate.text.urls import canonical_url, canonical_urls
+from tests.examples import examples
 
 DIGITS = "0123456789abcdef0123456789ABCDEF"
 
@@ -122,7 +123,7 @@ URLS = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(URLS)
 @example("http://a.org//;//")
 @example("http://a.org/.;x/")
@@ -134,7 +135,7 @@ def test_the_form_of_a_form_is_itself(url: str) -> None:
     assert form is None or canonical_url(form) == form
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.one_of(st.none(), URLS), max_size=10))
 def test_many_at_once_are_as_one_by_one(urls: list[str | None]) -> None:
     cases = [*urls, *NONE, *APART, *(url for url, _ in RFC), *(url for group in EQUAL.values() for url in group)]

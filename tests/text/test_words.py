@@ -3,7 +3,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.text.unicode import UNSPACED, tables
@@ -75,7 +75,6 @@ def test_documented_examples(text: str, expected: list[str]):
     assert words_of(text) == expected
 
 
-@settings(deadline=None)
 @given(texts)
 def test_words_and_hashes_follow_the_definition(text: str):
     expected = reference_words(text)
@@ -83,7 +82,6 @@ def test_words_and_hashes_follow_the_definition(text: str):
     assert segment_texts([text]).hashes.tolist() == [reference_hash(word) for word in expected]
 
 
-@settings(deadline=None)
 @given(st.lists(texts, max_size=6))
 def test_a_batch_equals_its_documents(batch: list[str]):
     words = segment_texts(batch)

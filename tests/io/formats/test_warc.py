@@ -14,7 +14,7 @@ from typing import Any
 import brotli
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
@@ -22,6 +22,7 @@ from curate.io.archives import compression_of, records
 from curate.io.files import InputFile, list_files
 from curate.io.pieces import plan_units
 from curate.io.streams import BrokenFileError
+from tests.examples import examples
 from tests.io.archives import ARC_HEAD, PAGE, arc, chunked, http, packed, record
 from tests.io.reading import read, reasons, write
 
@@ -302,7 +303,7 @@ BODIES = st.sampled_from(
 KINDS = st.sampled_from(["response", "response", "request", "revisit", "metadata"])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     made=st.lists(st.tuples(KINDS, BODIES, st.sampled_from([0, 0, 0, -2])), min_size=1, max_size=12),
     compression=st.sampled_from(list(SUFFIX)),

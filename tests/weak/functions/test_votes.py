@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.text.batch import TextBatch
 from curate.weak.functions.config import Function, Voter, voters
 from curate.weak.functions.text import finders, found_columns, searched
 from curate.weak.functions.votes import evaluate
+from tests.examples import examples
 
 CODES = {"drop": 0, "keep": 1, None: -1}
 NUMBERS = st.one_of(st.none(), st.just(math.nan), st.floats(-4, 4, width=32))
@@ -105,7 +106,7 @@ def asked(functions: dict[str, Function], rows: pa.Table, source: str = "web", c
     return evaluate(voters(functions), rows, source, cuts or CUTS, "weak")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows=ROWS, source=st.sampled_from(["web", "books"]))
 def test_votes_are_those_of_a_plain_evaluation(bad_words: str, rows: list[dict[str, Any]], source: str) -> None:
     table = pa.Table.from_pylist(rows, SCHEMA)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import ConfigError
 from curate.weak.gold.file import LABELS, PROBLEMS, GoldAnswer, parse, read_gold, weighted
+from tests.examples import examples
 
 
 def own(number: int) -> bytes:
@@ -142,7 +143,7 @@ def reference_weights(answers: list[GoldAnswer]) -> dict[bytes, Fraction]:
     return found
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 9), st.sampled_from(LABELS), st.sampled_from(["x", "y"])), min_size=1, max_size=30

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import ConfigError
@@ -15,6 +15,7 @@ from curate.table import Table
 from curate.text.hashing import hash64
 from curate.weak.gold.sample import LEAST, SALT, Strata, draw, problems, seats
 from tests.corpus import document_id
+from tests.examples import examples
 from tests.weak.gold.corpora import made_up_run
 
 SIZES = {"web": 130, "books": 40, "notes": 2}
@@ -67,7 +68,7 @@ def test_places_and_names_of_documents(table: Table) -> None:
         assert row == {"id": each.id, "source": each.source, "source_id": each.source_id}
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.dictionaries(st.text(max_size=3), st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 120))
 def test_seats_are_those_of_a_search_of_all_strata(sizes: dict[str, int], n: int) -> None:
     """The next place goes to a stratum that has fewest in the first rounds, then fewest for its size."""

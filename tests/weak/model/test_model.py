@@ -7,11 +7,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.weak.model.model import LabelModel
 from curate.weak.model.statistics import VoteState
+from tests.examples import examples
 from tests.weak.model.votes import accuracy, both_ways, copies, in_sample_bayes, one_way
 
 HALF = [0.5, 0.5]
@@ -58,7 +59,7 @@ def test_copies_of_a_bad_function_are_named_and_do_no_harm() -> None:
     assert accuracy(model.predict_proba(votes), truth) > accuracy(model.majority(votes), truth) + 0.05
 
 
-@settings(deadline=None, max_examples=15)
+@examples(15)
 @given(st.integers(1, 64), st.randoms(use_true_random=False), st.sampled_from(["both ways", "copies", "one way"]))
 def test_any_shards_in_any_order_give_the_same_model(shards: int, random: Random, kind: str) -> None:
     votes, truth = made(kind, n=1500)
@@ -100,7 +101,7 @@ def test_turning_the_classes_round_turns_the_posterior_round() -> None:
     assert one == pytest.approx(two[:, ::-1], abs=1e-6)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(st.integers(0, 2**32), st.floats(0.02, 0.98), st.booleans())
 def test_votes_for_one_class_alone_never_count_against_it(seed: int, keep: float, use_gold: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -114,7 +115,7 @@ def test_votes_for_one_class_alone_never_count_against_it(seed: int, keep: float
     assert (q[keeps & ~drops] >= keep - 1e-9).all()
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(st.integers(0, 2**32), st.integers(0, 4))
 def test_more_votes_to_keep_never_make_keeping_less_likely(seed: int, at: int) -> None:
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.weak.model.posterior import SMOOTH, Posterior, shift_to
@@ -74,7 +74,6 @@ def test_log_odds_and_the_intercept_sum_to_the_logit(share: float) -> None:
     assert (posterior.log_odds(votes)[votes == -2] == 0).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 5), st.floats(0.1, 30))
 def test_the_mean_posterior_after_the_shift_is_the_balance(seed: int, classes: int, spread: float) -> None:
     rng = np.random.default_rng(seed)

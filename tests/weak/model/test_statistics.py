@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.weak.model import bit_columns
@@ -46,7 +46,6 @@ def column(layout: Layout, j: int, code: int) -> int:
     return int(layout.offsets[j]) + code + 1
 
 
-@settings(deadline=None)
 @given(tables())
 def test_the_sums_are_those_of_counting_by_hand(table: tuple[Layout, np.ndarray, np.ndarray, np.ndarray]) -> None:
     layout, votes, keys, gold = table
@@ -73,7 +72,6 @@ def test_the_sums_are_those_of_counting_by_hand(table: tuple[Layout, np.ndarray,
     assert state.n == len(votes)
 
 
-@settings(deadline=None)
 @given(tables())
 def test_sample_gold_and_slices_are_those_of_their_definitions(
     table: tuple[Layout, np.ndarray, np.ndarray, np.ndarray],
@@ -98,7 +96,6 @@ def test_sample_gold_and_slices_are_those_of_their_definitions(
     assert (even.conflicted == expected.conflicted).all()
 
 
-@settings(deadline=None)
 @given(tables(), st.data())
 def test_shards_add_up_to_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory,
