@@ -1,10 +1,13 @@
 """Fixtures shared by all tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from curate.engine.base import Engine
+from tests.engine.engines import Engines, StandingEngine
 from tests.examples import USUAL
 from tests.runs import write_corpus
 
@@ -36,3 +39,32 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    """Local engines by their number of workers, each started when it is first asked for."""
+    started: dict[int, StandingEngine] = {}
+
+    def engine(workers: int) -> StandingEngine:
+        return started.setdefault(workers, StandingEngine(workers))
+
+    yield engine
+    for each in started.values():
+        each.end()
+
+
+@pytest.fixture(scope="session")
+def ray_engine() -> Iterator[Engine]:
+    """Ray on this machine, started once."""
+    from curate.engine.ray import RayEngine
+
+    engine = RayEngine(workers=2)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=["inline", "local", "ray"])
+def engine(request: pytest.FixtureRequest, engines: Engines) -> Engine:
+    """Every engine in turn."""
+    return request.getfixturevalue("ray_engine") if request.param == "ray" else engines(2 * (request.param == "local"))

@@ -1,15 +1,13 @@
 """Stages that find duplicates, run with the annotators that they bring with them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from curate.artifact import Artifact
-from curate.engine.base import Done, Engine, Failed
-from curate.engine.local import LocalEngine
+from curate.engine.base import Engine
 from curate.stage import Stage
 from curate.table import Table
 from tests.corpus import run_stage
@@ -36,24 +34,3 @@ def digests(artifact: Artifact) -> dict[str, str]:
     """SHA-256 of the files that must not differ between equal runs, and the names of all others but receipts."""
     files = [path for path in sorted(Path(artifact.path).rglob("*")) if path.is_file()]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if "_receipts" not in path.parts}
-
-
-class FailingEngine:
-    """Runs tasks inline, and fails for good in the `limit`-th."""
-
-    slots = 1
-
-    def __init__(self, limit: int) -> None:
-        self._left, self._inline = limit, LocalEngine(workers=0)
-
-    def map(self, fn: Any, items: Sequence[Any]) -> Iterator[Done | Failed]:
-        for index, item in enumerate(items):
-            self._left -= 1
-            if self._left < 0:
-                yield Failed(index, "the power went", "")
-                return
-            for outcome in self._inline.map(fn, [item]):
-                yield Done(index, outcome.result) if isinstance(outcome, Done) else outcome
-
-    def close(self) -> None:
-        pass

@@ -1,7 +1,7 @@
 """Small tables that are ready to be mixed: documents with decisions and sizes, without a tokenizer."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 from curate.artifact import Artifact, Shard
-from curate.engine.base import Done, Engine, Failed
-from curate.engine.local import LocalEngine
+from curate.engine.base import Engine
 from curate.stages.mix import Mix
 from curate.stages.shards import Shards
 from curate.table import DOCUMENT, ParquetWriter, Table, read_part
 from tests.corpus import make_table, run_stage
+from tests.engine.engines import StoppingEngine
 
 SELECT = pa.schema(
     [pa.field("keep", pa.bool_(), nullable=False), pa.field("lang_code", pa.dictionary(pa.int32(), pa.string()))]
@@ -100,21 +100,6 @@ def written(stage: Shards, table: Table, path: Path, engine: Engine | None = Non
     return run_stage(stage, table, path, inputs, engine, seed)
 
 
-class Stopping(LocalEngine):
-    """Inline, and gives up after a number of tasks in all."""
-
-    def __init__(self, tasks: int) -> None:
-        super().__init__(workers=0)
-        self.left = tasks
-
-    def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Done | Failed]:
-        for outcome in super().map(fn, items):
-            if not self.left:
-                raise KeyboardInterrupt
-            self.left -= 1
-            yield outcome
-
-
 def check_resumes(path: Path, run: Callable[[Path, Engine], Artifact]) -> None:
     """Stopped after any number of tasks, or when all is done but the manifest, a run goes on to the same files."""
 
@@ -122,18 +107,18 @@ def check_resumes(path: Path, run: Callable[[Path, Engine], Artifact]) -> None:
         found = [file for file in Path(artifact.path).rglob("*") if file.is_file() and "_receipts" not in file.parts]
         return {str(file.relative_to(artifact.path)): file.read_bytes() for file in found}
 
-    whole = Stopping(10**6)
+    whole = StoppingEngine(10**6)
     expected = files(run(path / "whole", whole))
     tasks = 10**6 - whole.left
     assert tasks > 5
     for after in range(tasks):
         folder = path / f"stopped-{after}"
         with pytest.raises(KeyboardInterrupt):
-            run(folder, Stopping(after))
-        assert files(run(folder, Stopping(tasks))) == expected
-    finished = run(path / "whole", Stopping(0))
+            run(folder, StoppingEngine(after))
+        assert files(run(folder, StoppingEngine(tasks))) == expected
+    finished = run(path / "whole", StoppingEngine(0))
     Path(finished.path, "_manifest.json").unlink()
-    assert files(run(path / "whole", Stopping(0))) == expected
+    assert files(run(path / "whole", StoppingEngine(0))) == expected
 
 
 def rows(table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:

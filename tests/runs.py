@@ -1,13 +1,18 @@
 """Whole runs for tests: a small corpus in several formats, a configuration with every stage, and checksums of a run."""
 
 import hashlib
+import io
 import json
+import logging
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import zstandard
 
@@ -78,8 +83,43 @@ def write_config(path: Path, config: Mapping[str, Any]) -> Path:
     return path
 
 
+def curate_inline(*arguments: str | Path, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process, without the second that a new one takes to import what it needs.
+
+    An error that the command line does not turn into a message is raised.
+
+    Parameters
+    ----------
+    typed
+        What the command reads from the terminal.
+    """
+    from curate.cli import main
+
+    command = ["curate", *map(str, arguments)]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    root, ours = logging.getLogger(), logging.getLogger("curate")
+    levels = root.level, ours.level
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        patch.object(sys, "argv", command),
+        patch.object(sys, "stdin", io.StringIO(typed)),
+        patch.object(root, "handlers", []),  # the command line's own writes to `err`
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, on_terminate)
+            root.setLevel(levels[0])
+            ours.setLevel(levels[1])
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
 def curate(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+    """Run the command line in a process of its own, as a person does; `curate_inline` takes a second less."""
     command = [sys.executable, "-m", "curate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, **options)
 

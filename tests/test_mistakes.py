@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import curate
+from tests.runs import curate, curate_inline
 
 GOOD = """\
 run: {{root: {root}, seed: 3}}
@@ -84,7 +84,7 @@ def test_mistake(name: str, config: Path, tmp_path: Path) -> None:
     text = config.read_text()
     assert old in text
     config.write_text(text.replace(old, new))
-    finished = curate("run", config)
+    finished = curate_inline("run", config)
     assert finished.returncode == 2, finished.stderr
     assert "Traceback" not in finished.stderr
     for part in said:
@@ -106,7 +106,7 @@ def test_all_problems_at_once(config: Path) -> None:
 
 
 def test_override_with_a_typo(config: Path) -> None:
-    finished = curate("run", config, "tokens.vocab_sise=300")
+    finished = curate_inline("run", config, "tokens.vocab_sise=300")
     assert finished.returncode == 2
     assert "did you mean 'vocab_size'?" in finished.stderr
     assert "command line" in finished.stderr

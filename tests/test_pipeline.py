@@ -21,7 +21,7 @@ from curate.errors import ConfigError, RunError
 from curate.pipeline import balance
 from curate.registry import stage_type
 from curate.stages import Exact, Heuristics, LangId, MinHash, Read, Select, Source
-from tests.runs import configuration, curate, digests, write_config
+from tests.runs import configuration, curate, curate_inline, digests, write_config
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_clashing_columns_and_missing_stages_are_found_before_data_is_read(data:
 
 def test_a_root_that_is_a_file(data: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    done = curate("run", write_config(tmp_path / "c.yaml", configuration(data, tmp_path / "taken" / "run")))
+    done = curate_inline("run", write_config(tmp_path / "c.yaml", configuration(data, tmp_path / "taken" / "run")))
     assert done.returncode == 1
     assert "run.root cannot be made" in done.stderr
     assert "Traceback" not in done.stderr
@@ -151,7 +151,7 @@ def test_a_root_that_is_a_file(data: Path, tmp_path: Path) -> None:
 def test_a_budget_that_the_kept_documents_cannot_give(data: Path, tmp_path: Path) -> None:
     config = configuration(data, tmp_path / "run", workers=0)
     config["stages"]["mix"]["budgets"] = ["180k"]
-    done = curate("run", write_config(tmp_path / "c.yaml", config))
+    done = curate_inline("run", write_config(tmp_path / "c.yaml", config))
     assert done.returncode == 2, done.stderr
     assert "stages.mix.budgets.0" in done.stderr
     assert "c.yaml:" in done.stderr
@@ -194,11 +194,11 @@ def test_explain_and_report_of_a_finished_run(finished: Path) -> None:
     assert told.returncode == 0, told.stderr
     for word in ("prose", "lang_code", "gopher_words"):
         assert word in told.stdout
-    assert curate("explain", finished, "ffffffffffffffff").returncode == 1
-    built = curate("report", finished)
+    assert curate_inline("explain", finished, "ffffffffffffffff").returncode == 1
+    built = curate_inline("report", finished)
     assert built.returncode == 0, built.stderr
     assert "report.html" in built.stdout
-    assert curate("status", finished / "nowhere").returncode == 1
+    assert curate_inline("status", finished / "nowhere").returncode == 1
 
 
 def test_a_run_in_a_folder_of_its_own_name(data: Path, tmp_path: Path) -> None:

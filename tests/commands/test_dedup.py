@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.runs import curate
+from tests.runs import curate, curate_inline
 
 
 def text(seed: int, edits: int = 0) -> str:
@@ -41,7 +41,7 @@ def web(tmp_path: Path) -> Path:
 
 
 def dedup(*arguments: object) -> subprocess.CompletedProcess:
-    return curate("dedup", *map(str, arguments), "--workers", "0")
+    return curate_inline("dedup", *map(str, arguments), "--workers", "0")
 
 
 def kept_of(out: Path) -> pl.DataFrame:
@@ -50,7 +50,7 @@ def kept_of(out: Path) -> pl.DataFrame:
 
 def test_four_results_that_agree(web: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = dedup(web, "--out", out)
+    done = curate("dedup", web, "--out", out, "--workers", "0")
     assert done.returncode == 0, done.stderr
     assert "18 in, 12 kept, 5 dropped as near-duplicates, 1 quarantined (null_text 1)" in done.stdout
     kept, pairs, clusters = (
@@ -165,7 +165,7 @@ def test_mistakes_are_named_by_option_and_nothing_is_run(
 
 def test_the_help_tells_the_defaults() -> None:
     # Rich takes a word in brackets for markup, and prints nothing of it.
-    said = " ".join(curate("dedup", "--help").stdout.replace("\u2502", " ").split())
+    said = " ".join(curate_inline("dedup", "--help").stdout.replace("\u2502", " ").split())
     for default in (
         "word (the default) or char",
         "jaccard (the default), signature",

@@ -15,7 +15,7 @@ from curate.errors import ConfigError, RunError
 from curate.pipeline import Pipeline
 from curate.weak.gold.file import GoldAnswer, read_answers, read_gold
 from curate.weak.gold.journal import Journal
-from tests.runs import curate, document
+from tests.runs import curate_inline, document
 from tests.weak.gold.corpora import made_up_run
 
 
@@ -163,13 +163,13 @@ def test_killed_and_resumed(finished: str, tmp_path: Path) -> None:
     process.communicate()
     with path.open("ab") as file:
         file.write(b'{"id":"00')
-    again = curate(*options, path, input="k\n" * 20)
+    again = curate_inline(*options, path, typed="k\n" * 20)
     assert again.returncode == 0, again.stderr
     assert "was half written (9 bytes) and is cut off" in again.stdout
     assert "3 have an answer already" in again.stdout
     assert again.stdout.count("[k]eep") == 9
     assert "12 of the 12 in this sample have one" in again.stdout
-    once = curate(*options, whole, input="k\nd\ns\n" + "k\n" * 9)
+    once = curate_inline(*options, whole, typed="k\nd\ns\n" + "k\n" * 9)
     assert path.read_bytes() == whole.read_bytes()
     assert "quality" not in once.stdout.partition("answers go to")[2].replace("weak: {gold", "")
     gold = read_gold(str(path))
@@ -179,12 +179,12 @@ def test_killed_and_resumed(finished: str, tmp_path: Path) -> None:
 
 def test_mistakes_on_the_command_line(finished: str, tmp_path: Path) -> None:
     out = tmp_path / "gold.jsonl"
-    wrong = curate("label", finished, "--out", out, input="k\nyes\nd\n")
+    wrong = curate_inline("label", finished, "--out", out, typed="k\nyes\nd\n")
     assert wrong.returncode == 1
     assert "line 2 of the answers is 'yes'; valid: drop, keep, quit, skip, undo" in wrong.stderr
     assert len(read_answers(str(out))) == 1
     out.write_text("no\n")
-    bad = curate("label", finished, "--out", out, input="k\n")
+    bad = curate_inline("label", finished, "--out", out, typed="k\n")
     assert bad.returncode == 2
     assert f"{out}:1: is not JSON" in bad.stderr
     assert "Traceback" not in wrong.stderr + bad.stderr

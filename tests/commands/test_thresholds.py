@@ -12,7 +12,7 @@ from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.pipeline import Pipeline
 from curate.stages.select import Select, evaluate
-from tests.runs import curate, document
+from tests.runs import curate, curate_inline, document
 
 GOOD, BAD = 300, 200
 
@@ -134,13 +134,13 @@ def test_from_the_command_line(corpora: tuple[Path, Path], tmp_path: Path) -> No
     rules = [signal for signal in account["signals"] if signal["when"]]
     assert html.count("<figure>") == min(len(rules), SHOWN) > 0
     assert rules[0]["when"].partition(" ")[0] in html
-    again = curate("thresholds", out / "good", out / "bad", "--max-good-loss", "0.01", "--ignore", "gopher_*")
+    again = curate_inline("thresholds", out / "good", out / "bad", "--max-good-loss", "0.01", "--ignore", "gopher_*")
     assert again.returncode == 0, again.stderr
     assert "gopher_" not in again.stdout
 
 
 def test_mistakes_on_the_command_line(corpora: tuple[Path, Path], tmp_path: Path) -> None:
-    done = curate("thresholds", corpora[0], tmp_path / "missing.jsonl", "--text", "body")
+    done = curate_inline("thresholds", corpora[0], tmp_path / "missing.jsonl", "--text", "body")
     assert done.returncode == 2
     assert "--text of GOOD: good.jsonl: no field 'body'" in done.stderr
     assert "BAD:" in done.stderr

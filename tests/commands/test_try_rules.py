@@ -11,7 +11,7 @@ from curate.commands.try_rules import DOCUMENTS, MOST, Sampled, Trial, try_rules
 from curate.pipeline import Pipeline
 from curate.stages.read import Read
 from curate.stages.select import Select
-from tests.runs import curate, document, write_config
+from tests.runs import curate_inline, document, write_config
 
 SOURCES = {"prose": 60, "short": 60, "mixed": 60}
 
@@ -143,10 +143,10 @@ def test_plan_on_the_command_line(texts: Path, tmp_path: Path) -> None:
         "select": {"presets": ["gopher"], "thresholds": {"gopher_words_min": 10}},
     }
     config = write_config(tmp_path / "c.yaml", {"run": {"root": f"{tmp_path}/run"}, "stages": stages})
-    done = curate("plan", config)
+    done = curate_inline("plan", config)
     assert done.returncode == 0, done.stderr
     assert "select on 180 documents" in done.stdout
     assert "warning: gopher drops 60 of 60 documents of short" in done.stdout
     assert "warning: gopher drops nothing of prose" in done.stdout
     assert "mixed" not in done.stdout.partition("select on")[2]
-    assert "warning" not in curate("plan", config, "--no-sample").stdout
+    assert "warning" not in curate_inline("plan", config, "--no-sample").stdout

@@ -1,13 +1,11 @@
 """Deduplication comes to the same bytes when a worker is killed in any of its phases, on either engine."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from curate.engine.base import Engine
-from curate.engine.local import LocalEngine
 from curate.stage import Stage
 from curate.stages.exact import Exact
 from curate.stages.minhash import MinHash
@@ -16,7 +14,7 @@ from curate.stages.substring import Substring
 from curate.table import Table
 from tests.corpus import make_table, run_stage
 from tests.duplicates import annotated, digests
-from tests.engine.faults import KillingEngine
+from tests.engine.engines import Engines, KillingEngine
 
 STAGES = {
     "minhash": (MinHash(verify="jaccard"), 8),
@@ -28,18 +26,6 @@ STAGES = {
 """Stages, and the number of maps that each asks for."""
 
 
-@pytest.fixture(scope="module", params=["local", "ray"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    if request.param == "local":
-        started: Engine = LocalEngine(workers=2)
-    else:
-        from curate.engine.ray import RayEngine
-
-        started = RayEngine(workers=2)
-    yield started
-    started.close()
-
-
 def corpus(path: Path) -> Table:
     rng = random.Random(1)
     texts = [" ".join(f"w{rng.randrange(900)}" for _ in range(60)) for _ in range(12)]
@@ -47,6 +33,7 @@ def corpus(path: Path) -> Table:
     return make_table(path / "read", {"web": texts, "books": texts[::3]}, 7)
 
 
+@pytest.mark.parametrize("engine", ["local", "ray"], indirect=True)
 @pytest.mark.parametrize("name", STAGES)
 def test_a_worker_killed_in_any_phase_changes_nothing(engine: Engine, name: str, tmp_path: Path) -> None:
     stage, maps = STAGES[name]
@@ -70,11 +57,11 @@ def survivors(stage: Stage, table: Table, path: Path, engine: Engine) -> set[tup
     return {pair for row in rows for pair in zip(row["id"].to_pylist(), row[1].to_pylist(), strict=True)}
 
 
-def test_survivors_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
-    kept_by_workers = []
-    for workers in (1, 2, 4):
-        engine = LocalEngine(workers)
-        kept_by_workers.append(survivors(MinHash(), corpus(tmp_path / str(workers)), tmp_path / str(workers), engine))
-        engine.close()
+def test_survivors_are_the_same_for_any_number_of_workers(engines: Engines, tmp_path: Path) -> None:
+    kept_by_workers = [
+        survivors(MinHash(), corpus(tmp_path / str(workers)), tmp_path / str(workers), engines(workers))
+        for workers in (1, 2, 4)
+    ]
+    engines(4).end()
     assert kept_by_workers[0] == kept_by_workers[1] == kept_by_workers[2]
     assert {keep for _, keep in kept_by_workers[0]} == {True, False}

@@ -21,6 +21,7 @@ from curate.engine.exchange import partition_count, partition_of, read_partition
 from curate.errors import RunError
 from curate.table import Table, read_part
 from tests.corpus import make_table
+from tests.engine.engines import Engines
 
 
 def square(x: int) -> int:
@@ -66,16 +67,14 @@ def test_error_names_cause_and_keeps_the_others(engine: Engine) -> None:
     assert "fail_on_three" in failed[0].trace
 
 
-@pytest.mark.parametrize("kind", ["local", "ray"])
-def test_storage_errors_are_tried_again(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    engine: Engine = request.getfixturevalue(f"{kind}_engine")
+@pytest.mark.parametrize("engine", ["local", "ray"], indirect=True)
+def test_storage_errors_are_tried_again(engine: Engine, tmp_path: Path) -> None:
     outcomes = list(engine.map(partial(storage_fails_twice, tmp_path), range(4)))
     assert sorted(o.result for o in outcomes if isinstance(o, Done)) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", ["local", "ray"])
-def test_a_killed_worker_costs_a_retry_and_no_more(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    engine = request.getfixturevalue(f"{kind}_engine")
+@pytest.mark.parametrize("engine", ["local", "ray"], indirect=True)
+def test_a_killed_worker_costs_a_retry_and_no_more(engine: Engine, tmp_path: Path) -> None:
     outcomes = list(engine.map(partial(die_once, tmp_path / "died"), range(8)))
     assert (tmp_path / "died").exists()
     assert sorted(o.result for o in outcomes if isinstance(o, Done)) == list(range(8))
@@ -133,12 +132,10 @@ def test_exchange_brings_every_row_to_its_partition(engine: Engine, tmp_path: Pa
         assert (np.sort(keys) == keys).all()
 
 
-def test_exchange_is_the_same_on_all_engines(tmp_path: Path, local_engine: Engine, ray_engine: Engine) -> None:
-    from curate.engine.local import LocalEngine
-
+def test_exchange_is_the_same_on_all_engines(tmp_path: Path, engines: Engines, ray_engine: Engine) -> None:
     table = make_table(tmp_path / "docs", {"a": [f"text {i}" for i in range(50)]}, shard_rows=7)
-    inline = exchange_all(LocalEngine(workers=0), table, tmp_path / "inline")
-    assert inline == exchange_all(local_engine, table, tmp_path / "local")
+    inline = exchange_all(engines(0), table, tmp_path / "inline")
+    assert inline == exchange_all(engines(2), table, tmp_path / "local")
     assert inline == exchange_all(ray_engine, table, tmp_path / "ray")
 
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from curate import Pipeline
-from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.report.build import build
 from curate.report.explain import explain
@@ -22,7 +21,8 @@ from curate.stage import Known
 from curate.stages.clean import PRESETS, Clean, LineRules, clean_texts
 from curate.table import Table
 from tests.corpus import make_table, run_stage
-from tests.duplicates import FailingEngine, frame
+from tests.duplicates import frame
+from tests.engine.engines import Engines, FailingEngine
 from tests.examples import examples
 
 ALL = ("email", "ip", "phone", "iban", "card")
@@ -161,7 +161,7 @@ def test_personal_data_is_replaced_and_counted() -> None:
     assert cleaned("jo@example.org\u0338", pii=["email"]) == ["<EMAIL≯"]
 
 
-def test_workers_batches_and_interruptions_do_not_change_a_byte(tmp_path: Path) -> None:
+def test_workers_batches_and_interruptions_do_not_change_a_byte(engines: Engines, tmp_path: Path) -> None:
     texts = ["Ã© &amp; b\u00a0", "plain", "\u200b", "jo@example.org\r\n3 likes", "x"] * 3
     table = make_table(tmp_path / "read", {"web": texts, "books": texts[::-1]}, 4)
     stage = Clean(name="clean", lines="refinedweb", pii=["email"])
@@ -171,9 +171,7 @@ def test_workers_batches_and_interruptions_do_not_change_a_byte(tmp_path: Path) 
         return {str(path.relative_to(artifact.path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     whole = digests(run_stage(stage, table, tmp_path / "whole"))
-    engine = LocalEngine(2)
-    assert digests(run_stage(stage, table, tmp_path / "two", engine=engine)) == whole
-    engine.close()
+    assert digests(run_stage(stage, table, tmp_path / "two", engine=engines(2))) == whole
     for limit in range(4):
         with pytest.raises(RunError, match="the power went"):
             run_stage(stage, table, tmp_path / str(limit), engine=FailingEngine(limit))

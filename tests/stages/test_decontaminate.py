@@ -19,16 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import Pipeline, storage
-from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.report.explain import explain
 from curate.report.explanation import Explanation
 from curate.stages.decontaminate import Decontaminate
 from curate.table import Table, read_part
 from tests.corpus import make_table, run_stage
-from tests.duplicates import FailingEngine, digests, frame
+from tests.duplicates import digests, frame
+from tests.engine.engines import Engines, FailingEngine
 from tests.examples import examples
-from tests.runs import curate, write_config
+from tests.runs import curate_inline, write_config
 
 SCRIPTS = {
     "latin": ("to", "be", "é2", "x"),
@@ -391,7 +391,7 @@ def test_a_broken_benchmark_stops_the_run_before_it_reads(tmp_path: Path, name: 
 def test_the_command_line_names_line_and_benchmark(tmp_path: Path) -> None:
     settings = config(tmp_path)
     settings["stages"]["decontaminate"]["benchmarks"]["b"]["feilds"] = ["text"]
-    done = curate("run", write_config(tmp_path / "recipe.yaml", settings))
+    done = curate_inline("run", write_config(tmp_path / "recipe.yaml", settings))
     assert done.returncode == 2
     assert "did you mean 'fields'?" in done.stderr
     assert "Traceback" not in done.stderr
@@ -435,13 +435,11 @@ def make(tmp_path: Path) -> tuple[Decontaminate, Table]:
     return stage, make_table(tmp_path / "read", {"web": texts[:40], "books": texts[40:]}, shard_rows=7)
 
 
-def test_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
+def test_same_bytes_for_any_number_of_workers(engines: Engines, tmp_path: Path) -> None:
     stage, table = make(tmp_path)
-    outcomes = []
-    for workers in (0, 1, 2):
-        engine = LocalEngine(workers)
-        outcomes.append(digests(run_stage(stage, table, tmp_path / str(workers), engine=engine)))
-        engine.close()
+    outcomes = [
+        digests(run_stage(stage, table, tmp_path / str(workers), engine=engines(workers))) for workers in (0, 1, 2)
+    ]
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 

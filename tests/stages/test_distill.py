@@ -13,7 +13,6 @@ from curate import Pipeline
 from curate.artifact import Artifact
 from curate.classifiers.autotune import Autotune
 from curate.classifiers.groups import Group
-from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.report.build import build
 from curate.stage import Known
@@ -22,6 +21,7 @@ from curate.stages.quality import Quality
 from curate.stages.train_classifier import TrainClassifier
 from curate.table import ParquetWriter, Table
 from tests.corpus import make_table, run_stage
+from tests.engine.engines import Engines
 from tests.stages.test_quality import BAD, BOTH, GOOD, SMALL, texts
 
 SEARCH = {"trials": 4, "over": ("lr", "epoch", "min_count")}
@@ -74,14 +74,12 @@ def content(artifact: Artifact) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("fields", [{"autotune": Autotune(**SEARCH, metric="auc")}, {"model": "linear"}])
-def test_the_same_bytes_for_any_number_of_workers(soft: Table, tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_the_same_bytes_for_any_number_of_workers(
+    engines: Engines, soft: Table, tmp_path: Path, fields: dict[str, Any]
+) -> None:
     """With a search, whose trials run at the same time."""
     stage = student(**fields)
-    found = []
-    for workers in (0, 2):
-        engine = LocalEngine(workers)
-        found.append(content(run_stage(stage, soft, tmp_path / str(workers), engine=engine)))
-        engine.close()
+    found = [content(run_stage(stage, soft, tmp_path / str(workers), engine=engines(workers))) for workers in (0, 2)]
     assert found[0] == found[1]
     assert set(found[0]) == {stage.file, "classifier.json", "_manifest.json"}
 

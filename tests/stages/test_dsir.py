@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from curate import Pipeline
 from curate.classifiers.dsir import add_counts, kinds, log_ratio, log_weights
 from curate.classifiers.groups import Group
-from curate.engine.local import LocalEngine
+from curate.engine.base import Engine
 from curate.errors import ConfigError
 from curate.stages.dsir import Dsir
 from curate.table import Table
 from curate.text.batch import TextBatch
 from tests.corpus import make_table, run_stage
+from tests.engine.engines import Engines
 from tests.examples import examples
 
 MASK = (1 << 64) - 1
@@ -109,11 +110,9 @@ def test_weights_do_not_depend_on_the_hash_where_nothing_collides(target: list[s
         assert number == len(ngrams(text))
 
 
-def scored(path: Path, workers: int = 0, **fields: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def scored(path: Path, engine: Engine | None = None, **fields: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     table = make_table(path / "read", {"wiki": WIKI, "web": WEB}, 2)
-    engine = LocalEngine(workers)
     out = run_stage(Dsir(name="dsir", **fields), table, path, engine=engine)
-    engine.close()
     whole = Table(table.documents, (out,))
     names = ["text", "dsir_log_weight", "dsir_log_weight_per_token"]
     return [row for shard in whole.shards for row in whole.read(shard, names).to_pylist()], out.manifest
@@ -121,8 +120,10 @@ def scored(path: Path, workers: int = 0, **fields: Any) -> tuple[list[dict[str, 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("raw", [None, Group(where="source_id <> '1'")])
-def test_the_stage_is_the_published_algorithm(tmp_path: Path, workers: int, raw: Group | None) -> None:
-    rows, manifest = scored(tmp_path, workers, target=Group(sources=("wiki",)), raw=raw, buckets=100)
+def test_the_stage_is_the_published_algorithm(
+    engines: Engines, tmp_path: Path, workers: int, raw: Group | None
+) -> None:
+    rows, manifest = scored(tmp_path, engines(workers), target=Group(sources=("wiki",)), raw=raw, buckets=100)
     against = WEB if raw is None else [text for texts in (WIKI, WEB) for i, text in enumerate(texts) if i != 1]
     for row in rows:
         expected = reference(row["text"], WIKI, against, lambda ngram: bucket(ngram, 100)) if row["text"] else None

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stage import Known
 from curate.stages.exact import Exact
 from tests.corpus import document_id, make_table, run_stage, with_column
-from tests.duplicates import FailingEngine, annotated, digests, find
+from tests.duplicates import annotated, digests, find
+from tests.engine.engines import Engines, FailingEngine
 from tests.examples import examples
 
 TEXTS = st.lists(st.text(alphabet="aB. *", max_size=4), max_size=12)
@@ -98,13 +98,9 @@ def test_survivors_do_not_depend_on_order_or_shards(tmp_path: Path) -> None:
     assert one_source[0] == one_source[1] == one_source[2]
 
 
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_bytes(engines: Engines, tmp_path: Path) -> None:
     table = make_table(tmp_path / "read", {"web": [f"Text {number % 7}" for number in range(30)]}, shard_rows=6)
-    found = []
-    for workers in (0, 1, 2):
-        engine = LocalEngine(workers)
-        found.append(digests(find(Exact(), table, tmp_path / str(workers), engine)[0]))
-        engine.close()
+    found = [digests(find(Exact(), table, tmp_path / str(workers), engines(workers))[0]) for workers in (0, 1, 2)]
     assert found[0] == found[1] == found[2]
     assert Counter(name.split("-")[0] for name in found[0]) == {"part": 5, "_manifest.json": 1}
 

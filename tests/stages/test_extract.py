@@ -12,12 +12,12 @@ import pytest
 
 from curate import Pipeline
 from curate.artifact import Artifact
-from curate.engine.local import LocalEngine
 from curate.report.explain import explain
 from curate.stage import Known
 from curate.stages.extract import Extract
 from curate.table import DOCUMENT, Table, read_part
 from tests.corpus import make_table, run_stage, with_column
+from tests.engine.engines import Engines
 
 SENTENCE = "The harbour was quiet that morning, and the boats lay side by side as if they had agreed to wait."
 NOTHING = Known(pa.schema([]), {}, {})
@@ -147,14 +147,12 @@ def test_row_groups_are_of_the_usual_size(tmp_path: Path) -> None:
     assert [row["text"] for row in rows(table)] == texts
 
 
-def test_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
+def test_the_same_bytes_for_any_number_of_workers(engines: Engines, tmp_path: Path) -> None:
     texts = [page(i) for i in range(20)] + ["plain", "<p>"]
     table = make_table(tmp_path, {"a": texts, "b": texts[:5]}, shard_rows=6)
-    found = []
-    for workers in (0, 1, 2):
-        engine = LocalEngine(workers)
-        found.append(digests(run_stage(Extract(), table, tmp_path / f"w{workers}", engine=engine)))
-        engine.close()
+    found = [
+        digests(run_stage(Extract(), table, tmp_path / f"w{workers}", engine=engines(workers))) for workers in (0, 1, 2)
+    ]
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 2 * 5 + 1
 

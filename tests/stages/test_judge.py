@@ -17,13 +17,13 @@ import pytest
 
 from curate import Pipeline
 from curate.artifact import Artifact
-from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.stages.judge import Judge
 from curate.table import Table
 from curate.text.hashing import hash64
 from curate.weak.judge.prompts import PROMPTS, Prompt
 from tests.corpus import document_id, make_table, run_stage
+from tests.engine.engines import Engines
 from tests.runs import digests, write_config
 from tests.weak.judge.ensemble import accuracies, judged
 from tests.weak.judge.server import JURORS, MODEL, ROUGH, Faults, JudgeServer, document, verdict
@@ -123,15 +123,13 @@ def test_a_chain_ends_at_an_answer_that_says_nothing(table: Table, tmp_path: Pat
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
-def test_the_same_bytes_for_any_workers_and_any_trouble(table: Table, tmp_path: Path) -> None:
+def test_the_same_bytes_for_any_workers_and_any_trouble(engines: Engines, table: Table, tmp_path: Path) -> None:
     found = []
     odd = dict.fromkeys(ROUGH.odd, 0.03)
     for workers, faults in ((0, Faults(odd=odd)), (2, Faults(ROUGH.once, {}, odd, ROUGH.delay))):
-        engine = LocalEngine(workers)
         with JudgeServer(1, faults) as server:
             stage = judge(server, concurrency=1 + 15 * (workers > 0))
-            artifact = run_stage(stage, table, tmp_path / str(workers), engine=engine)
-        engine.close()
+            artifact = run_stage(stage, table, tmp_path / str(workers), engine=engines(workers))
         found.append(digests(Path(artifact.path)))
         assert server.answered.most_common(1)[0][1] == 1
     assert server.seen.total() > server.answered.total()  # there was trouble

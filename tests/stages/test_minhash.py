@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from curate import Pipeline
 from curate.dedup import candidates
 from curate.dedup.minhash import collision_probability
-from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stages import minhash
 from curate.stages.minhash import MinHash
 from curate.table import Table
 from tests.corpus import make_table, run_stage
-from tests.duplicates import FailingEngine, annotated, digests, find, frame
+from tests.duplicates import annotated, digests, find, frame
+from tests.engine.engines import Engines, FailingEngine
 from tests.examples import examples
 
 SMALL = {"bands": 6, "rows": 2, "ngram": 2}
@@ -322,15 +322,13 @@ def test_clusters_and_survivors_do_not_depend_on_order_or_shards(tmp_path: Path)
     assert 1 < len(outcomes[0][0]) < len(found)
 
 
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_any_number_of_workers_gives_the_same_bytes(engines: Engines, tmp_path: Path) -> None:
     table = make_table(
         tmp_path / "read", {"web": [text for texts in corpus().values() for text in texts]}, shard_rows=8
     )
-    found = []
-    for workers in (0, 1, 2):
-        engine = LocalEngine(workers)
-        found.append(digests(find(MinHash(**SMALL), table, tmp_path / str(workers), engine)[0]))
-        engine.close()
+    found = [
+        digests(find(MinHash(**SMALL), table, tmp_path / str(workers), engines(workers))[0]) for workers in (0, 1, 2)
+    ]
     assert found[0] == found[1] == found[2]
     assert Counter(name.split("-")[0] for name in found[0]) == {"part": 5, "_manifest.json": 1}
 

@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.engine.local import LocalEngine
 from curate.errors import ConfigError
 from curate.stage import Known
 from curate.stages.mix import Mix
 from curate.stages.tokens import Tokens
 from curate.table import Table, read_part
 from curate.text.hashing import hash64
+from tests.engine.engines import Engines
 from tests.mixtures import check_resumes, mixed, ready, reordered, rows, texts
 
 COLUMNS = ("id", "source", "keep", "tokens", "kept_bytes", "mix_split", "mix_epochs", "mix_rung")
@@ -141,13 +141,11 @@ def test_validation_is_at_least_one_document_and_never_all(tmp_path: Path) -> No
         assert found["many"] == 1 if share < 0.01 else abs(found["many"] - kept["many"] / 2) < 30
 
 
-def test_same_for_any_number_of_workers_and_any_shards(table: Table, tmp_path: Path) -> None:
+def test_same_for_any_number_of_workers_and_any_shards(engines: Engines, table: Table, tmp_path: Path) -> None:
     stage = Mix(budgets=["2K", "15K"], weights={"web": 2, "books": 3, "notes": 1}, max_epochs=3)
 
     def found(variant: Table, name: str, workers: int) -> tuple[dict, dict, list[bytes]]:
-        engine = LocalEngine(workers)
-        result = mixed(stage, variant, tmp_path / name, engine)
-        engine.close()
+        result = mixed(stage, variant, tmp_path / name, engines(workers))
         by_id = {row["id"]: tuple(row[c] for c in COLUMNS[5:]) for row in rows(result, ("id", *COLUMNS[5:]))}
         artifact = result.sidecars[-1]
         return by_id, artifact.manifest["plan"], [Path(artifact.part(s.name)).read_bytes() for s in variant.shards]

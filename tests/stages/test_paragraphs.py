@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stages.paragraphs import Paragraphs
 from curate.table import Table
 from tests.corpus import make_table, run_stage
-from tests.duplicates import FailingEngine, digests, frame
+from tests.duplicates import digests, frame
+from tests.engine.engines import Engines, FailingEngine
 from tests.examples import examples
 
 LINES = st.sampled_from(["a b", "A, b!", "c", "***", "", " ", "东京", "d e f", "\t"])
@@ -130,13 +130,11 @@ def test_counts_are_told_per_source_and_documents_left_blank_are_dropped(tmp_pat
     assert artifact.manifest["units"] == {"distinct": 4, "repeated": 1}
 
 
-def test_workers_and_interruptions_do_not_change_a_byte(tmp_path: Path) -> None:
+def test_workers_and_interruptions_do_not_change_a_byte(engines: Engines, tmp_path: Path) -> None:
     table = make_table(tmp_path / "read", {"web": CORPUS["web"] * 3, "books": CORPUS["books"]}, 4)
     stage = Paragraphs(name="paragraphs")
     whole = digests(run_stage(stage, table, tmp_path / "whole"))
-    engine = LocalEngine(2)
-    assert digests(run_stage(stage, table, tmp_path / "two", engine=engine)) == whole
-    engine.close()
+    assert digests(run_stage(stage, table, tmp_path / "two", engine=engines(2))) == whole
     for limit in range(7):
         with pytest.raises(RunError, match="the power went"):
             run_stage(stage, table, tmp_path / str(limit), engine=FailingEngine(limit))

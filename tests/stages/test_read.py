@@ -30,6 +30,7 @@ from curate.stage import Known
 from curate.stages.read import Read, Source
 from curate.table import DOCUMENT, Table, id_checksum, read_part
 from tests.corpus import run_stage
+from tests.engine.engines import Engines
 from tests.examples import examples
 
 NOTHING = Known(pa.schema([]), {}, {})
@@ -144,16 +145,12 @@ def test_shards(corpus: Path, tmp_path: Path) -> None:
     assert [shard.name for shard in table.shards] == sorted(shard.name for shard in table.shards)
 
 
-def test_same_bytes_for_any_workers_and_any_place(corpus: Path, tmp_path: Path) -> None:
+def test_same_bytes_for_any_workers_and_any_place(engines: Engines, corpus: Path, tmp_path: Path) -> None:
     fields: dict[str, Any] = {"shard_bytes": "20kB"}
     make(tmp_path / "inline", sources=sources(corpus), **fields)
     expected = digests(tmp_path / "inline/read")
     assert sum(name.startswith("part-") for name in expected) > 10
-    engine = LocalEngine(workers=2)
-    try:
-        make(tmp_path / "two", engine, sources=sources(corpus), **fields)
-    finally:
-        engine.close()
+    make(tmp_path / "two", engines(2), sources=sources(corpus), **fields)
     assert digests(tmp_path / "two/read") == expected
     corpus.rename(tmp_path / "elsewhere")
     make(tmp_path / "moved", sources=sources(tmp_path / "elsewhere"), **fields)

@@ -11,22 +11,20 @@ import pytest
 
 from curate import storage
 from curate.artifact import Artifact
-from curate.engine.local import LocalEngine
+from curate.engine.base import Engine
 from curate.errors import RunError
 from curate.stages.extract import Extract
 from curate.stages.read import Read, Source
 from curate.table import DOCUMENT, Table, read_part
 from tests.corpus import run_stage
+from tests.engine.engines import Engines
 from tests.io.archives import ARC_HEAD, arc, http, packed, record
 
 NO_TABLE = Table(Artifact("", "", ""))
 
 
-def make(path: Path, workers: int = 0, **fields: Any) -> Table:
-    engine = LocalEngine(workers)
-    table = Table(run_stage(Read(name="read", **fields), NO_TABLE, path, engine=engine))
-    engine.close()
-    return table
+def make(path: Path, engine: Engine | None = None, **fields: Any) -> Table:
+    return Table(run_stage(Read(name="read", **fields), NO_TABLE, path, engine=engine))
 
 
 def folder(table: Table, name: str) -> list[dict[str, Any]]:
@@ -98,9 +96,9 @@ def test_one_stanza_takes_everything(crawl: Path, tmp_path: Path) -> None:
     assert json.loads(rows[0]["meta"])["title"] == "Page 0"
 
 
-def test_ranges_and_workers_make_no_difference(crawl: Path, tmp_path: Path) -> None:
+def test_ranges_and_workers_make_no_difference(engines: Engines, crawl: Path, tmp_path: Path) -> None:
     fields: dict[str, Any] = {"sources": {"web": Source(path=str(crawl), text="html")}, "max_bad_files": 0.2}
-    small = [make(tmp_path / f"w{w}", w, shard_bytes=30_000, **fields) for w in (0, 1, 2)]
+    small = [make(tmp_path / f"w{w}", engines(w), shard_bytes=30_000, **fields) for w in (0, 1, 2)]
     assert digests(small[0]) == digests(small[1]) == digests(small[2])
     whole = make(tmp_path / "whole", **fields)
 

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.artifact import Artifact
-from curate.engine.local import LocalEngine
 from curate.errors import ConfigError, RunError
 from curate.stage import Known
 from curate.stages import shards
@@ -22,6 +21,7 @@ from curate.stages.shards import ROW, Shards
 from curate.stages.tokens import Tokens
 from curate.table import ROW_GROUP, Table
 from curate.text.hashing import hash64
+from tests.engine.engines import Engines
 from tests.mixtures import check_resumes, mixed, ready, reordered, rows, rung_rows, texts, validation_rows, written
 
 SOURCES = {"web": texts(1500, 1), "books & more/old": texts(80, 2, 400), "notes": texts(300, 3, 10)}
@@ -179,11 +179,11 @@ def test_row_groups_are_bounded_by_rows_and_bytes(
     assert pq.read_table(path).equals(pq.read_table(f"{whole.path}/train/rung-02/part-00000.parquet"))
 
 
-def test_same_bytes_for_any_number_of_workers_and_any_shards(table: Table, artifact: Artifact, tmp_path: Path) -> None:
+def test_same_bytes_for_any_number_of_workers_and_any_shards(
+    engines: Engines, table: Table, artifact: Artifact, tmp_path: Path
+) -> None:
     expected = artifact.manifest["files"]
-    engine = LocalEngine(2)
-    parallel = written(STAGE, table, tmp_path / "workers", engine)
-    engine.close()
+    parallel = written(STAGE, table, tmp_path / "workers", engines(2))
     assert parallel.manifest == artifact.manifest
     plain = Table(table.documents, table.sidecars[:2])
     for variant in (ready(tmp_path / "larger", SOURCES, shard_rows=450), reordered(plain, tmp_path)):

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curate.engine.local import LocalEngine
 from curate.errors import RunError
 from curate.stages.substring import Substring
 from curate.table import Table
 from tests.corpus import make_table, run_stage
-from tests.duplicates import FailingEngine, digests, frame
+from tests.duplicates import digests, frame
+from tests.engine.engines import Engines, FailingEngine
 from tests.examples import examples
 
 ALPHABETS = ("ab", "aé", "天地人", "نبت", "किखी", "f(x) ", "ex\u0301", "\u1100\u1161\u11a8")
@@ -115,13 +115,11 @@ def test_removed_spans_are_recorded(tmp_path: Path) -> None:
         assert any(span in text for other, text in texts.items() if other != id_) or span in LICENCE
 
 
-def test_workers_and_interruptions_do_not_change_a_byte(tmp_path: Path) -> None:
+def test_workers_and_interruptions_do_not_change_a_byte(engines: Engines, tmp_path: Path) -> None:
     table = make_table(tmp_path / "read", CORPUS, 4)
     stage = Substring(name="substring", min_bytes=50)
     whole = digests(run_stage(stage, table, tmp_path / "whole"))
-    engine = LocalEngine(2)
-    assert digests(run_stage(stage, table, tmp_path / "two", engine=engine)) == whole
-    engine.close()
+    assert digests(run_stage(stage, table, tmp_path / "two", engine=engines(2))) == whole
     tasks = (3 + 1) + (3 + 1) + 3
     for limit in range(tasks):
         with pytest.raises(RunError, match="the power went"):

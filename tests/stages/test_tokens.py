@@ -8,11 +8,11 @@ import pytest
 from tokenizers import Tokenizer
 
 from curate.artifact import Artifact
-from curate.engine.local import LocalEngine
 from curate.stage import Known
 from curate.stages.tokens import Tokens
 from curate.table import Table
 from tests.corpus import make_table, run_stage
+from tests.engine.engines import Engines
 from tests.mixtures import SELECT, check_resumes, decided, rows, sidecar, texts
 from tests.tokenizers import SAMPLE, made
 
@@ -65,12 +65,10 @@ def test_given_tokenizer_is_used_and_kept(table: Table, tmp_path: Path) -> None:
     assert str(path) not in str(before)
 
 
-def test_files_are_the_same_for_any_number_of_workers(table: Table, tmp_path: Path) -> None:
+def test_files_are_the_same_for_any_number_of_workers(engines: Engines, table: Table, tmp_path: Path) -> None:
     found = []
     for workers in (0, 2):
-        engine = LocalEngine(workers)
-        artifact = run_stage(Tokens(vocab_size=500), table, tmp_path / str(workers), engine=engine)
-        engine.close()
+        artifact = run_stage(Tokens(vocab_size=500), table, tmp_path / str(workers), engine=engines(workers))
         files = [path for path in Path(artifact.path).rglob("*") if path.is_file() and "_receipts" not in path.parts]
         found.append({path.name: path.read_bytes() for path in files})
     assert found[0] == found[1]

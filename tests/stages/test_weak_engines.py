@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from curate.engine.base import Engine
 from curate.stages.weak import Weak
 from curate.table import Table
@@ -16,7 +14,6 @@ GOLDEN: dict[str, dict[str, bytes]] = {}
 """Files of the first engine that ran; those of the others must be the same."""
 
 
-@pytest.mark.parametrize("engine", ["inline", "local", "ray"], indirect=True)
 def test_every_engine_writes_the_same_files(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "functions.py").write_text(FUNCTIONS)
     (tmp_path / "bad.txt").write_text("casino\n")
