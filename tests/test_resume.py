@@ -17,6 +17,7 @@ from tests.engine.engines import Engines
 from tests.runs import configuration, digests, write_config
 
 KILLS = 10
+RUN = "import sys; from curate import Pipeline; Pipeline.from_yaml(sys.argv[1]).run()"
 
 
 def receipts(root: Path) -> int:
@@ -39,7 +40,7 @@ def disturb(config: Mapping[str, Any], finished: int, victim: str) -> bool:
     """
     root = Path(config["run"]["root"])
     path = write_config(root.with_suffix(".json"), config)
-    command = [sys.executable, "-m", "curate", "run", str(path)]
+    command = [sys.executable, "-c", RUN, str(path)]
     driver = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     parent = psutil.Process() if "address" in config["engine"] else driver  # who started the cluster
     while driver.poll() is None:
@@ -52,7 +53,7 @@ def disturb(config: Mapping[str, Any], finished: int, victim: str) -> bool:
                 random.Random(finished).choice(workers).kill()
             driver.wait()
             return True
-        time.sleep(0.01)
+        time.sleep(0.02)
     return False
 
 
