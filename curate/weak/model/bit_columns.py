@@ -1,8 +1,8 @@
-"""Joint counts of categorical outcomes by bit columns: 64 documents to a word, one `and` and one population count.
+"""Joint counts of categorical outcomes by bit columns: 64 documents per word, one `and` and one population count.
 
-For a block of documents each outcome of each function is a column of bits. How often two outcomes meet is the number of
-bits that both columns have; a document that two functions voted on, or on which votes differ, is a bit of two more
-columns. All counts are integers, so that they add up to the same for any cut of the documents into blocks or shards.
+For a block of documents each outcome of each function is a column of bits. The joint count of two outcomes is the
+number of bits set in both columns. Two more columns mark the documents on which two functions voted and those on which
+votes differ. All counts are integers, so their sums do not depend on how documents are cut into blocks or shards.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ from numba import types
 from numba.core.extending import intrinsic
 from numpy.typing import NDArray
 
-BLOCK = 1 << 16  # documents at a time: 8 kB per column, so that 100 columns stay in a core's second cache
+BLOCK = 1 << 16  # documents at a time: 8 kB per column, so that 100 columns fit into a core's L2 cache
 
 Counts = NDArray[np.int64]
 
 
 def _population(typingctx, word):
-    """The processor's population count, to which numba has no name."""
+    """The processor's population count, for which numba has no function."""
 
     def codegen(context, builder, signature, args):
         return builder.ctpop(args[0])
@@ -32,7 +32,7 @@ _bits_set: Any = intrinsic(_population)
 
 @numba.njit(cache=True, nogil=True)
 def _pack(votes, offsets, columns):
-    """Set bit r of the column of the outcome that row r of `votes` has; -2 sets none."""
+    """Set bit r in the column of each outcome in row r of `votes`; -2 (not asked) sets no bit."""
     columns[:] = 0
     for word in range((len(votes) + 63) // 64):
         start = word * 64
@@ -45,7 +45,7 @@ def _pack(votes, offsets, columns):
 
 @numba.njit(cache=True, nogil=True)
 def _meet(columns, function_of, words, moments):
-    """Add to the upper half of `moments` how often each two outcomes meet; outcomes of one function never do."""
+    """Add the joint counts to the upper triangle of `moments`; two outcomes of one function never occur together."""
     for a in range(len(columns)):
         for b in range(a, len(columns)):
             if a == b or function_of[a] != function_of[b]:
@@ -57,9 +57,9 @@ def _meet(columns, function_of, words, moments):
 
 @numba.njit(cache=True, nogil=True)
 def _agreements(columns, offsets, voting, n_classes, words, overlapped, conflicted, unanimous):
-    """Add how many documents of each function another one voted on, and how many have differing votes.
+    """Add each function's documents on which another one voted too, and those on which votes differ.
 
-    `unanimous` gets the documents whose votes are all for one class, and at its end those with a vote at all.
+    `unanimous` counts the documents whose votes are all for one class; its last entry counts those with any vote.
     """
     classes = np.empty(n_classes, np.uint64)
     for word in range(words):
@@ -93,27 +93,27 @@ def _agreements(columns, offsets, voting, n_classes, words, overlapped, conflict
 def count(
     votes: NDArray[np.int8], offsets: Counts, function_of: Counts, voting: NDArray[np.bool_], n_classes: int
 ) -> tuple[Counts, Counts, Counts, Counts]:
-    """How often outcomes meet, and where votes overlap and conflict.
+    """Count how often outcomes occur together, and where votes overlap and conflict.
 
     Parameters
     ----------
     votes
         Shape (documents, functions): -2 not asked, -1 abstain, else a code.
     offsets
-        Shape (functions + 1,): where the outcomes of each function begin, abstaining first.
+        Shape (functions + 1,): position of each function's first outcome, which is its abstention.
     function_of
-        Shape (outcomes,): whose an outcome is.
+        Shape (outcomes,): position of the function that each outcome belongs to.
     voting
-        Shape (functions,): whether a function's codes are classes; those of others neither overlap nor conflict.
+        Shape (functions,): whether a function's codes are classes. Codes of other functions are not votes for a class.
     n_classes
-        How many classes there are.
+        Number of classes.
 
     Returns
     -------
     tuple
-        ``moments`` (outcomes, outcomes), symmetric, with the outcomes' counts on its diagonal; ``overlapped`` and
-        ``conflicted`` (functions,); ``unanimous`` (classes + 1,), documents
-        whose votes are all for a class, and at the end those without a vote.
+        ``moments`` (outcomes, outcomes), symmetric, with the counts of the outcomes on its diagonal; ``overlapped`` and
+        ``conflicted`` (functions,); ``unanimous`` (classes + 1,), documents whose votes are all for one class, and last
+        the documents without a vote.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From counts of votes to a posterior: which of the methods the votes call for, and what each of them gives."""
+"""Fit a posterior to the counts of votes: choose the method that suits the votes, and run it."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,52 +10,59 @@ from curate.weak.model import opposition, outcome_tables, rank_one
 from curate.weak.model.posterior import Posterior, shift_to
 from curate.weak.model.statistics import Layout, VoteState
 
-COPIES = 0.5  # redundancy from which on two functions count as one
-MATERIAL = 0.1  # more of what other pairs have in common must a fit without near-copies explain to be believed
-INDEPENDENT = 3  # functions that a model beyond the vote share needs: with two, nothing tells which is right
-DEALT = 0.5  # of the spread of the votes per document that independence gives, below which documents are dealt out
+COPIES = 0.5  # two functions count as one from this redundancy on
+MATERIAL = 0.1  # a fit without near-copies must explain this much more of the other pairs' squared correlations
+INDEPENDENT = 3  # functions that a model beyond the vote share needs; with two, nothing shows which one is right
+DEALT = 0.5  # documents were assigned evenly if votes per document spread less than this share of independent votes
 QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
-SILENT = 0.05  # share of abstentions up to which functions are said to answer
-ONE_SIDED = 0.05  # share of answers of functions that only ever give one, up to which they are said to vote both ways
-SHIFTS = 20  # rounds of shifting to the balance
-SEPARATE = 0.9  # of their number is what functions that EM may be run on count for
-EXPLAINED = 0.9  # of what functions have in common is what the rank-one fit must explain to take part
-OPPOSED = 0.03  # share of related pairs that must be opposed for documents to be bad in ways that exclude one another
-AGAINST = 3.0  # standard errors by which a function must be worse than nothing to lose its weight
+SILENT = 0.05  # maximum share of abstentions of functions that are like workers
+ONE_SIDED = 0.05  # maximum share of the votes by functions that only ever give one vote
+SHIFTS = 20  # maximum number of shifts to the balance
+SEPARATE = 0.9  # minimum mean weight of functions for EM
+EXPLAINED = 0.9  # minimum share of the squared correlations that the rank-one fit must explain to be used
+OPPOSED = 0.03  # minimum share of opposed pairs that shows defects which exclude one another
+AGAINST = 3.0  # a function loses its weight if it is worse than chance by this many standard errors
 
-DEALT_OUT = "documents have so equal numbers of votes that abstaining is taken for not asked: give -2 where that is so"
-RANKS_ONLY = "no balance is stated and none known from gold: the posterior is the vote share, good for ranks only"
+DEALT_OUT = (
+    "the number of votes differs so little among documents that an abstention (-1) is read as not asked (-2): "
+    "write -2 where a function was not asked"
+)
+RANKS_ONLY = (
+    "no class balance is given and there are no gold labels to estimate it: the posterior is the vote share, "
+    "which ranks documents but is not a calibrated probability"
+)
 
-VERY_STRONG = 0.85  # correlation with the class that few functions have in truth
+VERY_STRONG = 0.85  # a correlation with the class that real functions rarely reach
 SEVERAL_WAYS = (
-    "stay opposed whichever are turned round, as where documents are bad in ways that exclude one another: "
+    "disagree whichever functions are reversed, as happens where documents have defects that exclude one another: "
     "the model is the vote share"
 )
-LEFT_OUT = "the rank-one fit takes no part"
+LEFT_OUT = "the rank-one fit is not used"
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the rank-one fit says of the functions.
+    """Dependencies among the functions, from the rank-one fit.
 
     Parameters
     ----------
     pairs
-        Functions that depend on one another.
+        Pairs of functions that depend on one another given the class.
     weights
-        Shape (functions,): 1 over 1 and the sum of what others repeat of a function.
+        Shape (functions,): 1 / (1 + r), where r is the sum of the shares of a function that others repeat.
     separate
-        Shape (functions,): the weights if the strengths explain all that they can.
+        Shape (functions,): the weights if the fitted factor is the class, whatever the doubts.
     strength
         Shape (outcomes,): correlation with the class, for two classes.
     explained
-        Share of what the other pairs have in common that the class explains.
+        Share of the independent pairs' squared correlations that the class explains.
     doubts
-        Why the factor behind the strengths may not be the class.
+        Reasons why the fitted factor may not be the class.
     opposed
-        Share of the related pairs of functions that no turning round brings into agreement (`opposition.opposed`).
+        Share of the correlated pairs of functions that disagree whichever functions are reversed
+        (`opposition.opposed`).
     """
 
     pairs: list[rank_one.FunctionPair]
@@ -69,12 +76,12 @@ class Dependencies:
 
 @dataclass(frozen=True)
 class Fit:
-    """A posterior and how it came about.
+    """A posterior and how it was fitted.
 
     Parameters
     ----------
     posterior
-        The model, before gold.
+        The model, before the correction by gold labels.
     method
         ``mean of vote share, one-step EM and rank-one``, ``mean of vote share and one-step EM``, ``EM`` or
         ``vote share``.
@@ -82,23 +89,23 @@ class Fit:
         Shape (classes,).
     balance_from
         ``stated``, ``gold``, ``EM`` or ``none``.
-    says
-        Shape (outcomes,): what outcomes say by themselves.
+    direction
+        Shape (outcomes,): direction of each outcome, from `rank_one.directions`.
     weights
-        Shape (functions,): 1 for a function that repeats no other, less for one that does, 0 for one left out.
+        Shape (functions,): 1 for a function that repeats no other, below 1 for one that does, 0 for one left out.
     likelihood
-        Shape (outcomes, classes): learned P(outcome | class).
+        Shape (outcomes, classes): estimated P(outcome | class).
     dependencies
-        What the rank-one fit says of the functions.
+        Dependencies among the functions.
     warnings
-        What a reader should know.
+        Messages to the user.
     """
 
     posterior: Posterior
     method: str
     balance: Floats
     balance_from: str
-    says: Floats
+    direction: Floats
     weights: Floats
     likelihood: Floats
     dependencies: Dependencies
@@ -106,60 +113,62 @@ class Fit:
 
 
 def fit(state: VoteState, stated: Floats | None) -> Fit:
-    """The model that the votes call for.
+    """Choose the method that suits the votes and fit the posterior.
 
-    1. Functions that never vote, and those whose votes are right more seldom than the balance, get no weight.
-    2. Functions that are like workers (`like_workers`): EM to its end.
-    3. Fewer than three that are no copies of one another, no balance, or documents that are bad in several ways
-       (`several_ways`): the vote share; in the last case every function counts in full.
-    4. Else the mean of the scores of the vote share, of one step of EM and, where one factor explains what functions
-       have in common, of the rank-one fit; shifted so that the mean posterior is the balance.
+    1. Functions that never vote, and those that are right less often than chance, get weight 0.
+    2. If the functions are like workers (`like_workers`), run EM to convergence.
+    3. With fewer than three functions that are not copies, without a class balance, or if documents have several
+       exclusive defects (`several_ways`), use the vote share. In the last case every function has full weight.
+    4. Otherwise use the mean of the scores of the vote share, of one EM step and, where one factor explains the
+       correlations, of the rank-one fit. Shift it so that the mean posterior is the balance.
     """
     k, names = state.layout.n_classes, state.layout.names
     dealt = dealt_out(state)
     state = state.unasked() if dealt else state
     balance, balance_from = _balance(state, stated)
-    known = balance if balance is not None else np.full(k, 1 / k)
-    says = rank_one.directions(state)
-    found = dependencies(state, says, balance)
-    wrong = against(state, says, found.strength)
+    assumed_balance = balance if balance is not None else np.full(k, 1 / k)
+    direction = rank_one.directions(state)
+    dependence = dependencies(state, direction, balance)
+    wrong = against(state, direction, dependence.strength)
     warnings = [f"{names[j]} never votes" for j in np.flatnonzero(state.cast == 0)]
     warnings += [DEALT_OUT] if dealt else []
-    workers, several = like_workers(state, found.separate), several_ways(found)
-    does = "EM takes it as it is" if workers else "it counts as it is" if several else "it gets no weight"
-    warnings += [f"{names[j]} is right more seldom than chance: {does}" for j in np.flatnonzero(wrong)]
-    weights = np.where(state.cast > 0, 1.0 if several else np.where(wrong, 0.0, found.weights), 0.0)
-    share = outcome_tables.only_share(state, says, weights, known)
-    base = Fit(share, "vote share", known, balance_from, says, weights, np.empty(0), found, warnings)
+    workers, several = like_workers(state, dependence.separate), several_ways(dependence)
+    effect = "EM uses its votes unchanged" if workers else "it keeps full weight" if several else "it gets weight 0"
+    warnings += [f"{names[j]} is right less often than chance: {effect}" for j in np.flatnonzero(wrong)]
+    weights = np.where(state.cast > 0, 1.0 if several else np.where(wrong, 0.0, dependence.weights), 0.0)
+    share = outcome_tables.only_share(state, direction, weights, assumed_balance)
+    base = Fit(
+        share, "vote share", assumed_balance, balance_from, direction, weights, np.empty(0), dependence, warnings
+    )
     if workers:
         return _by_em(state, base, balance)
-    groups = independent(weights, found.pairs)
+    groups = independent(weights, dependence.pairs)
     if balance is None:
         warnings.append(RANKS_ONLY)
     if groups < INDEPENDENT:
-        warnings.append(f"{groups} functions that vote and are no copies of one another: the model is the vote share")
+        warnings.append(f"only {groups} functions vote and are not copies of another: the model is the vote share")
     elif several:
-        warnings.append(f"{found.opposed:.0%} of the functions that have to do with one another {SEVERAL_WAYS}")
+        warnings.append(f"{dependence.opposed:.0%} of the correlated pairs of functions {SEVERAL_WAYS}")
     if balance is None or groups < INDEPENDENT or several:
         return _by_share(state, base, balance)
     return _by_mean(state, base)
 
 
-def several_ways(found: Dependencies) -> bool:
-    """Whether documents are bad in ways that exclude one another, which no model of two classes describes.
+def several_ways(dependence: Dependencies) -> bool:
+    """Whether documents have defects that exclude one another, which a model of two classes cannot describe.
 
-    The main factor cannot be the class, and pairs of functions are opposed whichever of them are turned round.
+    In that case the main factor cannot be the class, and pairs of functions disagree whichever functions are reversed.
     """
-    return bool(found.doubts) and found.opposed > OPPOSED
+    return bool(dependence.doubts) and dependence.opposed > OPPOSED
 
 
-def _alike(state: VoteState, found: Dependencies) -> list[str]:
-    """A warning where several functions go with the class so closely that they may have a common source instead."""
-    if found.strength is None or found.doubts:
+def _nearly_identical(state: VoteState, dependence: Dependencies) -> list[str]:
+    """Warn if several functions correlate with the class so strongly that they may share a source instead."""
+    if dependence.strength is None or dependence.doubts:
         return []
-    per_function = np.maximum.reduceat(np.abs(found.strength), state.layout.offsets[:-1])
+    per_function = np.maximum.reduceat(np.abs(dependence.strength), state.layout.offsets[:-1])
     names = [state.layout.names[j] for j in np.flatnonzero(per_function >= VERY_STRONG)]
-    return [f"{', '.join(names)} agree nearly always: the model believes them, unless they are said to be one"][
+    return [f"{', '.join(names)} nearly always agree: the model trusts them, so merge them if they are one function"][
         : len(names) > 1
     ]
 
@@ -175,32 +184,31 @@ def _balance(state: VoteState, stated: Floats | None) -> tuple[Floats | None, st
     return (counts + 1) / (counts + 1).sum(), "gold"
 
 
-def dependencies(state: VoteState, says: Floats, balance: Floats | None) -> Dependencies:
-    """Dependent pairs, what they leave of each function, and strengths.
+def dependencies(state: VoteState, direction: Floats, balance: Floats | None) -> Dependencies:
+    """Find the dependent pairs of functions, the weights that follow from them, and the outcomes' strengths.
 
-    Where the factor that the fit found cannot be the class, its strengths explain nothing, and functions that say much
-    the same count as dependent for that alone.
+    If the fitted factor cannot be the class, its strengths explain no correlation. Near-copies then count as dependent.
     """
     layout = state.layout
-    found = rank_one.correlations(state)
-    model = rank_one.fit_twice(state, found, COPIES, MATERIAL)
-    pairs = rank_one.dependent(layout, says, found, model)
+    observed = rank_one.correlations(state)
+    model = rank_one.fit_twice(state, observed, COPIES, MATERIAL)
+    pairs = rank_one.dependent(layout, direction, observed, model)
     separate = _weights(state, pairs)
-    explained = rank_one.explained(layout, found, model, pairs, state.n)
+    explained = rank_one.explained(layout, observed, model, pairs, state.n)
     doubts = rank_one.doubts(state, model, balance)
     if explained < EXPLAINED and layout.n_classes == 2:
-        doubts.append(f"is behind {max(explained, 0):.0%} of what functions have in common")
+        doubts.append(f"explains only {max(explained, 0):.0%} of the correlations between functions")
     if doubts:
-        near = rank_one.near_copies(layout, found, says, COPIES)
-        unexplained = replace(model, residual=np.where(near, found.values, model.residual))
-        pairs = rank_one.dependent(layout, says, found, unexplained)
+        copies_mask = rank_one.near_copies(layout, observed, direction, COPIES)
+        unexplained = replace(model, residual=np.where(copies_mask, observed.values, model.residual))
+        pairs = rank_one.dependent(layout, direction, observed, unexplained)
     strength = model.strength if layout.n_classes == 2 else None
-    opposed = opposition.opposed(state, says, found) if layout.n_classes == 2 else 0.0
+    opposed = opposition.opposed(state, direction, observed) if layout.n_classes == 2 else 0.0
     return Dependencies(pairs, _weights(state, pairs), separate, strength, explained, doubts, opposed)
 
 
 def _weights(state: VoteState, pairs: list[rank_one.FunctionPair]) -> Floats:
-    """Shape (functions,): 1 over 1 and the sum of what others repeat of a function."""
+    """Weight 1 / (1 + r), where r is the sum of the shares of a function that others repeat, shape (functions,)."""
     repeated = np.zeros(len(state.layout.names))
     for pair in pairs:
         repeated[[pair.first, pair.second]] += pair.redundancy**2
@@ -208,7 +216,7 @@ def _weights(state: VoteState, pairs: list[rank_one.FunctionPair]) -> Floats:
 
 
 def independent(weights: Floats, pairs: list[rank_one.FunctionPair]) -> int:
-    """How many groups of functions with a weight there are when copies are taken as one."""
+    """Number of functions with a positive weight, where copies of one another count as one."""
     group = list(range(len(weights)))
 
     def root(j: int) -> int:
@@ -223,18 +231,18 @@ def independent(weights: Floats, pairs: list[rank_one.FunctionPair]) -> int:
 
 
 def _one_sided(state: VoteState) -> float:
-    """Share of the votes that are of functions which only ever give one."""
+    """Share of the votes that come from functions which only ever give one vote."""
     layout, starts = state.layout, state.layout.offsets[:-1]
     most = np.maximum.reduceat(np.where(layout.code_of >= 0, state.counts, 0), starts)
     return float(state.cast[most == state.cast].sum() / max(state.cast.sum(), 1))
 
 
 def dealt_out(state: VoteState) -> bool:
-    """Whether somebody gave each document to as many functions as the next one, so that abstaining tells nothing.
+    """Whether each document was assigned to the same number of functions, so that abstaining is not informative.
 
-    Where functions abstain by what they see, the number of votes differs from document to document: with coverages c
-    and independent functions its variance is the sum of c (1 - c). Here the middle half of the documents is at most
-    `DEALT` as wide as that, and functions vote both ways.
+    If functions abstain because of the document's content, the number of votes varies among documents: for independent
+    functions with coverages c its variance is the sum of c (1 - c). This function returns True if the interquartile
+    range is at most `DEALT` of the range that this variance implies, and functions vote both ways.
     """
     if not state.layout.voting.all() or not state.n or _one_sided(state) > ONE_SIDED:
         return False
@@ -245,11 +253,11 @@ def dealt_out(state: VoteState) -> bool:
 
 
 def like_workers(state: VoteState, weights: Floats) -> bool:
-    """Whether the functions are like workers, so that EM may run to its end.
+    """Whether the functions are like human workers, so that EM may run to convergence.
 
-    They answer when asked (at most `SILENT` of the answers are abstentions), they give different answers (at most
-    `ONE_SIDED` of the answers are of functions that only know one), and they do not repeat one another (they count for
-    at least `SEPARATE` of their number, by the weights that the dependencies leave them).
+    Workers answer when asked: at most `SILENT` of the answers are abstentions. They give different answers: at most
+    `ONE_SIDED` of the votes come from functions that only ever give one. They do not repeat one another: their mean
+    weight is at least `SEPARATE`.
     """
     layout, voting = state.layout, state.cast > 0
     if not layout.voting.all() or voting.sum() < INDEPENDENT or weights[voting].mean() < SEPARATE:
@@ -258,39 +266,38 @@ def like_workers(state: VoteState, weights: Floats) -> bool:
     return bool(silent <= SILENT and _one_sided(state) <= ONE_SIDED)
 
 
-def against(state: VoteState, says: Floats, strength: Floats | None) -> NDArray[np.bool_]:
-    """Functions whose votes are right more seldom than the balance: by the others' votes and by the rank-one fit."""
+def against(state: VoteState, direction: Floats, strength: Floats | None) -> NDArray[np.bool_]:
+    """Functions that are right less often than chance, both by the other functions' votes and by the rank-one fit."""
     by_others = _against_others(state)
-    return by_others if strength is None else by_others & _against_class(state, says, strength)
+    return by_others if strength is None else by_others & _against_class(state, direction, strength)
 
 
-def _against_class(state: VoteState, says: Floats, strength: Floats) -> NDArray[np.bool_]:
-    """Whether the correlation of a function's vote with the class is below none, beyond chance."""
+def _against_class(state: VoteState, direction: Floats, strength: Floats) -> NDArray[np.bool_]:
+    """Whether each function's votes correlate negatively with the class, by at least `AGAINST` standard errors."""
     layout, starts = state.layout, state.layout.offsets[:-1]
     asked = np.maximum(state.asked, 1).astype(np.float64)
     rate = state.counts / asked[layout.function_of]
-    mean = np.add.reduceat(says * rate, starts)
-    spread = np.sqrt(np.maximum(np.add.reduceat(says**2 * rate, starts) - mean**2, 1e-12))
-    signed = np.add.reduceat(says * strength * np.sqrt(rate * (1 - rate)), starts) / spread
+    mean = np.add.reduceat(direction * rate, starts)
+    spread = np.sqrt(np.maximum(np.add.reduceat(direction**2 * rate, starts) - mean**2, 1e-12))
+    signed = np.add.reduceat(direction * strength * np.sqrt(rate * (1 - rate)), starts) / spread
     others = float((strength**2).sum()) - np.add.reduceat(strength**2, starts)
     return signed < -AGAINST / np.sqrt(asked * np.clip(others, 1e-6, 1.0))
 
 
 def _against_others(state: VoteState) -> NDArray[np.bool_]:
-    """Whether others vote for a class more seldom where a function votes for it than they do on the whole.
+    """Whether the other functions vote for a class less often where a function votes for it than they do elsewhere.
 
-    An ordered function's bucket counts as a vote by its half.
+    A bucket of an ordered function counts as a vote for keep in the upper half and for drop in the lower half.
     """
     layout, moments, counts = state.layout, state.moments.astype(np.float64), state.counts.astype(np.float64)
     for_class = np.equal.outer(side(state), np.arange(layout.n_classes)).astype(np.float64)  # (outcomes, classes)
     with_votes, all_votes = moments @ for_class, counts @ for_class
     out = np.zeros(len(layout.names), bool)
     for j, (start, end) in enumerate(zip(layout.offsets[:-1], layout.offsets[1:], strict=True)):
-        own = for_class[start:end]
-        votes = own.T @ (
-            with_votes[start:end] - moments[start:end, start:end] @ own
-        )  # what j votes for, what others do
-        base = all_votes - counts[start:end] @ own
+        function_votes = for_class[start:end]
+        # Rows: the class that function j votes for; columns: the class that the others vote for.
+        votes = function_votes.T @ (with_votes[start:end] - moments[start:end, start:end] @ function_votes)
+        base = all_votes - counts[start:end] @ function_votes
         share = base / max(float(base.sum()), 1.0)
         expected = votes.sum(axis=1) * share
         variance = float((expected * (1 - share)).sum())
@@ -299,23 +306,23 @@ def _against_others(state: VoteState) -> NDArray[np.bool_]:
 
 
 def side(state: VoteState) -> NDArray[np.int64]:
-    """Shape (outcomes,): the class that an outcome is a vote for, -1 for none."""
+    """The class that each outcome is a vote for, -1 for none, shape (outcomes,)."""
     return outcome_tables.sides(state.layout, rank_one.directions(state))
 
 
 def _by_em(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
     equal = np.full(state.layout.n_classes, 1 / state.layout.n_classes)
-    start = outcome_tables.only_share(state, base.says, np.ones_like(base.weights), equal)
-    found = outcome_tables.until_still(state, start, balance)
-    posterior = outcome_tables.plain(state.layout, found.table, np.log(found.balance))
+    start = outcome_tables.only_share(state, base.direction, np.ones_like(base.weights), equal)
+    converged = outcome_tables.until_still(state, start, balance)
+    posterior = outcome_tables.plain(state.layout, converged.table, np.log(converged.balance))
     source = base.balance_from if balance is not None else "EM"
     return replace(
         base,
         posterior=posterior,
         method="EM",
-        balance=found.balance,
+        balance=converged.balance,
         balance_from=source,
-        likelihood=np.exp(found.table),
+        likelihood=np.exp(converged.table),
     )
 
 
@@ -327,23 +334,24 @@ def _by_share(state: VoteState, base: Fit, balance: Floats | None) -> Fit:
 
 
 def _by_mean(state: VoteState, base: Fit) -> Fit:
-    """The mean of the vote share and one step of EM, and where it may be the class, of the rank-one fit.
+    """Mean of the vote share, one EM step and, if its factor may be the class, the rank-one fit.
 
-    That counts as much as both others, or as one of them where functions agree so much that they may have one source.
+    The rank-one fit has twice the weight of each of the others. It has the same weight if functions agree so strongly
+    that they may share a source.
     """
-    layout, found = state.layout, base.dependencies
-    table = outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.says)
+    layout, dependence = state.layout, base.dependencies
+    table = outcome_tables.one_step(state, base.posterior, base.weights, base.balance, base.direction)
     part, likelihood, method = 0.5, np.exp(table), "mean of vote share and one-step EM"
-    alike = _alike(state, found)
-    warnings = [*base.warnings, *alike]
-    if found.strength is not None and not found.doubts:
-        strong = outcome_tables.from_strength(state, found.strength, base.says, base.balance)
-        trust = 1 if alike else 2
-        part, table = 1 / (2 + trust), (table + trust * strong) / (1 + trust)
-        likelihood = outcome_tables.rates(state) * np.exp(strong)
+    identical = _nearly_identical(state, dependence)
+    warnings = [*base.warnings, *identical]
+    if dependence.strength is not None and not dependence.doubts:
+        rank_one_table = outcome_tables.from_strength(state, dependence.strength, base.direction, base.balance)
+        trust = 1 if identical else 2
+        part, table = 1 / (2 + trust), (table + trust * rank_one_table) / (1 + trust)
+        likelihood = outcome_tables.rates(state) * np.exp(rank_one_table)
         method = "mean of vote share, one-step EM and rank-one"
-    elif found.strength is not None:
-        warnings.append(f"the main factor {' and '.join(found.doubts)}: {LEFT_OUT}")
+    elif dependence.strength is not None:
+        warnings.append(f"the main factor of the votes {' and '.join(dependence.doubts)}: {LEFT_OUT}")
     weights = base.weights[layout.function_of][:, None]
     posterior = replace(base.posterior, additive=(1 - part) * weights * table, share=part)
     totals = np.add.reduceat(likelihood, layout.offsets[:-1], axis=0)[layout.function_of]
@@ -357,9 +365,9 @@ def _by_mean(state: VoteState, base: Fit) -> Fit:
 
 
 def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterior:
-    """With the intercepts for which the mean posterior over the sample is the balance.
+    """Shift the intercepts so that the mean posterior over the sample is the balance.
 
-    The bound on documents whose votes are all for one class moves with the intercepts, hence the rounds.
+    The bound for documents whose votes are all for one class moves with the intercepts, so the shift is repeated.
     """
     for _ in range(SHIFTS):
         by = shift_to(posterior.scores(state.sample.votes), balance)
@@ -370,20 +378,20 @@ def shifted(state: VoteState, posterior: Posterior, balance: Floats) -> Posterio
 
 
 def _likelihood(state: VoteState, posterior: Posterior) -> Floats:
-    """P(outcome | class) as the posterior of the sample has it."""
+    """Estimate P(outcome | class) from the posterior over the sample."""
     return outcome_tables.likelihood(state, posterior.probabilities(state.sample.votes))
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """All that a model needs for a document.
+    """Everything that a fitted model needs to score a document.
 
     Parameters
     ----------
     layout
-        Which outcomes there are.
+        The outcomes.
     posterior
-        What votes say, corrected by gold.
+        The posterior, corrected by gold labels.
     majority
         The unweighted vote share.
     curve

@@ -1,9 +1,9 @@
-"""A posterior held against documents whose class is known, and corrected where that helps on documents it has not seen.
+"""Correct a posterior by documents with gold labels, where the correction improves held-out documents.
 
-The correction is a ridge regression of the class, by softmax, on the posterior's own scores and on which outcome each
-function has, with the posterior as its offset: without evidence nothing changes. It is chosen from three, by what each
-gives documents left out of five folds: none, one that scales and shifts the scores, and the full one. With much gold an
-isotonic curve may follow.
+The correction is a softmax ridge regression of the class on the posterior's scores and on the outcome of each function.
+The posterior is its offset, so the correction is zero without evidence. Five-fold cross-validation chooses among three
+kinds: none, a scale and shift of the scores, and the full regression. With at least 1,000 gold labels an isotonic curve
+may follow.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from curate.weak.model.posterior import Posterior, softmax
 from curate.weak.model.rows import GoldRows
 from curate.weak.model.statistics import Layout
 
-ENOUGH = 30  # documents with gold, below which they inform the balance alone
-MANY = 1000  # documents with gold from which on an isotonic curve may follow, for two classes
+ENOUGH = 30  # gold labels that a correction needs; fewer only inform the class balance
+MANY = 1000  # gold labels that an isotonic curve needs (two classes only)
 FOLDS = 5
-MARGIN = 1.0  # standard errors of the mean gain by which a correction must be better than a simpler one
-RIDGE = 6.0  # on each class's coefficients; on the difference of two classes that is a ridge of 3
+MARGIN = 1.0  # a correction must beat a simpler one by this many standard errors of the mean gain
+RIDGE = 6.0  # ridge penalty on each class's coefficients; for the difference of two classes the penalty is 3
 ROUNDS = 500
 STILL = 1e-6
 KINDS = ("none", "scale", "full")
@@ -33,12 +33,12 @@ Labels = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class LinearCorrection:
-    """What is added to scores that are multiplied.
+    """An affine correction of scores.
 
     Parameters
     ----------
     scale
-        What the posterior's scores are multiplied by.
+        Factor of the posterior's scores.
     intercept
         Shape (classes,).
     additive
@@ -50,11 +50,11 @@ class LinearCorrection:
     additive: Floats
 
     def scores(self, scores: Floats, outcomes: Floats) -> Floats:
-        """Shape (documents, classes)."""
+        """Corrected scores, shape (documents, classes)."""
         return self.scale * scores + self.intercept + outcomes @ self.additive
 
     def applied(self, posterior: Posterior) -> Posterior:
-        """The corrected posterior, of the same form."""
+        """The corrected posterior, in the same form."""
         return Posterior(
             posterior.offsets,
             self.scale * posterior.intercept + self.intercept,
@@ -68,7 +68,7 @@ class LinearCorrection:
 
 @dataclass(frozen=True)
 class Correction:
-    """What gold changes, and how that was decided.
+    """The correction that cross-validation chose, and the losses that decided it.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ class Correction:
     linear
         The correction, fitted on all gold.
     curve
-        An isotonic calibration of the probability of class 1 that follows, None without one.
+        Isotonic calibration of the probability of class 1, applied after the correction; None without one.
     losses
-        Log loss of each kind on documents left out, in nats; ``isotonic`` is that of the curve after the chosen one.
+        Held-out log loss of each kind, in nats. ``isotonic`` is the loss of the chosen kind followed by the curve.
     held_out
-        Shape (documents with gold, classes): what the chosen correction gave each when it was left out.
+        Shape (documents with gold, classes): held-out posteriors of the chosen correction.
     contrary
-        Whether the chosen correction would have turned the scores round, and was refused for it.
+        Whether the best correction would have reversed the scores. If so, no correction is applied.
     """
 
     kind: str
@@ -95,7 +95,7 @@ class Correction:
 
 
 def correct(layout: Layout, posterior: Posterior, gold: GoldRows) -> Correction:
-    """The correction that does best on documents left out; of those that do about the same, the simplest."""
+    """Choose the correction with the lowest held-out loss; among nearly equal ones, the simplest."""
     scores = posterior.scores(gold.votes)
     scores -= scores.mean(axis=1, keepdims=True)
     weights = gold.weights / gold.weights.mean()
@@ -112,7 +112,7 @@ def correct(layout: Layout, posterior: Posterior, gold: GoldRows) -> Correction:
     linear = _fit(chosen, np.ones(len(folds), bool), scores, outcomes, gold.labels, weights)
     contrary = linear.scale <= 0
     if contrary:
-        chosen, linear = "none", _nothing(outcomes.shape[1], scores.shape[1])
+        chosen, linear = "none", _no_correction(outcomes.shape[1], scores.shape[1])
     losses = {kind: float((weights * _losses(q, gold.labels)).mean()) for kind, q in held_out.items()}
     curve = None
     if scores.shape[1] == 2 and len(gold.labels) >= MANY:
@@ -125,7 +125,7 @@ def correct(layout: Layout, posterior: Posterior, gold: GoldRows) -> Correction:
 
 
 def _folds(labels: Labels) -> NDArray[np.int64]:
-    """Shape (rows,): a fold each, dealt out in the order of the keys within each class."""
+    """Fold of each row, assigned in turn in the order of the keys within each class, shape (rows,)."""
     folds = np.empty(len(labels), np.int64)
     for c in np.unique(labels):
         rows = np.flatnonzero(labels == c)
@@ -143,7 +143,7 @@ def _one_hot(layout: Layout, votes: NDArray[np.int8]) -> Floats:
 def _left_out(
     folds: NDArray[np.int64], fit: Callable[[NDArray[np.bool_]], LinearCorrection], scores: Floats, outcomes: Floats
 ) -> Floats:
-    """Shape (rows, classes): for each row the posterior of a correction fitted without its fold."""
+    """Posterior of each row under the correction fitted without its fold, shape (rows, classes)."""
     q = np.empty_like(scores)
     for fold in range(FOLDS):
         out = folds == fold
@@ -157,12 +157,12 @@ def _losses(q: Floats, labels: Labels) -> Floats:
 
 
 def _better(losses: Floats, simpler: Floats, weights: Floats) -> bool:
-    """Whether the mean gain over the simpler one is above `MARGIN` standard errors."""
+    """Whether the mean gain over the simpler correction exceeds `MARGIN` standard errors."""
     gains = weights * (simpler - losses)
     return bool(gains.mean() > MARGIN * gains.std() / np.sqrt(len(gains)))
 
 
-def _nothing(outcomes: int, classes: int) -> LinearCorrection:
+def _no_correction(outcomes: int, classes: int) -> LinearCorrection:
     return LinearCorrection(1.0, np.zeros(classes), np.zeros((outcomes, classes)))
 
 
@@ -171,7 +171,7 @@ def _fit(
 ) -> LinearCorrection:
     k = scores.shape[1]
     if kind == "none":
-        return _nothing(outcomes.shape[1], k)
+        return _no_correction(outcomes.shape[1], k)
     one = np.ones((int(rows.sum()), 1))
     columns = np.concatenate([one, outcomes[rows]], axis=1) if kind == "full" else one
     scale, table = _ridge(scores[rows], columns, labels[rows], weights[rows])
@@ -179,10 +179,10 @@ def _fit(
 
 
 def _ridge(scores: Floats, columns: Floats, labels: Labels, weights: Floats) -> tuple[float, Floats]:
-    """The minimum of the weighted log loss plus half the ridge times squared coefficients (of the scale: from 1).
+    """Minimize the weighted log loss plus half the ridge penalty; the scale is penalized by its distance from 1.
 
-    By turns a step for the coefficients with a fixed matrix that no Hessian exceeds (Böhning 1992), so that none goes
-    too far, and one of Newton's for the scale.
+    Steps alternate. The coefficients take a step with a fixed matrix that bounds every Hessian (Böhning 1992), so that
+    no step overshoots. The scale takes a Newton step.
     """
     rows, k = np.arange(len(scores)), scores.shape[1]
     target = np.eye(k)[labels]
@@ -204,7 +204,7 @@ def _ridge(scores: Floats, columns: Floats, labels: Labels, weights: Floats) -> 
 
 
 def _curve(scores: Floats, labels: Labels, weights: Floats) -> dict[str, Any]:
-    """An isotonic calibration as `calibration.apply` takes it, by weighted shares of class 1."""
+    """Fit an isotonic calibration to weighted shares of class 1, in the form that `calibration.apply` takes."""
     values, inverse = np.unique(scores, return_inverse=True)
     total = np.bincount(inverse, weights=weights, minlength=len(values)).astype(np.float64)
     share = np.bincount(inverse, weights=weights * (labels == 1), minlength=len(values)) / total
@@ -213,7 +213,7 @@ def _curve(scores: Floats, labels: Labels, weights: Floats) -> dict[str, Any]:
 
 
 def _curved_left_out(q: Floats, labels: Labels, weights: Floats, folds: NDArray[np.int64]) -> Floats:
-    """What a curve fitted on the other folds makes of each row."""
+    """Posterior of each row after a curve fitted on the other folds, shape (rows, classes)."""
     out = np.empty(len(q))
     for fold in range(FOLDS):
         rows = folds == fold
@@ -222,7 +222,9 @@ def _curved_left_out(q: Floats, labels: Labels, weights: Floats, folds: NDArray[
 
 
 def measured(q: Floats, labels: Labels, weights: Floats) -> dict[str, Any]:
-    """Weighted accuracy, where equal probabilities share a document, and log loss; None without documents.
+    """Weighted accuracy and log loss in nats; both None without documents.
+
+    A document whose highest probability is tied counts in equal parts for each tied class.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """One probability for each document from many noisy votes, without a label (data programming, Ratner et al. 2016).
 
-`LabelModel` learns from the agreements of labeling functions how much each vote tells, and which functions repeat one
-another. All it needs are the sums of a `VoteState`, so that the model of a corpus is the same to the bit for any cut
-into shards.
+`LabelModel` learns how informative each vote is, and which labeling functions repeat one another, from how often the
+functions agree. It needs only the integer sums of a `VoteState`. The model of a corpus is therefore the same to the bit
+however the corpus is cut into shards.
 """
 
 import json
@@ -34,9 +34,9 @@ class LabelModel:
     Parameters
     ----------
     n_classes
-        How many classes; of two, 0 is drop and 1 is keep.
+        Number of classes. With two classes, 0 is drop and 1 is keep.
     seed
-        Enters the hash of the row numbers that choose the sample where `fit` is given no keys; nothing else is random.
+        Seed of the hash of row numbers that chooses the sample when `fit` gets no keys. Nothing else is random.
 
     Examples
     --------
@@ -69,12 +69,14 @@ class LabelModel:
         keys: ArrayLike | None = None,
         gold_weights: ArrayLike | None = None,
     ) -> "LabelModel":
-        """Learn from a matrix of votes; see `VoteState.count` for the arguments and `fit_state` for the rest.
+        """Fit the model to a matrix of votes.
+
+        `VoteState.count` describes the arguments about votes, `fit_state` describes the class balance.
 
         Raises
         ------
         ValueError
-            With all that is wrong, a line each.
+            Some arguments are invalid. The message lists all problems, one per line.
         """
         state = VoteState.count(
             votes,
@@ -89,20 +91,20 @@ class LabelModel:
         return self.fit_state(state, class_balance)
 
     def fit_state(self, state: VoteState, class_balance: Sequence[float] | None = None) -> "LabelModel":
-        """Learn from the sums over any number of shards.
+        """Fit the model to the sums over any number of shards.
 
         Parameters
         ----------
         state
             The sum of the shards' states.
         class_balance
-            Share of each class, above 0 and of sum 1. Without it the balance is that of the gold, and without gold
-            the posterior is good for ranks only, which `summary` says.
+            Share of each class; the shares are above 0 and sum to 1. When it is None, the balance is estimated from
+            the gold labels. Without gold labels too, the posterior only ranks documents, and `summary` warns of this.
 
         Raises
         ------
         ValueError
-            When the state is of another number of classes or has no documents, or when the balance is none.
+            The state has another number of classes or no documents, or the balance is not a distribution.
         """
         complain(_state_problems(state, self.n_classes) + balance_problems(class_balance, self.n_classes))
         stated = None if class_balance is None else np.asarray(class_balance, np.float64)
@@ -113,43 +115,46 @@ class LabelModel:
             correction = gold_correction.correct(state.layout, posterior, state.gold)
             posterior = correction.linear.applied(posterior)
         equal = np.full(self.n_classes, 1 / self.n_classes)
-        majority = outcome_tables.only_share(state, fit.says, np.ones(len(state.layout.names)), equal)
+        majority = outcome_tables.only_share(state, fit.direction, np.ones(len(state.layout.names)), equal)
         self._state, self._fit, self._correction, self._summary = state, fit, correction, None
         self._fitted = Fitted(state.layout, posterior, majority, None if correction is None else correction.curve)
         return self
 
     @property
     def intercept(self) -> float:
-        """Logit of class 1 before any vote, for two classes."""
-        self._needs_two()
-        posterior = self._ready().posterior
+        """Logit of class 1 before any vote (two classes only)."""
+        self._require_two_classes()
+        posterior = self._require_fitted().posterior
         return float(posterior.intercept[1] - posterior.intercept[0])
 
     def predict_proba(self, votes: ArrayLike) -> Floats:
-        """Shape (documents, classes): the posterior; a document's is the same whatever others stand beside it."""
-        fitted = self._ready()
-        q = fitted.posterior.probabilities(self._checked(votes))
+        """Posterior of each document, shape (documents, classes).
+
+        A document's posterior does not depend on the other documents of the call.
+        """
+        fitted = self._require_fitted()
+        q = fitted.posterior.probabilities(self._checked_votes(votes))
         if fitted.curve is not None:
             q[:, 1] = calibration.apply(fitted.curve, q[:, 1])
             q[:, 0] = 1 - q[:, 1]
         return q
 
     def log_odds(self, votes: ArrayLike) -> Floats:
-        """Shape (documents, functions): what each function adds to the logit of keep, for two classes.
+        """Contribution of each function to the logit of keep, shape (documents, functions); two classes only.
 
-        Rows sum, with `intercept`, to the logit of `predict_proba`; gold's ridge correction is in them, and only the
-        isotonic curve, which needs 1,000 gold documents, comes after.
+        A row plus `intercept` sums to the logit of `predict_proba`. The contributions include the ridge correction by
+        gold labels. They do not include the isotonic curve, which needs 1,000 gold documents and is applied afterwards.
         """
-        self._needs_two()
-        return self._ready().posterior.log_odds(self._checked(votes))
+        self._require_two_classes()
+        return self._require_fitted().posterior.log_odds(self._checked_votes(votes))
 
     def majority(self, votes: ArrayLike) -> Floats:
-        """Shape (documents, classes): the smoothed share of the votes, each function counting the same."""
-        return self._ready().majority.probabilities(self._checked(votes))
+        """Smoothed share of the votes, all functions with equal weight, shape (documents, classes)."""
+        return self._require_fitted().majority.probabilities(self._checked_votes(votes))
 
     def summary(self) -> dict[str, Any]:
-        """What was learned, as JSON values: see docs/label_model.md for each."""
-        fitted = self._ready()
+        """The fitted model's facts as JSON values; docs/label_model.md describes each of them."""
+        fitted = self._require_fitted()
         if self._summary is None:
             from curate.weak.model.summary import summarize
 
@@ -159,8 +164,8 @@ class LabelModel:
         return json.loads(json.dumps(self._summary))
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Write the model as JSON and npz; the same state gives the same bytes."""
-        fitted, summary, path = self._ready(), self.summary(), Path(folder)
+        """Write the model as JSON and npz. The same state always gives the same bytes."""
+        fitted, summary, path = self._require_fitted(), self.summary(), Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         layout = fitted.layout
         document = {
@@ -188,21 +193,30 @@ class LabelModel:
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> "LabelModel":
-        """Read what `save` wrote; ValueError when it is of another schema."""
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            The model was saved with another schema.
+        """
         path = Path(folder)
         document = json.loads((path / MODEL_FILE).read_text())
         if document["schema"] != SCHEMA:
-            raise ValueError(f"a label model of schema {document['schema']}, where {SCHEMA} is known: fit it again")
+            raise ValueError(
+                f"the label model has schema {document['schema']}, but this version reads schema {SCHEMA}: "
+                "fit the model again"
+            )
         layout = Layout(document["n_classes"], tuple(document["names"]), tuple(document["ordered"]))
         with np.load(path / ARRAYS_FILE, allow_pickle=False) as a:
             posterior = Posterior(
                 layout.offsets, a["intercept"], a["additive"], a["mass"], document["share"], a["side"], a["floor"]
             )
-            nothing = np.zeros_like(posterior.additive)
+            no_additive = np.zeros_like(posterior.additive)
             majority = Posterior(
                 layout.offsets,
                 np.zeros(layout.n_classes),
-                nothing,
+                no_additive,
                 a["majority"],
                 1.0,
                 posterior.side,
@@ -213,39 +227,39 @@ class LabelModel:
         model._summary = document["summary"]
         return model
 
-    def _ready(self) -> Fitted:
+    def _require_fitted(self) -> Fitted:
         if self._fitted is None:
-            raise ValueError("the label model is not fitted: call fit or fit_state, or load one")
+            raise ValueError("the label model is not fitted: call fit or fit_state first, or load a fitted model")
         return self._fitted
 
-    def _needs_two(self) -> None:
+    def _require_two_classes(self) -> None:
         if self.n_classes != 2:
-            raise ValueError(f"log-odds are of two classes, and there are {self.n_classes}: use predict_proba")
+            raise ValueError(f"log-odds need two classes, but the model has {self.n_classes}: use predict_proba")
 
-    def _checked(self, votes: ArrayLike) -> NDArray[np.int8]:
-        layout, matrix = self._ready().layout, np.asarray(votes)
+    def _checked_votes(self, votes: ArrayLike) -> NDArray[np.int8]:
+        layout, matrix = self._require_fitted().layout, np.asarray(votes)
         if matrix.ndim != 2 or matrix.shape[1] != len(layout.names) or not np.issubdtype(matrix.dtype, np.integer):
             expected = f"integers of shape (documents, {len(layout.names)})"
-            raise ValueError(f"votes are {matrix.dtype} of shape {matrix.shape}: they must be {expected}")
+            raise ValueError(f"votes have type {matrix.dtype} and shape {matrix.shape}: they must be {expected}")
         complain(code_problems(matrix, layout.names, layout.ordered, layout.n_classes))
         return np.ascontiguousarray(matrix, np.int8)
 
 
 def _state_problems(state: VoteState, n_classes: int) -> list[str]:
     if state.layout.n_classes != n_classes:
-        return [f"the state is of {state.layout.n_classes} classes, the model of {n_classes}"]
+        return [f"the vote state has {state.layout.n_classes} classes, but the model has {n_classes}"]
     return [] if state.n else ["there are no documents to learn from"]
 
 
 def balance_problems(balance: Sequence[float] | None, n_classes: int) -> list[str]:
-    """What is wrong with a balance.
+    """List what is wrong with a class balance; an empty list when it is valid or None.
 
     Examples
     --------
     >>> balance_problems([0.5, 0.6], 2)
     ['class_balance sums to 1.1: it must sum to 1']
     >>> balance_problems([1.0, 0.0], 2)
-    ['class_balance has 1.0, 0.0: each share must lie between 0 and 1, ends excluded']
+    ['class_balance has 1.0, 0.0: each share must be above 0 and below 1']
     """
     if balance is None:
         return []
@@ -254,6 +268,6 @@ def balance_problems(balance: Sequence[float] | None, n_classes: int) -> list[st
         return [f"class_balance has shape {values.shape}: it must be ({n_classes},)"]
     if not ((values > 0) & (values < 1)).all():
         shown = ", ".join(map(str, values.tolist()))
-        return [f"class_balance has {shown}: each share must lie between 0 and 1, ends excluded"]
+        return [f"class_balance has {shown}: each share must be above 0 and below 1"]
     total = float(values.sum())
     return [] if abs(total - 1) <= 1e-6 else [f"class_balance sums to {total:.6g}: it must sum to 1"]

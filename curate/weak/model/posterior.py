@@ -1,12 +1,12 @@
-"""The form that every label model here has, and its kernels: sums of table look-ups, in the same order for each row.
+"""The functional form of every label model and its kernels: sums of table look-ups in a fixed order.
 
 With the outcome v_j of function j in a document, and classes y,
 
     score_y = intercept_y + additive[v_1, y] + ... + additive[v_m, y] + share * log(SMOOTH + mass[v_1, y] + ... ),
 
-the posterior is the softmax of the scores. `additive` holds log-likelihoods, `mass` how much of a vote an outcome is
-for a class. A function that was not asked adds nothing. Where all votes of a document are for one class, the posterior
-of that class is at least what `floor` says: the silence of others does not outweigh what is said.
+the posterior is the softmax of the scores. `additive` holds log-likelihoods, `mass` the part of a vote that an outcome
+gives to each class. A function that was not asked adds nothing. Where all votes of a document are for one class,
+`floor` is a lower bound for that class: abstentions of other functions do not outweigh the votes.
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-SMOOTH = 0.5  # of the vote share: Jeffreys' prior
-CLOSE = 1e-8  # to the balance is near enough
+SMOOTH = 0.5  # pseudo-votes for each class in the vote share: Jeffreys' prior
+CLOSE = 1e-8  # tolerance of the mean posterior's distance from the balance
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -26,7 +26,7 @@ Votes = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Posterior:
-    """Tables of the form above.
+    """The tables of the formula above.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ class Posterior:
     additive, mass
         Shape (outcomes, classes).
     share
-        How much the logarithm of the vote share counts.
+        Coefficient of the logarithm of the vote share.
     side
-        Shape (outcomes,): the class that an outcome is a vote for, -1 where it is for none.
+        Shape (outcomes,): the class that an outcome is a vote for, -1 if it is a vote for none.
     floor
-        Shape (classes,): for each class the least difference of its score from the logarithm of the sum of the others'
-        exponentials where all votes are for it; -inf for no such bound.
+        Shape (classes,): lower bound of a class's log-odds against all other classes, for documents whose votes are all
+        for that class; -inf for no bound.
     """
 
     offsets: Counts
@@ -55,11 +55,14 @@ class Posterior:
 
     @property
     def n_classes(self) -> int:
-        """How many classes."""
+        """Number of classes."""
         return len(self.intercept)
 
     def scores(self, votes: Votes) -> Floats:
-        """Shape (documents, classes), up to a term of the document; the same whatever others stand beside it."""
+        """Score of each class up to a constant per document, shape (documents, classes).
+
+        A document's scores do not depend on the other documents of the call.
+        """
         out = np.zeros((len(votes), self.n_classes))
         if self.n_classes == 2:
             _logits(votes, *self._of_two(), out[:, 1])  # pyright: ignore[reportCallIssue]
@@ -69,31 +72,31 @@ class Posterior:
         return out
 
     def _of_two(self) -> Any:
-        """Tables of the logit of class 1; the sides are bits, 1 for class 0 and 2 for class 1."""
+        """Tables for the logit of class 1. The sides become bits: 1 for class 0 and 2 for class 1."""
         odds, logit = self.additive[:, 1] - self.additive[:, 0], float(self.intercept[1] - self.intercept[0])
         return self.offsets, logit, odds, self.mass, self.share, (self.side + 1).astype(np.uint8), self.floor
 
     def probabilities(self, votes: Votes) -> Floats:
-        """Shape (documents, classes); rows sum to 1."""
+        """Posterior of each class, shape (documents, classes); rows sum to 1."""
         return softmax(self.scores(votes))
 
     def log_odds(self, votes: Votes) -> Floats:
-        """Shape (documents, functions): what each adds to the logit of class 1, for two classes.
+        """Contribution of each function to the logit of class 1, shape (documents, functions); two classes only.
 
-        The vote share's part is each function's by the mean value theorem: log x - log y = (x - y) / L(x, y), where L
-        is the logarithmic mean. What `floor` adds is shared evenly by the votes.
+        The vote share's term is split among the functions by log x - log y = (x - y) / L(x, y), where L is the
+        logarithmic mean. What `floor` adds is split evenly among the votes.
         """
         out = np.zeros(votes.shape)
         _log_odds(votes, *self._of_two(), out)  # pyright: ignore[reportCallIssue]
         return out
 
     def shifted(self, by: Floats) -> "Posterior":
-        """With other intercepts."""
+        """Copy with `by` added to the intercepts."""
         return replace(self, intercept=self.intercept + by)
 
 
 def softmax(scores: Floats) -> Floats:
-    """Probabilities in place of scores, along the last axis; the input's memory is used for them."""
+    """Softmax along the last axis, computed in place: `scores` is overwritten and returned."""
     _softmax(scores)
     return scores
 
@@ -130,18 +133,18 @@ def _tally(votes, offsets, intercept, odds, mass, sides):
 @numba.njit(cache=True, nogil=True)
 def _logits(votes, offsets, intercept, odds, mass, share, sides, floor, out):
     for i in range(len(votes)):
-        logit, drop, keep, seen, _ = _tally(votes[i], offsets, intercept, odds, mass, sides)
+        logit, drop, keep, sides_voted, _ = _tally(votes[i], offsets, intercept, odds, mass, sides)
         if share != 0:
             logit += share * (np.log(keep) - np.log(drop))
-        out[i] = _bounded(logit, seen, floor)
+        out[i] = _bounded(logit, sides_voted, floor)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _bounded(logit, seen, floor):
-    """The logit where all votes are for one class: at least what the bound of the class says."""
-    if seen == 1:
+def _bounded(logit, sides_voted, floor):
+    """Apply the bound of a class to the logit when all votes are for that class."""
+    if sides_voted == 1:
         return min(logit, -floor[0])
-    return max(logit, floor[1]) if seen == 2 else logit
+    return max(logit, floor[1]) if sides_voted == 2 else logit
 
 
 @numba.njit(cache=True, nogil=True)
@@ -167,7 +170,7 @@ def _scores(votes, offsets, intercept, additive, mass, share, side, floor, out):
 
 @numba.njit(cache=True, nogil=True)
 def _lacking(scores, only, floor):
-    """By how much the score of class `only` is below the bound."""
+    """Amount by which the score of class `only` is below its bound."""
     most = -np.inf
     for c in range(len(scores)):
         if c != only:
@@ -182,20 +185,20 @@ def _lacking(scores, only, floor):
 @numba.njit(cache=True, nogil=True)
 def _log_odds(votes, offsets, intercept, odds, mass, share, sides, floor, out):
     for i in range(len(votes)):
-        logit, drop, keep, seen, cast = _tally(votes[i], offsets, intercept, odds, mass, sides)
-        apart, near = keep - drop, abs(keep - drop) <= 1e-6 * (keep + drop)
+        logit, drop, keep, sides_voted, cast = _tally(votes[i], offsets, intercept, odds, mass, sides)
+        difference, nearly_equal = keep - drop, abs(keep - drop) <= 1e-6 * (keep + drop)
         logit += share * (np.log(keep) - np.log(drop))
-        each = share * (2 / (keep + drop) if near else (np.log(keep) - np.log(drop)) / apart)
-        more = (_bounded(logit, seen, floor) - logit) / max(cast, 1)
+        per_mass = share * (2 / (keep + drop) if nearly_equal else (np.log(keep) - np.log(drop)) / difference)
+        bound_part = (_bounded(logit, sides_voted, floor) - logit) / max(cast, 1)
         for j in range(votes.shape[1]):
             if votes[i, j] >= -1:
                 u = offsets[j] + votes[i, j] + 1
-                out[i, j] = odds[u] + each * (mass[u, 1] - mass[u, 0]) + (more if sides[u] > 0 else 0.0)
+                out[i, j] = odds[u] + per_mass * (mass[u, 1] - mass[u, 0]) + (bound_part if sides[u] > 0 else 0.0)
 
 
 @numba.njit(cache=True, nogil=True)
 def outcome_sums(votes, offsets, values):
-    """Shape (outcomes, columns of `values`): sums of the rows of `values` over the documents with each outcome."""
+    """Sum the rows of `values` over the documents with each outcome, shape (outcomes, columns of `values`)."""
     out = np.zeros((offsets[-1], values.shape[1]))
     for i in range(len(votes)):
         for j in range(votes.shape[1]):
@@ -207,21 +210,22 @@ def outcome_sums(votes, offsets, values):
 
 
 def shift_to(scores: Floats, balance: Floats) -> Floats:
-    """What must be added to the scores so that the mean posterior is the balance.
+    """Find the intercepts to add to the scores so that the mean posterior equals the balance.
 
-    The minimum of the convex mean of log-sum-exp(scores + b) - balance . b, by Newton's method with halved steps.
+    They minimize the mean of log-sum-exp(scores + b) - balance . b, which is convex. Newton's method finds the minimum;
+    a step that increases the objective is halved.
 
     Parameters
     ----------
     scores
         Shape (documents, classes).
     balance
-        Shape (classes,), above 0, of sum 1.
+        Shape (classes,), above 0, with sum 1.
 
     Returns
     -------
     ndarray
-        Shape (classes,), of mean 0.
+        Shape (classes,), with mean 0.
 
     Examples
     --------
@@ -253,7 +257,7 @@ def _moments(scores: Floats, shift: Floats, balance: Floats) -> tuple[float, Flo
 
 @numba.njit(cache=True, nogil=True)
 def _sums(scores, shift):
-    """Sums over documents of the log-sum-exp, of the posterior and of its products with itself."""
+    """Sums over documents of the log-sum-exp, the posterior and the posterior's outer product with itself."""
     classes = scores.shape[1]
     value, mean, second, q = 0.0, np.zeros(classes), np.zeros((classes, classes)), np.empty(classes)
     for i in range(len(scores)):

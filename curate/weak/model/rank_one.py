@@ -1,13 +1,14 @@
-"""How strongly each outcome of each function goes with the class, from the moments of outcomes alone.
+"""Estimate each outcome's correlation with the class from the joint counts of outcomes alone.
 
 For two classes and any two outcomes u, v of different functions that are independent given the class,
 
     Cov(1[u], 1[v]) = p (1 - p) d_u d_v,    d_u = P(u | 1) - P(u | 0):
 
-off the functions' own blocks the covariance is of rank one, whether or not a function abstains or votes for one class
-only. As correlations that reads R_uv = a_u a_v, where a_u is the correlation of the outcome with the class. Pairs of
-functions that depend on one another break it, so the fit is a robust one (Geman and McClure's weights by iterated least
-squares) and what it leaves over names these pairs. With more classes the same holds of the votes for each class.
+Outside the blocks of a single function the covariance has rank one, also for functions that abstain or that vote for
+one class only. In correlations this is R_uv = a_u a_v, where a_u is the correlation of outcome u with the class. Pairs
+of functions that depend on one another given the class violate the formula. The fit is therefore robust (Geman and
+McClure's weights by iteratively reweighted least squares), and its large residuals identify these pairs. With more than
+two classes the same formula holds for the votes for each class.
 """
 
 from dataclasses import dataclass, replace
@@ -18,39 +19,39 @@ from numpy.typing import NDArray
 
 from curate.weak.model.statistics import Layout, VoteState
 
-STEPS = 60
-SLACK = 0.05  # by which a correlation may be above the most that the balance allows
-ONE_WAY = 0.5  # of what votes have of the factor must be left when what has the wrong sign is taken off
+STEPS = 60  # maximum number of steps of the fit
+SLACK = 0.05  # a correlation may exceed the maximum that the balance allows by this much
+ONE_WAY = 0.5  # minimum net share of the votes' strengths that have the sign of the vote
 STILL = 1e-7  # change of the strengths at which the fit stops
-TRUSTED = 0.02  # residual correlation that costs no weight; a scale near 0 would leave a start as it is
-MOST = 0.98  # no outcome's correlation with the class is believed to be larger
-DEPENDENT = 0.15  # residual correlation from which on two functions are called dependent
-SURE = 4.0  # standard errors that it must be away from none
-FEW = 20  # documents for which both functions of a pair were asked, below which the pair says nothing
+TRUSTED = 0.02  # minimum residual scale; with a scale near 0 the fit would never leave its start
+MOST = 0.98  # upper bound of an outcome's correlation with the class
+DEPENDENT = 0.15  # two functions are dependent from this residual correlation on
+SURE = 4.0  # standard errors by which a correlation must differ from 0
+FEW = 20  # minimum number of documents for which both functions of a pair were asked
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Correlations:
-    """Correlations of outcomes of different functions, over documents for which both were asked.
+    """Correlations of outcomes of different functions, over the documents for which both functions were asked.
 
     Parameters
     ----------
     values
-        Shape (outcomes, outcomes); 0 where not usable.
+        Shape (outcomes, outcomes); 0 where a pair is not usable.
     usable
-        Shape (outcomes, outcomes): False within a function, where an outcome has no spread, and where too few documents
-        say anything.
+        Shape (outcomes, outcomes): False for two outcomes of one function, for an outcome without variance, and for
+        pairs with fewer than `FEW` documents.
     weights
-        Shape (outcomes, outcomes): share of the documents that the pair was counted on, 0 where it is not usable and
-        for functions that say the same almost always.
+        Shape (outcomes, outcomes): number of documents of the pair, relative to the pair of functions with the most
+        documents. 0 where the pair is not usable and where two functions nearly always give the same vote.
     documents
-        Shape (functions, functions): for how many both were asked.
+        Shape (functions, functions): number of documents for which both functions were asked.
     pairwise
-        Shape (outcomes, outcomes): the same for the functions of two outcomes.
+        Shape (outcomes, outcomes): the same number for the functions of the two outcomes.
     unit
-        Shape (outcomes, outcomes): documents by which two outcomes meet more often, per unit of correlation.
+        Shape (outcomes, outcomes): additional documents on which both outcomes occur, per unit of correlation.
     """
 
     values: Floats
@@ -63,18 +64,18 @@ class Correlations:
 
 @dataclass(frozen=True)
 class RankOne:
-    """The fit.
+    """A fitted rank-one model of the correlations.
 
     Parameters
     ----------
     strength
         Shape (outcomes,): correlation of each outcome with the class.
     residual
-        Shape (outcomes, outcomes): what the correlations have beyond the products of strengths.
+        Shape (outcomes, outcomes): correlations minus the products of the strengths.
     scale
-        The residual from which on a pair loses weight.
+        Residual at which a pair's weight starts to fall.
     objective
-        Mean of squared residuals, each at most `DEPENDENT` squared.
+        Weighted mean of the squared residuals, each capped at `DEPENDENT` squared.
     """
 
     strength: Floats
@@ -84,11 +85,11 @@ class RankOne:
 
 
 def correlations(state: VoteState) -> Correlations:
-    """Correlations of all outcomes of different functions."""
+    """Compute the correlations of all outcomes of different functions."""
     layout, moments = state.layout, state.moments.astype(np.float64)
     owner = layout.function_of
     starts = layout.offsets[:-1]
-    with_asked = np.add.reduceat(moments, starts, axis=1)  # how often an outcome is there and a function was asked
+    with_asked = np.add.reduceat(moments, starts, axis=1)  # documents with an outcome for which a function was asked
     documents = np.add.reduceat(with_asked, starts, axis=0)
     n = np.maximum(documents[np.ix_(owner, owner)], 1.0)
     mean = with_asked[:, owner] / n
@@ -99,17 +100,17 @@ def correlations(state: VoteState) -> Correlations:
         usable &= same_side(layout, directions(state))
     values = np.where(usable, (moments / n - mean * mean.T) / np.where(both > 0, both, 1.0), 0.0)
     most = documents[~np.eye(len(documents), dtype=bool)].max(initial=1.0)
-    above = (values > MOST**2) & same_side(layout, directions(state))  # what two functions' strengths can explain
-    alike = np.logical_or.reduceat(np.logical_or.reduceat(above, starts, axis=0), starts, axis=1)
-    weights = np.where(usable & ~alike[np.ix_(owner, owner)], n / most, 0.0)
+    inexplicable = (values > MOST**2) & same_side(layout, directions(state))  # above any product of two strengths
+    nearly_equal = np.logical_or.reduceat(np.logical_or.reduceat(inexplicable, starts, axis=0), starts, axis=1)
+    weights = np.where(usable & ~nearly_equal[np.ix_(owner, owner)], n / most, 0.0)
     return Correlations(values, usable, weights, documents, n, n * both)
 
 
 def directions(state: VoteState) -> Floats:
-    """Shape (outcomes,): what each outcome says by itself, from -1 (class 0) to 1 (class 1), 0 for abstaining.
+    """Direction of each outcome from -1 (class 0) to 1 (class 1), 0 for abstaining, shape (outcomes,).
 
-    That of a bucket is its place in the distribution of the buckets: twice the middle of its quantiles, less one. With
-    more than two classes a vote has 1: it speaks for its class.
+    The direction of a bucket is its position among the function's scores: twice the middle of its quantile range, minus
+    one. With more than two classes every vote has direction 1, toward its own class.
     """
     layout, counts = state.layout, state.counts
     out = np.zeros(len(counts))
@@ -124,66 +125,74 @@ def directions(state: VoteState) -> Floats:
     return out
 
 
-def same_side(layout: Layout, says: Floats) -> NDArray[np.bool_]:
-    """Shape (outcomes, outcomes): whether two outcomes say the same, each in its measure."""
-    same = np.multiply.outer(says, says) > 0
+def same_side(layout: Layout, direction: Floats) -> NDArray[np.bool_]:
+    """Whether two outcomes favor the same class, shape (outcomes, outcomes)."""
+    same = np.multiply.outer(direction, direction) > 0
     return same if layout.n_classes == 2 else same & np.equal.outer(layout.code_of, layout.code_of)
 
 
-def fit(state: VoteState, found: Correlations) -> RankOne:
-    """The best of the fits from three starts: what all, the median and the sign of the votes say of an outcome."""
-    layout, says = state.layout, directions(state)
+def fit(state: VoteState, observed: Correlations) -> RankOne:
+    """Fit the model from three starts and return the fit with the lowest objective.
+
+    The starts for an outcome are the sum and the median of its correlations with the other functions' votes, and its
+    own direction.
+    """
+    layout, direction = state.layout, directions(state)
     owner, starts = layout.function_of, layout.offsets[:-1]
-    with_vote = np.add.reduceat(found.values * found.weights * says, starts, axis=1)  # with each other function's vote
+    # Correlation with each other function's vote.
+    with_vote = np.add.reduceat(observed.values * observed.weights * direction, starts, axis=1)
     sums, medians = with_vote.sum(axis=1), np.median(with_vote, axis=1)
-    begun = [_scaled(start, says, found) for start in (sums, medians, 0.3 * says)]
-    fits = [_descend(start, found, owner, state.n) for start in begun if np.any(start)]
+    scaled_starts = [_scaled(start, direction, observed) for start in (sums, medians, 0.3 * direction)]
+    fits = [_descend(start, observed, owner, state.n) for start in scaled_starts if np.any(start)]
     if not fits:
-        return RankOne(np.zeros(len(owner)), found.values, 0.0, 0.0)
+        return RankOne(np.zeros(len(owner)), observed.values, 0.0, 0.0)
     best = min(fits, key=lambda one: one.objective)
-    sign = 1.0 if float((says * best.strength).sum()) >= 0 else -1.0
+    sign = 1.0 if float((direction * best.strength).sum()) >= 0 else -1.0
     return RankOne(sign * best.strength, best.residual, best.scale, best.objective)
 
 
-def fit_twice(state: VoteState, found: Correlations, copies: float, material: float) -> RankOne:
-    """The fit of all pairs, or that without pairs that say much the same, if it explains the other pairs better.
+def fit_twice(state: VoteState, observed: Correlations, copies: float, material: float) -> RankOne:
+    """Fit all pairs, then fit without near-copies, and return the second fit if it explains the other pairs better.
 
-    Copies of one function are a factor of their own, and where the rest are few, the stronger one. Functions that are
-    right nearly always agree as much, but then the rest agree on the same.
+    Copies of one function form a factor of their own. With few other functions it is stronger than the class. Functions
+    that are nearly always right agree as much as copies do, but then the other functions agree with them too.
 
     Parameters
     ----------
     copies
-        Correlation of two outcomes that say the same, from which on their functions may be copies.
+        Two functions may be copies if two of their outcomes favor the same class and correlate by at least this much.
     material
-        Share of what other pairs have in common by which the second fit must explain more.
+        The second fit must explain this much more of the other pairs' squared correlations.
     """
-    layout, whole, says = state.layout, fit(state, found), directions(state)
-    near = near_copies(layout, found, says, copies)
-    if not near.any():
+    layout, whole, direction = state.layout, fit(state, observed), directions(state)
+    copies_mask = near_copies(layout, observed, direction, copies)
+    if not copies_mask.any():
         return whole
-    others = replace(found, weights=np.where(near, 0.0, found.weights))
+    others = replace(observed, weights=np.where(copies_mask, 0.0, observed.weights))
     without = fit(state, others)
     gain = explained(layout, others, without, [], state.n) - explained(layout, others, whole, [], state.n)
     return without if gain > material else whole
 
 
-def near_copies(layout: Layout, found: Correlations, says: Floats, copies: float) -> NDArray[np.bool_]:
-    """Shape (outcomes, outcomes): of functions with outcomes that say the same and correlate by `copies` or more."""
-    near = found.usable & (found.values >= copies) & same_side(layout, says)
+def near_copies(layout: Layout, observed: Correlations, direction: Floats, copies: float) -> NDArray[np.bool_]:
+    """Whether two outcomes belong to functions that are near-copies, shape (outcomes, outcomes).
+
+    Two functions are near-copies if two of their outcomes favor the same class and correlate by `copies` or more.
+    """
+    copies_mask = observed.usable & (observed.values >= copies) & same_side(layout, direction)
     starts, owner = layout.offsets[:-1], layout.function_of
-    per_pair = np.logical_or.reduceat(np.logical_or.reduceat(near, starts, axis=0), starts, axis=1)
+    per_pair = np.logical_or.reduceat(np.logical_or.reduceat(copies_mask, starts, axis=0), starts, axis=1)
     return per_pair[np.ix_(owner, owner)]
 
 
 def doubts(state: VoteState, model: RankOne, balance: Floats | None) -> list[str]:
-    """Why the factor that was found cannot be the class; nothing when it may be.
+    """Reasons why the fitted factor cannot be the class; empty when it may be the class.
 
-    An outcome of rate m has at most a correlation of sqrt(m (1 - p) / (p (1 - m))) with a class of rate p > m, of the
-    inverse where p < m. And most of what votes have of the factor must have the sign of the votes.
+    An outcome of rate m correlates by at most sqrt(m (1 - p) / (p (1 - m))) with a class of rate p > m, and by at most
+    the inverse of this where p < m. Also, most of the votes' strengths must have the sign of the vote.
     """
-    says, out = directions(state), []
-    votes = says != 0
+    direction, out = directions(state), []
+    votes = direction != 0
     rate = np.clip(state.counts / np.maximum(state.asked[state.layout.function_of], 1), 1e-9, 1 - 1e-9)
     if balance is not None:
         side = np.where(model.strength >= 0, 1, 0) if len(balance) == 2 else np.maximum(state.layout.code_of, 0)
@@ -191,44 +200,46 @@ def doubts(state: VoteState, model: RankOne, balance: Floats | None) -> list[str
         odds = rate * (1 - target) / (target * (1 - rate))
         most = np.sqrt(np.minimum(odds, 1 / odds))
         if (votes & (np.abs(model.strength) > most + SLACK) & (state.counts >= FEW)).any():
-            out.append("is stronger than a class of the balance can be")
+            out.append("correlates more strongly with the votes than a class of this balance can")
     size = float(np.abs(model.strength[votes]).sum())
-    if size and float((says * model.strength)[votes].sum()) < ONE_WAY * float((np.abs(says * model.strength)).sum()):
-        out.append("moves votes for either side alike")
+    if size and float((direction * model.strength)[votes].sum()) < ONE_WAY * float(
+        (np.abs(direction * model.strength)).sum()
+    ):
+        out.append("raises votes for keep and for drop alike")
     return out
 
 
-def _scaled(start: Floats, says: Floats, found: Correlations) -> Floats:
-    """A start of the size with which its products come nearest to the correlations, with votes' signs on the whole."""
-    start = start if float((says * start).sum()) >= 0 else -start
-    product = np.multiply.outer(start, start) * found.weights
+def _scaled(start: Floats, direction: Floats, observed: Correlations) -> Floats:
+    """Scale a start so that its products fit the correlations best, and give it the overall sign of the votes."""
+    start = start if float((direction * start).sum()) >= 0 else -start
+    product = np.multiply.outer(start, start) * observed.weights
     size = float((product * np.multiply.outer(start, start)).sum())
-    ratio = float((product * found.values).sum()) / size if size else 0.0
+    ratio = float((product * observed.values).sum()) / size if size else 0.0
     return np.clip(start * np.sqrt(max(ratio, 0.0)), -MOST, MOST)
 
 
-def _descend(start: Floats, found: Correlations, owner: NDArray[np.int64], n: int) -> RankOne:
-    """Iterated least squares: pairs of functions with large residuals lose weight as (1 + r^2 / s^2)^-2."""
+def _descend(start: Floats, observed: Correlations, owner: NDArray[np.int64], n: int) -> RankOne:
+    """Fit by iteratively reweighted least squares; a pair with residual r has weight (1 + r^2 / s^2)^-2."""
     strength, floor = start, max(TRUSTED, 2.0 / np.sqrt(max(n, 1)))
-    squares, used = np.zeros_like(found.documents), np.zeros_like(found.documents)
+    squares, used = np.zeros_like(observed.documents), np.zeros_like(observed.documents)
     scale = floor
     for _ in range(STEPS):
-        _residuals(strength, found.values, found.weights, owner, squares, used)
-        known = np.sqrt(squares[used > 0] / used[used > 0])
-        scale = max(1.4826 * float(np.median(known)) if len(known) else 0.0, floor)
+        _residuals(strength, observed.values, observed.weights, owner, squares, used)
+        pair_residuals = np.sqrt(squares[used > 0] / used[used > 0])
+        scale = max(1.4826 * float(np.median(pair_residuals)) if len(pair_residuals) else 0.0, floor)
         before = strength
-        strength = _step(strength, found.values, found.weights, owner, squares / np.maximum(used, 1), scale)
+        strength = _step(strength, observed.values, observed.weights, owner, squares / np.maximum(used, 1), scale)
         if np.abs(strength - before).max() < STILL:
             break
-    residual = np.where(found.usable, found.values - np.multiply.outer(strength, strength), 0.0)
-    total = float(found.weights.sum())
-    objective = float((found.weights * np.minimum(residual**2, DEPENDENT**2)).sum()) / total if total else 0.0
+    residual = np.where(observed.usable, observed.values - np.multiply.outer(strength, strength), 0.0)
+    total = float(observed.weights.sum())
+    objective = float((observed.weights * np.minimum(residual**2, DEPENDENT**2)).sum()) / total if total else 0.0
     return RankOne(strength, residual, scale, objective)
 
 
 @numba.njit(cache=True, nogil=True)
 def _residuals(strength, values, weights, owner, squares, used):
-    """Sum of squared residuals of each pair of functions, and how many there are."""
+    """Fill `squares` with the sum of squared residuals of each pair of functions, and `used` with their number."""
     squares[:], used[:] = 0.0, 0.0
     for u in range(len(strength)):
         for v in range(len(strength)):
@@ -239,33 +250,35 @@ def _residuals(strength, values, weights, owner, squares, used):
 
 @numba.njit(cache=True, nogil=True)
 def _step(strength, values, weights, owner, squares, scale):
-    """Half a step to the weighted least-squares solution for each strength, the others as they are."""
+    """Move each strength halfway to its weighted least-squares solution while the others are fixed."""
     out = strength.copy()
     trust = (1 + squares / scale**2) ** -2.0
     for u in range(len(strength)):
-        above, below = 0.0, 0.0
+        numerator, denominator = 0.0, 0.0
         for v in range(len(strength)):
             weight = weights[u, v] * trust[owner[u], owner[v]]
-            above += weight * values[u, v] * strength[v]
-            below += weight * strength[v] ** 2
-        wanted = above / below if below > 0 else 0.0
-        out[u] = min(max(0.5 * (strength[u] + wanted), -MOST), MOST)
+            numerator += weight * values[u, v] * strength[v]
+            denominator += weight * strength[v] ** 2
+        solution = numerator / denominator if denominator > 0 else 0.0
+        out[u] = min(max(0.5 * (strength[u] + solution), -MOST), MOST)
     return out
 
 
 @dataclass(frozen=True)
 class FunctionPair:
-    """Two functions that agree more, or less, than the class explains.
+    """Two functions that agree more often, or less often, than the class explains.
 
     Parameters
     ----------
     first, second
-        Which functions.
+        Positions of the two functions.
+    first_code, second_code
+        Codes of the two outcomes with the largest absolute residual.
     residual
-        The residual correlation that is largest in size, of two outcomes that `first_code` and `second_code` name.
+        The residual correlation of these two outcomes.
     redundancy
-        The largest residual correlation of two outcomes that say the same; its square is the share of what one of the
-        functions says that the other repeats. 0 where they repeat nothing.
+        The largest residual correlation of two outcomes that favor the same class, 0 if there is none. Its square is
+        the share of one function's information that the other one repeats.
     """
 
     first: int
@@ -276,16 +289,16 @@ class FunctionPair:
     redundancy: float
 
 
-def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne) -> list[FunctionPair]:
-    """Pairs of functions with a residual correlation of at least `DEPENDENT` that is no accident.
+def dependent(layout: Layout, direction: Floats, observed: Correlations, model: RankOne) -> list[FunctionPair]:
+    """Pairs of functions with a significant residual correlation of at least `DEPENDENT`.
 
-    No accident: the two outcomes meet on more documents than the fit has it, or on fewer, by `SURE` standard errors;
-    the error is that of two outcomes with nothing in common, and at least one document.
+    A residual is significant if the number of documents with both outcomes differs from the fit by at least `SURE`
+    standard errors. The standard error is that of two independent outcomes, and at least one document.
     """
-    error = np.maximum(found.unit / np.sqrt(np.maximum(found.pairwise, 1.0)), 1.0)
-    sure = np.abs(model.residual) * found.unit >= SURE * error
-    large = np.where(sure & (np.abs(model.residual) >= DEPENDENT), model.residual, 0.0)
-    repeated = np.where(same_side(layout, says), large, 0.0)
+    error = np.maximum(observed.unit / np.sqrt(np.maximum(observed.pairwise, 1.0)), 1.0)
+    significant = np.abs(model.residual) * observed.unit >= SURE * error
+    large = np.where(significant & (np.abs(model.residual) >= DEPENDENT), model.residual, 0.0)
+    repeated = np.where(same_side(layout, direction), large, 0.0)
     starts, pairs = layout.offsets[:-1], []
     per_pair = np.maximum.reduceat(np.maximum.reduceat(np.abs(large), starts, axis=0), starts, axis=1)
     for i, j in np.argwhere(np.triu(per_pair, 1) > 0).tolist():
@@ -296,17 +309,18 @@ def dependent(layout: Layout, says: Floats, found: Correlations, model: RankOne)
     return pairs
 
 
-def explained(layout: Layout, found: Correlations, model: RankOne, pairs: list[FunctionPair], n: int) -> float:
-    """Share of the squared correlations of pairs that are not named dependent which the fit explains.
+def explained(layout: Layout, observed: Correlations, model: RankOne, pairs: list[FunctionPair], n: int) -> float:
+    """Share of the squared correlations that the fit explains, without the pairs that are dependent.
 
-    What sampling alone makes of a correlation, 1 / n on average, is taken off both parts. Near 1 where a single factor,
-    the class, is behind the votes; small where there are kinds of documents that functions tell apart besides.
+    Sampling noise adds 1 / n to a squared correlation on average; this is subtracted from both sums. The share is near
+    1 where a single factor, the class, causes the correlations. It is small where functions also separate documents by
+    something else.
     """
     free = np.ones((len(layout.names),) * 2, bool)
     for pair in pairs:
         free[[pair.first, pair.second], [pair.second, pair.first]] = False
-    weights = found.weights * free[np.ix_(layout.function_of, layout.function_of)]
+    weights = observed.weights * free[np.ix_(layout.function_of, layout.function_of)]
     noise = float(weights.sum()) / max(n, 1)
-    whole = float((weights * found.values**2).sum()) - noise
+    whole = float((weights * observed.values**2).sum()) - noise
     rest = float((weights * model.residual**2).sum()) - noise
     return 1.0 - max(rest, 0.0) / whole if whole > 0 else 0.0

@@ -1,7 +1,7 @@
-"""Rows of votes in an order of their own: by key, and rows with equal keys by what they hold.
+"""Rows of votes sorted by key; rows with equal keys are sorted by their content.
 
-The order is total up to rows that are alike in all, so the rows with the lowest keys of any documents are the same
-however the documents were cut into shards and in whatever order these were merged.
+Only identical rows tie in this order. The rows with the lowest keys are therefore the same however the documents were
+cut into shards and in whatever order the shards were merged.
 """
 
 import io
@@ -39,7 +39,7 @@ def hashed(numbers: NDArray[np.uint64], seed: int = 0) -> Keys:
 
 
 def order(keys: Keys, *columns: NDArray[Any]) -> NDArray[np.int64]:
-    """Positions in the order by key and, where keys are equal, by the columns from the first to the last.
+    """Positions that sort rows by key and, where keys are equal, by the columns from the first to the last.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def order(keys: Keys, *columns: NDArray[Any]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class SampleRows:
-    """A sample in the order of its keys.
+    """A sample of rows, sorted by key.
 
     Parameters
     ----------
@@ -76,32 +76,32 @@ class SampleRows:
 
     @classmethod
     def lowest(cls, keys: Keys, votes: Votes, capacity: int) -> "SampleRows":
-        """The first `capacity` rows in the order."""
+        """The `capacity` rows that sort first."""
         if len(keys) > capacity:
             last = np.partition(keys, capacity)[capacity]
-            near = np.flatnonzero(keys <= last)
-            keys, votes = keys[near], votes[near]
+            candidates = np.flatnonzero(keys <= last)
+            keys, votes = keys[candidates], votes[candidates]
         first = order(keys, votes)[:capacity]
         return cls(keys[first], votes[first])
 
     def merged(self, other: "SampleRows", capacity: int) -> "SampleRows":
-        """The first `capacity` rows of both."""
+        """The `capacity` rows of both samples that sort first."""
         keys, votes = np.concatenate([self.keys, other.keys]), np.concatenate([self.votes, other.votes])
         return SampleRows.lowest(keys, votes, capacity)
 
 
 @dataclass(frozen=True)
 class GoldRows:
-    """Rows whose class is known, in the order of their keys.
+    """Rows with a gold label, sorted by key.
 
     Parameters
     ----------
     keys, votes
-        As in a sample.
+        As in `SampleRows`.
     labels
         Shape (rows,): the true classes.
     weights
-        Shape (rows,): inverse of the probability with which a row was drawn.
+        Shape (rows,): inverse of the probability that the row was drawn.
     """
 
     keys: Keys
@@ -110,16 +110,18 @@ class GoldRows:
     weights: NDArray[np.float64]
 
     @classmethod
-    def known(
+    def labeled(
         cls, keys: Keys, votes: Votes, labels: NDArray[np.int8] | None, weights: NDArray[np.float64] | None
     ) -> "GoldRows":
         """The rows with a label of at least 0."""
         rows = np.flatnonzero(labels >= 0) if labels is not None else np.empty(0, np.int64)
-        found = labels[rows] if labels is not None else np.empty(0, np.int8)
-        return cls(keys[rows], votes[rows], found, np.ones(len(rows)) if weights is None else weights[rows])._ordered()
+        gold_labels = labels[rows] if labels is not None else np.empty(0, np.int8)
+        return cls(
+            keys[rows], votes[rows], gold_labels, np.ones(len(rows)) if weights is None else weights[rows]
+        )._ordered()
 
     def merged(self, other: "GoldRows") -> "GoldRows":
-        """The rows of both."""
+        """All rows of both."""
         return GoldRows(
             np.concatenate([self.keys, other.keys]),
             np.concatenate([self.votes, other.votes]),
@@ -133,7 +135,7 @@ class GoldRows:
 
 
 def write_npz(path: str | PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """`numpy.savez` without the time of day in it, so that the same arrays give the same bytes."""
+    """Write arrays as `numpy.savez` does, but with a fixed timestamp: the same arrays always give the same bytes."""
     with zipfile.ZipFile(Path(path), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name, array in arrays.items():
             content = io.BytesIO()

@@ -1,7 +1,8 @@
-"""What a label model has to know of the votes of any number of documents: integer sums that add up in any order.
+"""Sufficient statistics of the votes for a label model: integer sums over documents, which add up in any order.
 
-The sums are how often each two outcomes of two functions meet; an outcome is a class, a bucket of an ordered function,
-or that the function abstained. Beside them stand a sample of rows, those with the lowest keys, and the rows with gold.
+The sums count the documents on which two outcomes occur together. An outcome is a vote for a class, a bucket of an
+ordered function, or an abstention. The state also holds a sample of rows (those with the lowest keys) and all rows with
+a gold label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from curate.weak.model import bit_columns
 from curate.weak.model.rows import GoldRows, SampleRows
 
 NOT_ASKED, ABSTAIN = -2, -1
-SAMPLE = 1 << 16  # rows: the standard error of a mean posterior over them is below 0.002
+SAMPLE = 1 << 16  # rows; the standard error of the mean posterior over them is below 0.002
 SCHEMA = 1
 
 Counts = NDArray[np.int64]
@@ -26,16 +27,16 @@ Votes = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Layout:
-    """Which outcomes there are: for each function abstaining first, then its classes or buckets.
+    """The list of outcomes: for each function its abstention first, then its classes or buckets.
 
     Parameters
     ----------
     n_classes
-        How many classes, at least 2.
+        Number of classes, at least 2.
     names
-        One per function.
+        Name of each function.
     ordered
-        Per function its number of buckets, 0 for one that votes for classes.
+        Number of buckets of each function, 0 for a function that votes for classes.
 
     Examples
     --------
@@ -50,27 +51,27 @@ class Layout:
 
     @cached_property
     def sizes(self) -> Counts:
-        """Shape (functions,): outcomes of each, abstaining included."""
+        """Number of outcomes of each function, with the abstention, shape (functions,)."""
         return np.array([(buckets or self.n_classes) + 1 for buckets in self.ordered], np.int64)
 
     @cached_property
     def offsets(self) -> Counts:
-        """Shape (functions + 1,): where the outcomes of each begin."""
+        """Position of each function's first outcome, and the total, shape (functions + 1,)."""
         return np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
 
     @cached_property
     def function_of(self) -> Counts:
-        """Shape (outcomes,): whose an outcome is."""
+        """Position of the function that each outcome belongs to, shape (outcomes,)."""
         return np.repeat(np.arange(len(self.names)), self.sizes)
 
     @cached_property
     def code_of(self) -> Counts:
-        """Shape (outcomes,): the code in a vote matrix, -1 for abstaining."""
+        """Code of each outcome in a vote matrix, -1 for abstaining, shape (outcomes,)."""
         return np.arange(self.offsets[-1]) - self.offsets[self.function_of] - 1
 
     @cached_property
     def voting(self) -> NDArray[np.bool_]:
-        """Shape (functions,): whether a function votes for classes."""
+        """Whether each function votes for classes, shape (functions,)."""
         return np.array(self.ordered, np.int64) == 0
 
     def without(self, function: int) -> "Layout":
@@ -82,16 +83,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class SliceCounts:
-    """Counts of a part of the documents, for the report.
+    """Counts of a subset of the documents, for the report.
 
     Parameters
     ----------
     documents
-        How many.
+        Number of documents.
     outcomes
-        Shape (outcomes,): how many documents have each.
+        Shape (outcomes,): number of documents with each outcome.
     overlapped, conflicted
-        Shape (functions,): documents on which a function and another one voted, and on which votes differ.
+        Shape (functions,): documents on which the function and another one voted, and on which votes differ.
     """
 
     documents: int
@@ -110,29 +111,30 @@ class SliceCounts:
 
 @dataclass(frozen=True)
 class VoteState:
-    """Sums over documents; ``a + b`` is that of the documents of both, the same to the bit for any order and grouping.
+    """Sums over documents. ``a + b`` is the state of all documents of both, equal to the bit in any order and grouping.
 
     Parameters
     ----------
     layout
-        Which outcomes there are.
+        The outcomes.
     n
-        How many documents.
+        Number of documents.
     moments
-        Shape (outcomes, outcomes): on how many documents two outcomes meet; the diagonal counts outcomes. A function
-        that was not asked has no outcome, so that the sum of a block counts the documents for which both were asked.
+        Shape (outcomes, outcomes): documents on which two outcomes occur together; the diagonal counts each outcome.
+        A function that was not asked has no outcome, so the sum over the block of two functions is the number of
+        documents for which both were asked.
     overlapped, conflicted
-        Shape (functions,): documents on which a function and another one voted, and on which votes differ.
+        Shape (functions,): documents on which the function and another one voted, and on which votes differ.
     unanimous
-        Shape (classes + 1,): documents whose votes are all for one class, and at the end those without a vote.
+        Shape (classes + 1,): documents whose votes are all for one class; the last entry counts those without a vote.
     sample
-        The rows with the lowest keys, at most `capacity`.
+        The rows with the lowest keys, at most `capacity` of them.
     gold
-        All rows with gold.
+        All rows with a gold label.
     slices
-        By name, the counts of parts of the documents.
+        Counts of subsets of the documents, by name.
     capacity
-        Size of the sample.
+        Maximum number of rows in the sample.
     """
 
     layout: Layout
@@ -156,7 +158,7 @@ class VoteState:
         names: Sequence[str] | None = None,
         capacity: int = SAMPLE,
     ) -> "VoteState":
-        """The state of no documents, to which others are added."""
+        """The state of no documents, the neutral element of the sum."""
         return cls.count(
             np.empty((0, functions), np.int8), n_classes=n_classes, ordered=ordered, names=names, capacity=capacity
         )
@@ -176,36 +178,36 @@ class VoteState:
         capacity: int = SAMPLE,
         seed: int = 0,
     ) -> "VoteState":
-        """The state of some documents.
+        """Count the votes of some documents.
 
         Parameters
         ----------
         votes
-            Integers of shape (documents, functions): -2 not asked, -1 abstain, else a class or a bucket.
+            Integers of shape (documents, functions): -2 not asked, -1 abstain, otherwise a class or a bucket.
         n_classes
-            How many classes.
+            Number of classes.
         ordered
-            Per function its number of buckets, 0 for one that votes for classes; a higher bucket speaks for class 1.
+            Number of buckets of each function, 0 for a function that votes for classes. Higher buckets favor class 1.
         keys
-            Shape (documents,), unsigned: hashes of the documents' ids, which choose the sample. The row number's
-            hash unless given: then another cut into shards chooses other rows.
+            Shape (documents,), unsigned: hashes of the documents' ids, which choose the sample. Without keys, hashes
+            of the row numbers choose it; then another cut into shards chooses other rows.
         gold
-            Shape (documents,): the true class, -1 where it is not known.
+            Shape (documents,): the true class, -1 where it is unknown.
         gold_weights
-            Shape (documents,): the inverse of the probability with which a document was drawn for gold; 1 unless given.
+            Shape (documents,): inverse of the probability that the document was drawn for gold. By default 1.
         names
-            One per function.
+            Name of each function.
         slices
-            By name, a mask of the documents that belong to it; slices may overlap.
+            Mask of the documents of each slice, by name. Slices may overlap.
         capacity
-            Rows of the sample.
+            Maximum number of rows in the sample.
         seed
-            Of the hash of row numbers.
+            Seed of the hash of row numbers.
 
         Raises
         ------
         ValueError
-            With all that is wrong, a line each.
+            Some arguments are invalid. The message lists all problems, one per line.
 
         Examples
         --------
@@ -217,40 +219,40 @@ class VoteState:
         """
         from curate.weak.model.vote_checks import checked
 
-        given = checked(votes, n_classes, ordered, keys, gold, gold_weights, names, slices, seed)
-        layout = Layout(n_classes, given.names, given.ordered)
-        moments, overlapped, conflicted, unanimous = _count(given.votes, layout)
+        arguments = checked(votes, n_classes, ordered, keys, gold, gold_weights, names, slices, seed)
+        layout = Layout(n_classes, arguments.names, arguments.ordered)
+        moments, overlapped, conflicted, unanimous = _count(arguments.votes, layout)
         return cls(
             layout=layout,
-            n=len(given.votes),
+            n=len(arguments.votes),
             moments=moments,
             overlapped=overlapped,
             conflicted=conflicted,
             unanimous=unanimous,
-            sample=SampleRows.lowest(given.keys, given.votes, capacity),
-            gold=GoldRows.known(given.keys, given.votes, given.gold, given.gold_weights),
-            slices={name: _slice(given.votes[mask], layout) for name, mask in sorted(given.slices.items())},
+            sample=SampleRows.lowest(arguments.keys, arguments.votes, capacity),
+            gold=GoldRows.labeled(arguments.keys, arguments.votes, arguments.gold, arguments.gold_weights),
+            slices={name: _slice(arguments.votes[mask], layout) for name, mask in sorted(arguments.slices.items())},
             capacity=capacity,
         )
 
     @property
     def counts(self) -> Counts:
-        """Shape (outcomes,): how many documents have each."""
+        """Number of documents with each outcome, shape (outcomes,)."""
         return np.diag(self.moments).copy()
 
     @cached_property
     def asked(self) -> Counts:
-        """Shape (functions,): how many documents each was asked for."""
+        """Number of documents for which each function was asked, shape (functions,)."""
         return np.add.reduceat(self.counts, self.layout.offsets[:-1])
 
     @property
     def cast(self) -> Counts:
-        """Shape (functions,): on how many documents each did not abstain."""
+        """Number of documents on which each function voted, shape (functions,)."""
         return self.asked - self.counts[self.layout.offsets[:-1]]
 
     def __add__(self, other: "VoteState") -> "VoteState":
         if self.layout != other.layout or self.capacity != other.capacity:
-            raise ValueError(f"states of other functions cannot be added: {self.layout} and {other.layout}")
+            raise ValueError(f"vote states of different functions cannot be added: {self.layout} and {other.layout}")
         slices = dict(self.slices)
         for name, counts in other.slices.items():
             slices[name] = slices[name] + counts if name in slices else counts
@@ -268,9 +270,9 @@ class VoteState:
         )
 
     def without(self, function: int, rows: int) -> "VoteState":
-        """The state without a function and with the first `rows` of the sample, to ask what the function is worth.
+        """The state without one function and with the first `rows` rows of the sample, to measure the function's value.
 
-        What needs all votes of a document (overlaps, conflicts, unanimity, slices) is left as it was or out.
+        Overlaps, conflicts and unanimity depend on all votes of a document: they are not recomputed. Slices are empty.
         """
         keep = self.layout.function_of != function
         return replace(
@@ -285,7 +287,7 @@ class VoteState:
         )
 
     def unasked(self) -> "VoteState":
-        """The state as if functions had not been asked wherever they abstained."""
+        """The state with every abstention replaced by "not asked"."""
         silent = self.layout.code_of < 0
         return replace(
             self,
@@ -295,14 +297,20 @@ class VoteState:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write one npz file; the same state gives the same bytes."""
+        """Write one npz file. The same state always gives the same bytes."""
         from curate.weak.model.rows import write_npz
 
         write_npz(path, self._arrays())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "VoteState":
-        """Read what `save` wrote; ValueError when it is of another schema."""
+        """Read a state that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            The state was saved with another schema.
+        """
         with np.load(path, allow_pickle=False) as arrays:
             return cls._from_arrays({name: arrays[name] for name in arrays.files})
 
@@ -335,7 +343,9 @@ class VoteState:
     def _from_arrays(cls, a: dict[str, NDArray[Any]]) -> "VoteState":
         schema, n_classes, n, capacity = a["schema"].tolist()
         if schema != SCHEMA:
-            raise ValueError(f"a vote state of schema {schema}, where {SCHEMA} is known: count the votes again")
+            raise ValueError(
+                f"the vote state has schema {schema}, but this version reads schema {SCHEMA}: count the votes again"
+            )
         rows = zip(a["slice_documents"], a["slice_outcomes"], a["slice_overlapped"], a["slice_conflicted"], strict=True)
         return cls(
             layout=Layout(n_classes, tuple(a["names"].tolist()), tuple(a["ordered"].tolist())),

@@ -1,4 +1,4 @@
-"""What a label model learned, as JSON values: a row per function, dependent pairs, the balance, how it does on gold."""
+"""Summarize a label model as JSON values: functions, dependent pairs, class balance and performance on gold labels."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from curate.weak.model.posterior import Posterior
 from curate.weak.model.statistics import SliceCounts, VoteState
 
 MARGINAL_FUNCTIONS = 100
-MARGINAL_ROWS = 1 << 14  # of the sample, on which a model without a function is compared with that of all
+MARGINAL_ROWS = 1 << 14  # rows of the sample on which a model without one function is compared with the full model
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ def summarize(
     correction: gold_correction.Correction | None,
     fitted: fitting.Fitted,
 ) -> dict[str, Any]:
-    """The summary of `LabelModel.summary`."""
+    """Compute the result of `LabelModel.summary`."""
     names = state.layout.names
     marginal = marginal_values(state, fit)
     odds = _mean_log_odds(state, fitted.posterior) if state.layout.n_classes == 2 else None
@@ -78,7 +78,7 @@ def _row(j: int, state: VoteState, fit: fitting.Fit, odds: Floats | None, margin
 
 
 def _accuracy(likelihood: Floats, balance: Floats) -> float | None:
-    """Share of a function's votes that are right, as the model has it."""
+    """Share of a function's votes that are right according to the model."""
     joint = likelihood[1:] * balance
     return _share(float(np.trace(joint)), float(joint.sum()))
 
@@ -90,13 +90,13 @@ def _empirical(j: int, state: VoteState) -> dict[str, Any] | None:
         return None
     weights, right = gold.weights[cast], gold.votes[cast, j] == gold.labels[cast]
     accuracy = float(np.average(right, weights=weights))
-    total = float(weights.sum() ** 2 / (weights**2).sum())  # as many documents of equal weight say as much
+    total = float(weights.sum() ** 2 / (weights**2).sum())  # effective number of documents (Kish)
     low, high = wilson_interval(accuracy * total, total)
     return {"documents": int(cast.sum()), "accuracy": accuracy, "low": low, "high": high}
 
 
 def _mean_log_odds(state: VoteState, posterior: Posterior) -> Floats:
-    """Shape (outcomes,): what a function adds to the logit on average where it has an outcome, over the sample."""
+    """Mean contribution to the logit of each outcome over the sample, shape (outcomes,)."""
     votes, offsets = state.sample.votes, state.layout.offsets
     odds = posterior.log_odds(votes)
     out = np.zeros(int(offsets[-1]))
@@ -132,7 +132,7 @@ def _pairs(state: VoteState, fit: fitting.Fit) -> list[dict[str, Any]]:
 
 
 def _together(state: VoteState, i: int, j: int) -> tuple[int, int]:
-    """On how many documents both voted, and how often for the same."""
+    """Number of documents on which both functions voted, and on which both votes are for the same class."""
     a, b = state.layout.offsets[i], state.layout.offsets[j]
     block = state.moments[a + 1 : state.layout.offsets[i + 1], b + 1 : state.layout.offsets[j + 1]]
     return int(block.sum()), int(np.trace(block))
@@ -157,12 +157,13 @@ def _slice(state: VoteState, part: SliceCounts) -> dict[str, Any]:
 
 
 def marginal_values(state: VoteState, fit: fitting.Fit) -> list[dict[str, Any]]:
-    """What each function is worth: how far the posterior of a model without it is from that with it.
+    """Measure the value of each function by comparing the model with a model fitted without that function.
 
-    ``divergence`` is the mean Kullback-Leibler divergence in nats over the sample's first rows, ``flipped`` the share
-    of documents that change sides when as many are kept as the balance has (for more classes: whose likeliest class
-    changes), ``gold_log_loss`` what the log loss on gold rises by. The models compared are those before gold. All are
-    None for one function, and for more than `MARGINAL_FUNCTIONS`, whose models would take minutes.
+    ``divergence`` is the mean Kullback-Leibler divergence of the posteriors in nats, over the sample's first rows.
+    ``flipped`` is the share of documents whose class changes when the balance decides how many documents are kept;
+    with more than two classes, the share whose most probable class changes. ``gold_log_loss`` is the increase of the
+    log loss on gold labels. Both models are those before the correction by gold labels. All values are None for a
+    single function, and for more than `MARGINAL_FUNCTIONS` functions, which would take minutes.
     """
     functions = len(state.layout.names)
     if not 2 <= functions <= MARGINAL_FUNCTIONS:
@@ -207,13 +208,13 @@ def _sides(q: Floats, balance: Floats) -> NDArray[Any]:
 def _gold(
     state: VoteState, fit: fitting.Fit, correction: gold_correction.Correction | None, fitted: fitting.Fitted
 ) -> dict[str, Any] | None:
-    """How the model does on gold: before the correction, after it on documents left out, and what votes alone do."""
+    """Performance on gold labels of the uncorrected model, the held-out correction and the majority."""
     gold = state.gold
     if not len(gold.labels):
         return None
     two = state.layout.n_classes == 2
     before = fit.posterior.probabilities(gold.votes)
-    found: dict[str, Any] = {
+    performance: dict[str, Any] = {
         "documents": len(gold.labels),
         "labels": np.bincount(gold.labels, minlength=state.layout.n_classes).tolist(),
         "majority": gold_correction.measured(fitted.majority.probabilities(gold.votes), gold.labels, gold.weights),
@@ -222,10 +223,10 @@ def _gold(
         "correction": None,
     }
     if correction is None:
-        return found
+        return performance
     q = correction.held_out
     return {
-        **found,
+        **performance,
         "correction": {
             "kind": correction.kind,
             "isotonic": correction.curve is not None,
@@ -240,32 +241,39 @@ def _gold(
 def _concerns(
     state: VoteState, fit: fitting.Fit, correction: gold_correction.Correction | None, fitted: fitting.Fitted
 ) -> list[str]:
-    """What gold says against the votes or against the balance."""
+    """Warnings about gold labels that contradict the votes or the class balance."""
     gold, out = state.gold, []
     labels = len(gold.labels)
     if not labels:
         return []
     if len(np.unique(gold.labels)) == 1:
-        out.append(f"all {labels} documents with gold are of class {gold.labels[0]}: they correct nothing")
+        out.append(f"all {labels} gold labels are of class {gold.labels[0]}: they cannot correct the model")
     elif labels < gold_correction.ENOUGH:
-        out.append(f"{labels} documents with gold are too few to correct anything: {gold_correction.ENOUGH} would do")
+        out.append(
+            f"{labels} gold labels are too few to correct the model: at least {gold_correction.ENOUGH} are needed"
+        )
     if correction is not None and correction.contrary:
-        out.append("gold contradicts the votes: a correction would turn them round, so there is none")
+        out.append("the gold labels contradict the votes: a correction would reverse the scores, so none is applied")
     if fit.balance_from == "stated":
         out += [
-            f"the balance states {fit.balance[c]:.3g} for class {c}, by gold it is {low:.3g} to {high:.3g}"
+            f"class_balance is {fit.balance[c]:.3g} for class {c}, but gold labels estimate {low:.3g} to {high:.3g}"
             for c, (low, high) in enumerate(_gold_balance(state))
             if not low <= fit.balance[c] <= high
         ]
-    own = gold_correction.measured(fit.posterior.probabilities(gold.votes), gold.labels, gold.weights)["accuracy"]
+    model_accuracy = gold_correction.measured(fit.posterior.probabilities(gold.votes), gold.labels, gold.weights)[
+        "accuracy"
+    ]
     share = gold_correction.measured(fitted.majority.probabilities(gold.votes), gold.labels, gold.weights)["accuracy"]
-    if labels >= gold_correction.ENOUGH and own < share - 1 / math.sqrt(labels):
-        out.append(f"on gold the model before its correction is right {own:.3g} of the time, the majority {share:.3g}")
+    if labels >= gold_correction.ENOUGH and model_accuracy < share - 1 / math.sqrt(labels):
+        out.append(
+            f"on gold labels the uncorrected model has accuracy {model_accuracy:.3g}, "
+            f"below the majority vote's {share:.3g}"
+        )
     return out
 
 
 def _gold_balance(state: VoteState) -> list[tuple[float, float]]:
-    """For each class the confidence interval of its share by gold."""
+    """Confidence interval of each class's share, from the gold labels."""
     gold = state.gold
     effective = float(gold.weights.sum() ** 2 / (gold.weights**2).sum())
     shares = np.bincount(gold.labels, weights=gold.weights, minlength=state.layout.n_classes) / gold.weights.sum()

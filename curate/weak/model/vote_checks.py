@@ -1,4 +1,4 @@
-"""Arguments of a vote state held against what they must be: all that is wrong is told at once."""
+"""Validate the arguments of a vote state, and report all problems in one error."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MAX_BUCKETS = 126
 
 @dataclass(frozen=True)
 class Checked:
-    """Arguments in the types that the state is made of."""
+    """Validated arguments of `VoteState.count`, converted to the types of the state."""
 
     votes: NDArray[np.int8]
     names: tuple[str, ...]
@@ -42,49 +42,53 @@ def checked(
     slices: Mapping[str, ArrayLike] | None,
     seed: int = 0,
 ) -> Checked:
-    """The arguments of `VoteState.count`.
+    """Validate and convert the arguments of `VoteState.count`.
 
     Raises
     ------
     ValueError
-        With all that is wrong, a line each.
+        Some arguments are invalid. The message lists all problems, one per line.
 
     Examples
     --------
     >>> checked([[0.5, 1.0]], 1, None, None, [3], None, ["a", "a"], None)
     Traceback (most recent call last):
-    ValueError: n_classes is 1: there must be 2 to 126
-    votes are float64: give integers, with -1 where a function abstains and -2 where it was not asked
-    the name 'a' is there twice
+    ValueError: n_classes is 1: it must be 2 to 126
+    votes have type float64: give integers, with -1 where a function abstains and -2 where it was not asked
+    the function name 'a' occurs more than once
     """
     problems: list[str] = []
     if not 2 <= n_classes <= MAX_BUCKETS:
-        problems.append(f"n_classes is {n_classes}: there must be 2 to {MAX_BUCKETS}")
+        problems.append(f"n_classes is {n_classes}: it must be 2 to {MAX_BUCKETS}")
     matrix = _matrix(votes, problems)
     n, m = matrix.shape if matrix is not None else (0, len(names) if names is not None else 0)
-    called = tuple(f"f{j}" for j in range(m)) if names is None else tuple(map(str, names))
-    problems += [f"the name {name!r} is there twice" for name in sorted(set(called)) if called.count(name) > 1]
+    function_names = tuple(f"f{j}" for j in range(m)) if names is None else tuple(map(str, names))
+    problems += [
+        f"the function name {name!r} occurs more than once"
+        for name in sorted(set(function_names))
+        if function_names.count(name) > 1
+    ]
     buckets = (0,) * m if ordered is None else tuple(map(int, ordered))
-    for what, values in (("names", called), ("ordered", buckets)):
+    for argument, values in (("names", function_names), ("ordered", buckets)):
         if len(values) != m:
-            problems.append(f"{what} has {len(values)} values for {m} functions")
-    problems += _ordered_problems(called, buckets, n_classes)
+            problems.append(f"{argument} has {len(values)} values for {m} functions")
+    problems += _ordered_problems(function_names, buckets, n_classes)
     complain(problems)
     assert matrix is not None
-    problems += code_problems(matrix, called, buckets, n_classes)
+    problems += code_problems(matrix, function_names, buckets, n_classes)
     labels = _labels(gold, n, n_classes, problems)
     weights = _weights(gold_weights, labels, n, problems)
-    found = _keys(keys, n, seed, problems)
+    row_keys = _keys(keys, n, seed, problems)
     masks = {str(name): _mask(name, mask, n, problems) for name, mask in (slices or {}).items()}
     complain(problems)
-    return Checked(matrix.astype(np.int8, copy=False), called, buckets, found, labels, weights, masks)
+    return Checked(matrix.astype(np.int8, copy=False), function_names, buckets, row_keys, labels, weights, masks)
 
 
 def _matrix(votes: ArrayLike, problems: list[str]) -> NDArray[Any] | None:
     matrix = np.asarray(votes)
     if not np.issubdtype(matrix.dtype, np.integer):
         advice = "give integers, with -1 where a function abstains and -2 where it was not asked"
-        problems.append(f"votes are {matrix.dtype}: {advice}")
+        problems.append(f"votes have type {matrix.dtype}: {advice}")
     elif matrix.ndim != 2:
         problems.append(f"votes have shape {matrix.shape}: it must be (documents, functions)")
     elif matrix.shape[1] == 0:
@@ -96,17 +100,17 @@ def _matrix(votes: ArrayLike, problems: list[str]) -> NDArray[Any] | None:
 
 def _ordered_problems(names: Sequence[str], ordered: Sequence[int], n_classes: int) -> list[str]:
     problems = [
-        f"function {name!r} has {buckets} buckets: there must be 2 to {MAX_BUCKETS}, or 0 for one that votes"
+        f"function {name!r} has {buckets} buckets: it must have 2 to {MAX_BUCKETS}, or 0 if it votes for classes"
         for name, buckets in zip(names, ordered, strict=False)
         if buckets != 0 and not 2 <= buckets <= MAX_BUCKETS
     ]
     if any(ordered) and n_classes != 2:
-        problems.append(f"ordered functions need 2 classes, and there are {n_classes}")
+        problems.append(f"ordered functions need 2 classes, but n_classes is {n_classes}")
     return problems
 
 
 def code_problems(matrix: NDArray[Any], names: Sequence[str], ordered: Sequence[int], n_classes: int) -> list[str]:
-    """Codes that are none of a function's, a line for each function that has some."""
+    """List the functions that have invalid codes, one message for each function."""
     if not len(matrix):
         return []
     if matrix.min() >= -2 and matrix.max() < min(o or n_classes for o in ordered):  # ten times as fast as by columns
@@ -126,7 +130,7 @@ def _labels(gold: ArrayLike | None, n: int, n_classes: int, problems: list[str])
     if labels.shape != (n,):
         problems.append(f"gold has shape {labels.shape}: it must be ({n},)")
     elif n and not np.issubdtype(labels.dtype, np.integer):
-        problems.append(f"gold is {labels.dtype}: give integers, with -1 where the class is not known")
+        problems.append(f"gold has type {labels.dtype}: give integers, with -1 where the class is unknown")
     elif n and not (labels.min() >= -1 and labels.max() < n_classes):
         problems.append(f"gold has values from {labels.min()} to {labels.max()}: they must be -1 to {n_classes - 1}")
     else:
@@ -145,7 +149,7 @@ def _weights(
         return None
     used = values[labels >= 0] if labels is not None else values[:0]
     if not (np.isfinite(used).all() and (used > 0).all()):
-        problems.append("gold_weights must be finite and above 0 wherever there is gold")
+        problems.append("gold_weights must be finite and above 0 for every document with a gold label")
     return values
 
 
@@ -155,7 +159,7 @@ def _keys(keys: ArrayLike | None, n: int, seed: int, problems: list[str]) -> NDA
     values = np.asarray(keys)
     if values.shape != (n,) or (n and not np.issubdtype(values.dtype, np.integer)):
         problems.append(
-            f"keys are {values.dtype} of shape {values.shape}: they must be unsigned integers of shape ({n},)"
+            f"keys have type {values.dtype} and shape {values.shape}: they must be unsigned integers of shape ({n},)"
         )
         return np.zeros(n, np.uint64)
     return values.astype(np.uint64)
@@ -164,6 +168,8 @@ def _keys(keys: ArrayLike | None, n: int, seed: int, problems: list[str]) -> NDA
 def _mask(name: str, mask: ArrayLike, n: int, problems: list[str]) -> NDArray[np.bool_]:
     values = np.asarray(mask)
     if values.shape != (n,) or values.dtype != np.bool_:
-        problems.append(f"slice {name!r} is {values.dtype} of shape {values.shape}: it must be a mask of shape ({n},)")
+        problems.append(
+            f"slice {name!r} has type {values.dtype} and shape {values.shape}: it must be a bool mask of shape ({n},)"
+        )
         return np.zeros(n, bool)
     return values

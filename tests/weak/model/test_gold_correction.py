@@ -76,14 +76,14 @@ def test_gold_that_contradicts_all_votes_turns_nothing_round() -> None:
     model = LabelModel().fit(votes, [0.6, 0.4], gold=contrary)
     assert accuracy(model.predict_proba(votes), truth) > 0.6
     warnings = " / ".join(model.summary()["warnings"])
-    assert "by gold it is" in warnings
+    assert "but gold labels estimate" in warnings
     correction = model._correction
     assert correction is not None
     assert correction.linear.scale > 0
     steady = both_ways(np.random.default_rng(1), truth, [0.9] * 4, [1.0] * 4)
     turned = LabelModel().fit(steady, [0.6, 0.4], gold=np.where(np.arange(4000) < 2000, 1 - truth, -1))
     assert (
-        "gold contradicts the votes: a correction would turn them round, so there is none"
+        "the gold labels contradict the votes: a correction would reverse the scores, so none is applied"
         in turned.summary()["warnings"]
     )
 
@@ -96,7 +96,7 @@ def test_little_gold_informs_the_balance_alone() -> None:
     assert summary["class_balance"] == pytest.approx([1 - keep, keep])
     assert (summary["class_balance_from"], summary["ranks_only"]) == ("gold", False)
     assert summary["gold"]["correction"] is None
-    assert "29 documents with gold are too few to correct anything: 30 would do" in summary["warnings"]
+    assert "29 gold labels are too few to correct the model: at least 30 are needed" in summary["warnings"]
     more = np.where(np.arange(len(truth)) < 30, truth, -1)
     assert LabelModel().fit(votes, gold=more).summary()["gold"]["correction"] is not None
 
@@ -106,7 +106,7 @@ def test_gold_of_one_class_corrects_nothing() -> None:
     gold = np.where((np.arange(len(truth)) < 100) & (truth == 1), 1, -1)
     summary = LabelModel().fit(votes, [0.6, 0.4], gold=gold).summary()
     assert summary["gold"]["correction"] is None
-    assert any("are of class 1: they correct nothing" in warning for warning in summary["warnings"])
+    assert any("are of class 1: they cannot correct the model" in warning for warning in summary["warnings"])
 
 
 def test_weights_undo_a_draw_by_strata() -> None:

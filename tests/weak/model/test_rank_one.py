@@ -105,7 +105,7 @@ def test_kinds_of_documents_besides_the_class_are_noticed() -> None:
     assert found.explained < 0.9
     fit = fitting.fit(state, np.array([0.5, 0.5]))
     assert fit.method == "vote share"
-    assert any("stay opposed whichever are turned round" in warning for warning in fit.warnings)
+    assert any("disagree whichever functions are reversed" in warning for warning in fit.warnings)
     assert (fit.weights == 1).all()
 
 
@@ -158,7 +158,7 @@ def test_a_factor_that_no_class_of_the_balance_can_be_is_doubted() -> None:
     votes = np.column_stack([*copies, one_way(rng, truth, [0.3, 0.3], [0.25, 0.25])]).astype(np.int8)
     state = VoteState.count(votes, n_classes=2)
     found = fitting.dependencies(state, rank_one.directions(state), np.array([0.5, 0.5]))
-    assert found.doubts == ["is stronger than a class of the balance can be"]
+    assert found.doubts == ["correlates more strongly with the votes than a class of this balance can"]
     assert (found.weights[:4] < 0.5).all()
     fit = fitting.fit(state, np.array([0.5, 0.5]))
     assert "rank-one" not in fit.method
@@ -171,5 +171,5 @@ def test_a_factor_that_makes_all_functions_fire_is_doubted() -> None:
     votes[rng.random((4000, 8)) > np.where(long, 0.9, 0.2)[:, None]] = -1
     state = VoteState.count(votes, n_classes=2)
     found = fitting.dependencies(state, rank_one.directions(state), np.array([0.5, 0.5]))
-    assert "moves votes for either side alike" in found.doubts
+    assert "raises votes for keep and for drop alike" in found.doubts
     assert fitting.fit(state, np.array([0.5, 0.5])).method == "mean of vote share and one-step EM"

@@ -175,25 +175,31 @@ def test_the_empty_state_adds_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        ({"votes": [[0.0, np.nan]]}, ["votes are float64: give integers, with -1 where a function abstains"]),
+        ({"votes": [[0.0, np.nan]]}, ["votes have type float64: give integers, with -1 where a function abstains"]),
         ({"votes": [0, 1]}, ["votes have shape (2,): it must be (documents, functions)"]),
         ({"votes": np.empty((3, 0), np.int8)}, ["votes have no column"]),
         ({"votes": [[0, 2], [-3, 0]]}, ["function 'f0' has codes from -3 to 0", "function 'f1' has codes from 0 to 2"]),
         ({"votes": [[0, 300]]}, ["function 'f1' has codes from 300 to 300"]),
-        ({"names": ["a", "a"]}, ["the name 'a' is there twice"]),
+        ({"names": ["a", "a"]}, ["the function name 'a' occurs more than once"]),
         ({"names": ["a"], "ordered": [1]}, ["names has 1 values for 2 functions", "ordered has 1 values", "1 buckets"]),
-        ({"n_classes": 1}, ["n_classes is 1: there must be 2 to "]),
-        ({"votes": [[3, 0]], "ordered": [4, 0], "n_classes": 3}, ["ordered functions need 2 classes, and there are 3"]),
+        ({"n_classes": 1}, ["n_classes is 1: it must be 2 to "]),
+        (
+            {"votes": [[3, 0]], "ordered": [4, 0], "n_classes": 3},
+            ["ordered functions need 2 classes, but n_classes is 3"],
+        ),
         ({"gold": [0, 1]}, ["gold has shape (2,): it must be (1,)"]),
         ({"gold": [2]}, ["gold has values from 2 to 2: they must be -1 to 1"]),
-        ({"gold": [0.5]}, ["gold is float64: give integers"]),
+        ({"gold": [0.5]}, ["gold has type float64: give integers"]),
         ({"gold": [1], "gold_weights": [0.0]}, ["gold_weights must be finite and above 0"]),
         ({"gold": [1], "gold_weights": [np.nan]}, ["gold_weights must be finite and above 0"]),
         ({"gold_weights": [1.0, 1.0]}, ["gold_weights has shape (2,): it must be (1,)"]),
-        ({"keys": [0.5]}, ["keys are float64 of shape (1,)"]),
-        ({"keys": [1, 2]}, ["keys are int64 of shape (2,)"]),
-        ({"slices": {"web": [1]}}, ["slice 'web' is int64 of shape (1,): it must be a mask of shape (1,)"]),
-        ({"votes": [[0, 5]], "gold": [7], "keys": [1, 2]}, ["has codes from 5", "gold has values", "keys are int64"]),
+        ({"keys": [0.5]}, ["keys have type float64 and shape (1,)"]),
+        ({"keys": [1, 2]}, ["keys have type int64 and shape (2,)"]),
+        ({"slices": {"web": [1]}}, ["slice 'web' has type int64 and shape (1,): it must be a bool mask of shape (1,)"]),
+        (
+            {"votes": [[0, 5]], "gold": [7], "keys": [1, 2]},
+            ["has codes from 5", "gold has values", "keys have type int64"],
+        ),
     ],
 )
 def test_all_that_is_wrong_is_told(arguments: dict[str, object], lines: list[str]) -> None:
@@ -206,7 +212,7 @@ def test_all_that_is_wrong_is_told(arguments: dict[str, object], lines: list[str
 
 def test_states_of_other_functions_do_not_add_up() -> None:
     one, two = (VoteState.empty(2, names=names) for names in (["a", "b"], ["a", "c"]))
-    with pytest.raises(ValueError, match="states of other functions cannot be added"):
+    with pytest.raises(ValueError, match="vote states of different functions cannot be added"):
         _ = one + two
 
 
@@ -214,7 +220,7 @@ def test_a_state_of_another_schema_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("curate.weak.model.statistics.SCHEMA", 99)
     VoteState.empty(2).save(tmp_path / "state.npz")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="schema 99, where 1 is known"):
+    with pytest.raises(ValueError, match="has schema 99, but this version reads schema 1"):
         VoteState.load(tmp_path / "state.npz")
 
 
