@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib import metadata
-from typing import Any
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 import orjson
 
@@ -21,6 +21,49 @@ from curate.extras import DISTRIBUTION, requirements
 MANIFEST = "_manifest.json"
 RECEIPTS = "_receipts"
 _TOOLS = ("dev", "label-model-peers")  # extras that no run uses
+
+SourceFlow = TypedDict("SourceFlow", {"in": int, "kept": int, "dropped": dict[str, int], "quarantined": dict[str, int]})
+"""What became of the documents of one source; dropped and quarantined ones are counted by reason."""
+
+Flow = dict[str, SourceFlow]
+"""Accounts for every document, by source: ``in = kept + dropped + quarantined``."""
+
+
+class Body(TypedDict):
+    """What a stage reports about its output, as JSON values; a stage with more to report extends this type."""
+
+    flow: Flow
+
+
+class TableBody(Body):
+    """Body of a stage that makes a table; `shards` holds the fields of each `Shard`."""
+
+    shards: list[dict[str, Any]]
+
+
+class Payload(TypedDict):
+    """What a fingerprint is made of: fields of the stage, its version, fingerprints of its inputs, the run's seed."""
+
+    config: dict[str, Any]
+    version: int
+    inputs: dict[str, str]
+    seed: NotRequired[int]
+
+
+class Manifest(Body):
+    """The keys that every manifest has; `Artifact.body` gives the others.
+
+    `columns` are those of the part files. `shards` is there for a table of documents, and for columns beside one.
+    """
+
+    name: str
+    fingerprint: str
+    payload: Payload
+    columns: list[str]
+    shards: NotRequired[list[dict[str, Any]]]
+
+
+Shape = TypeVar("Shape")
 
 
 def fingerprint(payload: Mapping[str, Any]) -> str:
@@ -102,7 +145,7 @@ class Shard:
     id_checksum: str
 
 
-def all_kept(shards: Sequence["Shard"]) -> dict[str, Any]:
+def all_kept(shards: Sequence["Shard"]) -> Flow:
     """The ``flow`` of a stage that drops nothing, by source.
 
     Examples
@@ -110,7 +153,7 @@ def all_kept(shards: Sequence["Shard"]) -> dict[str, Any]:
     >>> all_kept([Shard("a", 3, 90, "web", 0, "6b"), Shard("b", 4, 80, "web", 3, "1f")])
     {'web': {'in': 7, 'kept': 7, 'dropped': {}, 'quarantined': {}}}
     """
-    flow: dict[str, Any] = {}
+    flow: Flow = {}
     for shard in shards:
         entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {}, "quarantined": {}})
         entry["in"] += shard.rows
@@ -127,7 +170,7 @@ class Receipt:
     """
 
     key: str
-    result: dict[str, Any]
+    result: Mapping[str, Any]
     seconds: float
     cpu_seconds: float
     peak_rss: int
@@ -142,9 +185,19 @@ class Artifact:
     fingerprint: str
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """Content of ``_manifest.json``; raises ``FileNotFoundError`` before the stage has finished."""
         return _read_manifest(f"{self.path}/{MANIFEST}")
+
+    def body(self, shape: type[Shape]) -> Shape:
+        """The manifest as the type that the stage's `run` or `conclude` returns.
+
+        Parameters
+        ----------
+        shape
+            That type, such as `curate.dedup.manifest.MinHashBody`; it is not checked at run time.
+        """
+        return cast(Shape, self.manifest)
 
     @property
     def finished(self) -> bool:
@@ -174,6 +227,10 @@ class Artifact:
         phases = [name for name in names if not name.endswith(".json")]
         return len(names) - len(phases) + sum(len(storage.names_in(receipts_folder(self.path, p))) for p in phases)
 
+    def results(self, phase: str, shape: type[Shape]) -> Iterator[Shape]:
+        """What the tasks of `phase` returned, as the type that they return."""
+        yield from (cast(Shape, receipt.result) for receipt in self.receipts(phase))
+
     def commit(self, payload: Mapping[str, Any], body: Mapping[str, Any]) -> None:
         """Write the manifest: the artifact is finished."""
         manifest = {"name": self.name, "fingerprint": self.fingerprint, "payload": payload, **body}
@@ -201,13 +258,13 @@ def read_receipt(path: str) -> Receipt | None:
 
 
 @lru_cache(maxsize=256)
-def _read_manifest(path: str) -> dict[str, Any]:
+def _read_manifest(path: str) -> Manifest:
     return storage.read_json(path)
 
 
 @lru_cache(maxsize=64)
 def _shards(path: str) -> tuple[Shard, ...]:
-    return tuple(Shard(**shard) for shard in _read_manifest(path)["shards"])
+    return tuple(Shard(**shard) for shard in cast(TableBody, _read_manifest(path))["shards"])
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from curate import storage
-from curate.artifact import Artifact, fingerprint
+from curate.artifact import Artifact, Body, Flow, TableBody, fingerprint
 from curate.config.load import Config, from_mapping, load
 from curate.config.stages import from_stages, ordered
 from curate.engine.base import Engine
@@ -421,7 +421,7 @@ def execute(stage: Stage, ctx: Context, payload: Mapping[str, Any]) -> None:
     finish(stage, ctx.artifact, ctx.table, body, payload)
 
 
-def finish(stage: Stage, artifact: Artifact, table: Table, body: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
+def finish(stage: Stage, artifact: Artifact, table: Table, body: Body, payload: Mapping[str, Any]) -> None:
     """Assert that every document is accounted for, then commit the artifact."""
     balance(artifact.name, body["flow"])
     if not stage.makes_table:
@@ -431,11 +431,11 @@ def finish(stage: Stage, artifact: Artifact, table: Table, body: Mapping[str, An
     if stage.makes_table:
         own["columns"] = DOCUMENT.names
     elif len(stage.columns()):
-        own["shards"] = table.documents.manifest["shards"]
+        own["shards"] = table.documents.body(TableBody)["shards"]
     artifact.commit(payload, own | dict(body))
 
 
-def _all_went_in(name: str, flow: Mapping[str, Any], table: Table) -> None:
+def _all_went_in(name: str, flow: Flow, table: Table) -> None:
     """Raise ``RunError`` unless a stage took in every document of its table."""
     rows: dict[str, int] = {}
     for shard in table.shards:
@@ -446,7 +446,7 @@ def _all_went_in(name: str, flow: Mapping[str, Any], table: Table) -> None:
         raise RunError(f"{name} did not take in every document: {taken} of {rows}")
 
 
-def balance(name: str, flow: Mapping[str, Any]) -> None:
+def balance(name: str, flow: Flow) -> None:
     """Raise ``RunError`` unless ``in = kept + dropped by reason + quarantined`` holds for every source."""
     for source, counts in flow.items():
         out = counts["kept"] + sum(counts["dropped"].values()) + sum(counts["quarantined"].values())

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.artifact import Artifact, Shard, by_source
+from curate.artifact import Artifact, Shard, TableBody, by_source
 from curate.table import DOCUMENT, DocumentWriter, ParquetWriter, Table
 
 REMOVED = pa.schema(
@@ -19,6 +19,23 @@ REMOVED = pa.schema(
     ]
 )
 """Spans of bytes of the old text that the new one lacks."""
+
+
+class RemovedCounts(TypedDict):
+    """Documents and bytes of a source before; spans and bytes cut out, documents touched, and those left empty."""
+
+    documents_in: int
+    bytes_in: int
+    spans: int
+    bytes: int
+    touched: int
+    emptied: int
+
+
+class RewriteBody(TableBody):
+    """Body of a stage that cuts text out: what was removed, by source."""
+
+    removed: dict[str, RemovedCounts]
 
 
 class Spans:
@@ -41,7 +58,7 @@ class Spans:
 
 def new_table(
     shards: Sequence[Shard], entries: Sequence[Mapping[str, Any]], dropped: Sequence[Mapping[str, int]]
-) -> dict[str, Any]:
+) -> TableBody:
     """``shards`` and ``flow`` of a table whose shards are rewritten ones of another table.
 
     Parameters
@@ -109,7 +126,7 @@ def write_without(table: Table, artifact: Artifact, spans: Spans, shard: Shard) 
     return writer.entry() | counts
 
 
-def account(shards: Sequence[Shard], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def account(shards: Sequence[Shard], results: Sequence[dict[str, Any]]) -> RewriteBody:
     """The manifest of a table made by `write_without`: shards, ``flow``, and what was removed per source."""
     removed = (
         {name: result[name] for name in ("spans", "bytes", "touched", "emptied")}
@@ -117,4 +134,4 @@ def account(shards: Sequence[Shard], results: Sequence[dict[str, Any]]) -> dict[
         for shard, result in zip(shards, results, strict=True)
     )
     dropped = [{"emptied": result["emptied"]} for result in results]
-    return new_table(shards, results, dropped) | {"removed": by_source(shards, removed)}
+    return {**new_table(shards, results, dropped), "removed": by_source(shards, removed)}

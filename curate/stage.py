@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from curate.artifact import file_hash, package_versions
+from curate.artifact import Body, file_hash, package_versions
 from curate.errors import Problem
 from curate.user_code import code_hashes
 
@@ -153,7 +153,7 @@ class Stage(BaseModel):
         """
         return ()
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> Body:
         """Produce the artifact at ``ctx.path``; what is returned goes into its manifest.
 
         The result's ``flow`` accounts for every document per source,
@@ -218,7 +218,7 @@ class Annotator(Stage):
         """The same, of an annotator that has `prepare` make something: it lies below `path`."""
         return self.load()
 
-    def conclude(self, ctx: "Context") -> dict[str, Any]:
+    def conclude(self, ctx: "Context") -> Mapping[str, Any]:
         """What the manifest says beside ``flow``, from the parts that the pass has written; ``ctx.map`` reads them."""
         return {}
 

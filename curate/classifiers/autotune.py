@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from curate.classifiers.manifest import Tuning
 from curate.errors import RunError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def cost(settings: Settings) -> float:
 
 def search(
     ctx: "Context", tune: Autotune, stage_settings: Settings, gathered: str, documents: int, *, calibrated: bool
-) -> dict[str, Any]:
+) -> Tuning:
     """Search for the best settings, in rounds of tasks.
 
     Parameters

@@ -1,18 +1,17 @@
 """Measures of how closely the scores of a student model follow the probabilities of its teacher."""
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.classifiers.manifest import Fidelity
 from curate.stats.calibration import EDGE, reliability
 from curate.stats.separation import separation
 
 Values = NDArray[np.float64]
 
 
-def fidelity(scores: Values, target: Values, keep_rate: float | None = None) -> dict[str, Any]:
+def fidelity(scores: Values, target: Values, keep_rate: float | None = None) -> Fidelity:
     """Compare a student with its teacher on documents used neither for training nor for calibration.
 
     Parameters

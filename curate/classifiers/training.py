@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curate import storage
 from curate.artifact import file_hash
 from curate.classifiers.autotune import Autotune
+from curate.classifiers.manifest import Clocked, FittedModel, JudgedModel, Measured, TrainedModel
 from curate.errors import Problem
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SAMPLE = "_sample"
 GATHERED = "_gathered.parquet"
 SETTINGS = "classifier.json"  # settings of scoring: the text that the model reads, and its calibration
 
-Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], dict[str, Any]]
+Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], Measured]
 """Maps scores and targets of documents to measures of the model's quality."""
 
 
@@ -109,8 +110,13 @@ class Training(BaseModel):
 
 
 def train(
-    ctx: "Context", training: Training, sample: Callable[..., Any], measure: Measure, *, each_class: bool = True
-) -> dict[str, Any]:
+    ctx: "Context",
+    training: Training,
+    sample: Callable[..., Mapping[str, Any]],
+    measure: Measure[Measured],
+    *,
+    each_class: bool = True,
+) -> TrainedModel[Measured]:
     """Draw a sample, search for settings if requested, train, calibrate and measure.
 
     The model and its settings are written to ``ctx.path``.
@@ -149,12 +155,15 @@ def train(
     (fitted,) = ctx.map(partial(_fit, training, ctx.path, gathered, measure), [settings], phase="train", keys=["train"])
     ctx.map(partial(_speed, training, ctx.path), [gathered], phase="speed", keys=["speed"])
     storage.remove_tree(folder)
-    return {"documents": counts, **fitted, **({"tuning": tuning} if tuning else {})}
+    trained: TrainedModel[Measured] = {"documents": counts, **fitted}
+    if tuning:
+        trained["tuning"] = tuning
+    return trained
 
 
 def _fit(
-    training: Training, path: str, gathered: str, measure: Measure, settings: dict[str, float | int]
-) -> dict[str, Any]:
+    training: Training, path: str, gathered: str, measure: Measure[Measured], settings: dict[str, float | int]
+) -> FittedModel[Measured]:
     from curate.classifiers import fasttext
     from curate.classifiers.autotune import fasttext_names
     from curate.classifiers.classifier import POSITIVE
@@ -197,22 +206,22 @@ def _fit_linear(fitted: pa.Table, settings: dict[str, float | int], path: str) -
     logistic.save(logistic.train(fitted.column("line").combine_chunks(), goal, weight, logistic_settings), path)
 
 
-def _judge(training: Training, model: str, held: pa.Table, measure: Measure) -> dict[str, Any]:
+def _judge(training: Training, model: str, held: pa.Table, measure: Measure[Measured]) -> JudgedModel[Measured]:
     """Fit the calibration, and measure the model with and without it."""
     from curate.classifiers import sample
     from curate.stats import calibration
 
     scores, target = sample.scores(model, held), held.column("target").to_numpy()
     test = held.column("part").to_numpy() == sample.TEST
-    quality: dict[str, Any] = {"raw": measure(scores[test], target[test]), "calibration": None}
+    quality: JudgedModel[Measured] = {"raw": measure(scores[test], target[test]), "calibration": None}
     if training.calibration:
-        quality["calibration"] = calibration.fit(training.calibration, scores[~test], target[~test])
-        calibrated = calibration.apply(quality["calibration"], scores[test])
-        quality["calibrated"] = measure(calibrated, target[test])
+        curve = calibration.fit(training.calibration, scores[~test], target[~test])
+        quality["calibration"] = curve
+        quality["calibrated"] = measure(calibration.apply(curve, scores[test]), target[test])
     return quality
 
 
-def _speed(training: Training, path: str, gathered: str) -> dict[str, Any]:
+def _speed(training: Training, path: str, gathered: str) -> Clocked:
     """Measure the time to score the held-out documents. The result goes into the receipt, never into the manifest."""
     from curate.classifiers.classifier import POSITIVE, Classifier
     from curate.classifiers.sample import TRAIN

@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from curate import storage
 from curate.artifact import RECEIPTS, Receipt, Totals, read_receipt
+from curate.dedup.manifest import MinHashBody
 from curate.errors import ConfigError, Problem, nearest
+from curate.io.manifest import KeptBody, ReadBody
 from curate.io.pieces import shard_size
 from curate.io.plain import plain_columns, plain_type
 from curate.pipeline import Pipeline
@@ -152,7 +154,7 @@ def is_done(pipeline: Pipeline, out: str) -> bool:
         report = storage.read_json(f"{out}/{REPORT}")
         # A report of an earlier version says nothing of files; it is written anew.
         same = report["fingerprint"] == kept.fingerprint and all("files" in of for of in report["sources"].values())
-        parts = {file["path"] for file in kept.manifest["files"]}
+        parts = {file["path"] for file in kept.body(KeptBody)["files"]}
     except (FileNotFoundError, ValueError, KeyError):
         return False
     whole = {PAIRS_FILE, CLUSTERS_FILE} <= storage.names_in(out) and parts == storage.names_in(f"{out}/{KEPT}")
@@ -414,7 +416,7 @@ def _account(pipeline: Pipeline) -> dict[str, Any]:
     least = stage.least_similarity
     chance = 1 - (1 - least**stage.rows) ** stage.bands
     text_bytes = Totals()
-    for shard, file in zip(read.shards(), kept.manifest["files"], strict=True):
+    for shard, file in zip(read.shards(), kept.body(KeptBody)["files"], strict=True):
         text_bytes.add({shard.source: {"in": shard.text_bytes, "kept": file["text_bytes"]}})
     sources = {}
     for source, counts in read.manifest["flow"].items():
@@ -427,21 +429,22 @@ def _account(pipeline: Pipeline) -> dict[str, Any]:
                 "quarantined": counts["quarantined"],
             },
             "text_bytes": text_bytes.counts.get(source, {"in": 0, "kept": 0}),
-            "files": read.manifest["files"][source],
+            "files": read.body(ReadBody)["files"][source],
         }
-    found = {
-        name: minhash.manifest[name]
-        for name in (
-            *("cluster_sizes", "largest_component", "largest_bucket", "hot_buckets", "crowded", "cut_components"),
-            *("duplicates", "quality"),
-        )
-    }
+    found = minhash.body(MinHashBody)
     return {
         "fingerprint": kept.fingerprint,
         "sources": sources,
         "settings": stage.model_dump(mode="json", exclude={"stage", "name", "after"})
         | {"threshold": round(least, 4), "chance_at_threshold": round(chance, 4)},
-        **found,
+        "cluster_sizes": found["cluster_sizes"],
+        "largest_component": found["largest_component"],
+        "largest_bucket": found["largest_bucket"],
+        "hot_buckets": found["hot_buckets"],
+        "crowded": found["crowded"],
+        "cut_components": found["cut_components"],
+        "duplicates": found["duplicates"],
+        "quality": found["quality"],
         "cost": _cost(pipeline, sum(counts["in"] for counts in text_bytes.counts.values())),
         "versions": storage.read_json(f"{pipeline.root}/run.json")["versions"],
     }

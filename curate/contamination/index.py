@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import storage
+from curate.contamination.manifest import IndexFacts, ItemCounts, MadeIndex
 from curate.table import ParquetWriter, read_part
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _segmented(items: Iterable[tuple[str, str]], ids: list[str]) -> Iterator["Wo
 
 def write_index(
     folder: str, benchmarks: Mapping[str, Iterable[tuple[str, str]]], lengths: Lengths, max_items: int
-) -> dict[str, Any]:
+) -> MadeIndex:
     """Write the index of the n-grams of all benchmarks and the table of their items.
 
     The hashes of all words and n-grams are in memory at once, about 8 bytes per byte of benchmark text.
@@ -145,16 +146,24 @@ def write_index(
     with ParquetWriter(f"{folder}/items.parquet", ITEM) as writer:
         writer.write(pa.table([pa.array(columns[f.name]).cast(f.type) for f in ITEM], schema=ITEM))
     by_benchmark = {
-        name: {"items": size, **_states(state[groups == group]), "ngrams": int(item_ngrams[groups == group].sum())}
-        for group, (name, size) in enumerate(zip(benchmarks, sizes, strict=True))
+        name: _item_counts(state[groups == group], item_ngrams[groups == group])
+        for group, name in enumerate(benchmarks)
     }
-    totals = {"ngrams": len(index.keys), "bytes": index.nbytes, "lengths": index.lengths.tolist()}
+    totals: IndexFacts = {"ngrams": len(index.keys), "bytes": index.nbytes, "lengths": index.lengths.tolist()}
     return {"benchmarks": by_benchmark, "index": totals}
 
 
-def _states(state: NDArray) -> dict[str, int]:
+def _item_counts(state: NDArray, ngrams: NDArray) -> ItemCounts:
+    """Count the items of a benchmark by state, and their n-grams."""
     counts = Counter(state.tolist())
-    return {name: counts[name] for name in (CHECKABLE, SHORT, SHARED, COPY)}
+    return {
+        "items": len(state),
+        "checkable": counts[CHECKABLE],
+        "short": counts[SHORT],
+        "shared": counts[SHARED],
+        "copy": counts[COPY],
+        "ngrams": int(ngrams.sum()),
+    }
 
 
 def _copies(words: NDArray[np.uint64], offsets: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from curate import storage
 from curate.artifact import Shard
+from curate.dedup.manifest import ComponentCounts
 from curate.dedup.scope import scope_hashes
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
@@ -115,7 +116,7 @@ class Components(NamedTuple):
     path: str
     members: int
     oversized: list[int]
-    counts: dict[str, int]
+    counts: ComponentCounts
 
 
 def parts_of(table: Table, settled: Sequence[tuple[Table, str]] = ()) -> tuple[Part, ...]:
@@ -156,7 +157,7 @@ def connect(ctx: "Context", parts: Sequence[Part], banding: BandLayout, componen
     path = f"{ctx.path}/{EXCHANGE}/labels.arrow"
     task = partial(_label_components, parts, edges, component_limit)
     labelled = ctx.map(task, [path], phase="components", keys=["components"])[0]
-    counts = {
+    counts: ComponentCounts = {
         "hot_buckets": sum(result["hot_buckets"] for result in bucket_counts),
         "largest_bucket": max((result["largest_bucket"] for result in bucket_counts), default=0),
         "largest_component": labelled["largest"],

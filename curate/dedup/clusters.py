@@ -19,6 +19,7 @@ from pydantic import Field
 
 from curate.artifact import Totals
 from curate.dedup.candidates import BandLayout, Components, Part, labels_of, scoped_keys
+from curate.dedup.manifest import ClusterCounts
 from curate.dedup.survivors import Policy, ranking
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
@@ -131,7 +132,7 @@ class Clusters(NamedTuple):
 
     groups: str
     paths: list[str]
-    counts: dict[str, Any]
+    counts: ClusterCounts
 
 
 def cluster(ctx: "Context", parts: Sequence[Part], components: Components, clustering: Clustering) -> Clusters:
@@ -162,7 +163,7 @@ def cluster(ctx: "Context", parts: Sequence[Part], components: Components, clust
     for result in results:
         totals.add(result)
     sizes = sorted(totals.counts.get("sizes", {}).items(), key=lambda item: int(item[0]))
-    counts = {
+    counts: ClusterCounts = {
         "cluster_sizes": dict(sizes),
         "crowded": totals.counts["crowded"],
         "cut_components": len(components.oversized),

@@ -59,7 +59,7 @@ def open_index(root: str, signatures: str, scope: Sequence[str] = ()) -> Index:
     deduplicated = [artifact for kind, artifact in finished.values() if kind == "minhash"]
     if not deduplicated:
         raise RunError(f"the run in {run} has no finished `minhash` stage, so it cannot be an index")
-    shards = deduplicated[-1].manifest["shards"]
+    shards = deduplicated[-1].manifest.get("shards")
     same_shards = [artifact for _, artifact in finished.values() if artifact.manifest.get("shards") == shards]
     documents = next(artifact for artifact in same_shards if artifact.manifest["columns"] == DOCUMENT.names)
     sidecars = tuple(artifact for artifact in same_shards if artifact is not documents)

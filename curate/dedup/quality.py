@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from curate.artifact import Shard
 from curate.dedup.clusters import Clustering, Shingling
+from curate.dedup.manifest import AuditedPairs, PlantedCopies, RecallFacts
 from curate.engine.context import EXCHANGE
 from curate.engine.exchange import read_partition, write_partitions
 from curate.stats.intervals import wilson_interval
@@ -41,7 +42,7 @@ class DroppedPair(NamedTuple):
     keeper: int
 
 
-def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[DroppedPair]) -> dict[str, Any]:
+def measure(ctx: "Context", clustering: Clustering, seed: int, pairs: Sequence[DroppedPair]) -> RecallFacts:
     """Measure recall on planted copies and, unless `verify` is ``jaccard``, audit a sample of the dropped documents.
 
     Parameters
@@ -171,7 +172,7 @@ def _tokens(shingling: Shingling, text: pa.Array, rows: NDArray[np.int64], first
 
 def _measure(
     clustering: Clustering, seed: int, pairs: Sequence[DroppedPair], paths: Sequence[str], _: str
-) -> dict[str, Any]:
+) -> RecallFacts:
     from curate.dedup.minhash import collision_probability
 
     similarities = np.arange(30, 101, 5) / 100
@@ -180,35 +181,40 @@ def _measure(
     rows = fetched["row"].to_numpy()
     tokens = [list_.values.to_numpy() for list_ in fetched["tokens"]]
     originals = [tokens[i] for i in np.flatnonzero(rows < 0)[:PLANTED]]
-    planted = [_planted(clustering, seed, originals, rate, number) for number, rate in enumerate(RATES)]
+    rates = enumerate(RATES) if originals else ()
+    planted = [_planted(clustering, seed, originals, rate, number) for number, rate in rates]
     position = {int(row): i for i, row in enumerate(rows) if row >= 0}
     complete = [pair for pair in pairs if pair.dropped in position and pair.keeper in position]
-    audited = {}
+    audited: AuditedPairs = {}
     if complete:
         similar = _jaccard(
             clustering, [tokens[position[p.dropped]] for p in complete], [tokens[position[p.keeper]] for p in complete]
         )
         reached = int((similar >= clustering.threshold).sum())
         low, high = wilson_interval(reached, len(complete))
-        audited = {"pairs": len(complete), "reached": reached, "low": round(low, 4), "high": round(high, 4)}
-        audited |= {"mean_jaccard": round(float(similar.mean()), 4), "least_jaccard": round(float(similar.min()), 4)}
+        audited = {
+            "pairs": len(complete),
+            "reached": reached,
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "mean_jaccard": round(float(similar.mean()), 4),
+            "least_jaccard": round(float(similar.min()), 4),
+        }
     return {
         "curve": np.stack((similarities, curve), axis=1).tolist(),
-        "planted": [result for result in planted if result["documents"]],
+        "planted": planted,
         "audited": audited,
     }
 
 
 def _planted(
     clustering: Clustering, seed: int, originals: Sequence[NDArray[np.uint64]], rate: float, number: int
-) -> dict[str, Any]:
+) -> PlantedCopies:
     """Plant an edited copy of each document, and count the copies that are found and that the curve predicts."""
     from curate.dedup.minhash import band_keys, collision_probability, estimate_jaccard, signatures
 
     bands, rows = clustering.banding.bands, clustering.banding.rows
     copies = [edited(tokens, rate, number * PLANTED + i) for i, tokens in enumerate(originals)]
-    if not copies:
-        return {"documents": 0}
     similar = _jaccard(clustering, originals, copies)
     minima = [
         signatures(*_joined(side), clustering.shingling.ngram, bands * rows, seed, np.zeros(len(side), np.uint64))

@@ -8,7 +8,7 @@ only on the set of documents: not on their order, on shards or on workers.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import pyarrow as pa
 from pydantic import AfterValidator, Field
 
-from curate.artifact import Shard, Totals, all_kept
+from curate.artifact import Shard, Totals
 from curate.dedup.scope import field_values
 from curate.engine.context import EXCHANGE, Context
 from curate.engine.exchange import partition_count, partition_of, read_partition, write_partitions
@@ -236,22 +236,6 @@ def tally(table: Table, shard: Shard, verdict: pa.Table) -> dict[str, int]:
         "documents": int(dropped.sum()),
         "bytes": int(table.read(shard, ["text_bytes"])["text_bytes"].to_numpy()[dropped].sum()),
     }
-
-
-def account(shards: Sequence[Shard], tallies: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-    """Build the manifest's ``flow`` (an annotation keeps every document) and ``duplicates`` per source.
-
-    Parameters
-    ----------
-    shards
-        Shards of the table.
-    tallies
-        Result of `tally` for each shard.
-    """
-    duplicates = Totals()
-    for shard, counts in zip(shards, tallies, strict=True):
-        duplicates.add({shard.source: counts})
-    return {"flow": all_kept(shards), "duplicates": duplicates.counts}
 
 
 def _send_best(

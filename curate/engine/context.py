@@ -2,10 +2,10 @@
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from curate import storage
 from curate.artifact import Artifact, Receipt, Shard, read_receipt, receipts_folder, write_receipt
@@ -16,6 +16,9 @@ from curate.progress import track
 from curate.table import Table
 
 EXCHANGE = "_exchange"
+
+Result = TypeVar("Result", bound=Mapping[str, Any])
+"""What a task returns, as JSON values: a dict, or a TypedDict where others read it by name."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Context:
         return self.artifact.path
 
     def map(
-        self, fn: Callable[[Any], dict[str, Any]], items: Sequence[Any], *, phase: str = "", keys: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
+        self, fn: Callable[[Any], Result], items: Sequence[Any], *, phase: str = "", keys: Sequence[str] = ()
+    ) -> list[Result]:
         """Run a pure function on each item that has no receipt yet.
 
         Parameters
@@ -84,20 +87,20 @@ class Context:
             if isinstance(outcome, Failed):
                 raise task_error(label, missing[outcome.index][0], outcome)
             receipts[outcome.result.key] = outcome.result
-        return [receipts[key].result for key in keys]
+        return [cast(Result, receipts[key].result) for key in keys]
 
-    def map_shards(self, fn: Callable[[Shard], dict[str, Any]], *, phase: str = "") -> list[dict[str, Any]]:
+    def map_shards(self, fn: Callable[[Shard], Result], *, phase: str = "") -> list[Result]:
         """Run `map` over the shards of the stage's table."""
         return self.map(fn, self.table.shards, phase=phase)
 
     def exchange(
         self,
         name: str,
-        mapper: Callable[[Any, str], dict[str, Any]],
-        reducer: Callable[[int, Any], dict[str, Any]],
+        mapper: Callable[[Any, str], Mapping[str, Any]],
+        reducer: Callable[[int, Any], Result],
         partitions: int,
         items: Sequence[Any] = (),
-    ) -> list[dict[str, Any]]:
+    ) -> list[Result]:
         """Group the rows of all items by partition (see `curate.engine.exchange`).
 
         Parameters
@@ -128,20 +131,20 @@ class Context:
             task = partial(_reduce, reducer, paths)
             results = self.map(task, list(range(partitions)), phase=f"{name}-reduce", keys=keys)
         else:
-            results = [reduced[key].result for key in keys]
+            results = [cast(Result, reduced[key].result) for key in keys]
         storage.remove_tree(folder)
         return results
 
 
-def _map_to_file(mapper: Callable[[Any, str], dict[str, Any]], folder: str, item: Any) -> dict[str, Any]:
+def _map_to_file(mapper: Callable[[Any, str], Mapping[str, Any]], folder: str, item: Any) -> Mapping[str, Any]:
     return mapper(item, f"{folder}/{item.name}.arrow")
 
 
-def _reduce(reducer: Callable[[int, Any], dict[str, Any]], paths: list[str], partition: int) -> dict[str, Any]:
+def _reduce(reducer: Callable[[int, Any], Result], paths: list[str], partition: int) -> Result:
     return reducer(partition, read_partition(paths, partition))
 
 
-def _commit(fn: Callable[[Any], dict[str, Any]], folder: str, keyed: tuple[str, Any]) -> Receipt:
+def _commit(fn: Callable[[Any], Mapping[str, Any]], folder: str, keyed: tuple[str, Any]) -> Receipt:
     """Run one task in a worker and write its receipt."""
     key, item = keyed
     clock = Clock()
@@ -156,7 +159,7 @@ class Clock:
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def receipt(self, key: str, result: dict[str, Any]) -> Receipt:
+    def receipt(self, key: str, result: Mapping[str, Any]) -> Receipt:
         """Make the receipt of work that began when the clock was created; `peak_rss` is in bytes, of the process."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         seconds, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
-from curate.artifact import Artifact, Shard, all_kept, receipts_folder, write_receipt
+from curate.artifact import Artifact, Body, Shard, all_kept, receipts_folder, write_receipt
 from curate.engine.base import Engine, Failed
 from curate.engine.context import Clock, Context, finished, task_error
 from curate.errors import RunError
@@ -25,7 +25,7 @@ _LOADED: dict[tuple[str, str, str], tuple[str, Annotate]] = {}
 
 def annotate(
     members: Sequence[Member], table: Table, engine: Engine, inputs: Mapping[str, Artifact] | None = None
-) -> list[dict[str, Any]]:
+) -> list[Body]:
     """Run annotators in one pass over each shard of a table. Shards that have a receipt are skipped.
 
     Parameters
@@ -68,7 +68,8 @@ def annotate(
         if isinstance(outcome, Failed):
             raise task_error(label, items[outcome.index][0].name, outcome)
     flow = all_kept(table.shards)
-    return [{"flow": flow, **stage.conclude(context)} for (stage, _), context in zip(members, contexts, strict=True)]
+    concluded = (stage.conclude(context) for (stage, _), context in zip(members, contexts, strict=True))
+    return [cast(Body, {"flow": flow, **body}) for body in concluded]
 
 
 def _loaded(stage: Annotator, artifact: Artifact) -> Annotate:

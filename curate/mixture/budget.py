@@ -19,6 +19,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.mixture.manifest import ReachEntry
 from curate.text.hashing import order_keys
 
 BIN_BITS = 12  # a bin of a source of 10^9 documents has 244,000 of them: 10 MB to sort
@@ -44,12 +45,12 @@ class Reach:
     epochs: int
     cut: int
 
-    def to_json(self) -> dict[str, int | str]:
+    def to_json(self) -> ReachEntry:
         """Return a JSON object. The cut has 49 hexadecimal digits."""
         return {"epochs": self.epochs, "cut": f"{self.cut:049x}"}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, int | str]) -> "Reach":
+    def from_json(cls, value: ReachEntry) -> "Reach":
         """Read the result of `to_json`.
 
         Examples
@@ -57,7 +58,7 @@ class Reach:
         >>> Reach.from_json(Reach(2, END).to_json()) == Reach(2, END)
         True
         """
-        return cls(int(value["epochs"]), int(str(value["cut"]), 16))
+        return cls(value["epochs"], int(value["cut"], 16))
 
 
 def rung_name(rung: int) -> str:

@@ -1,18 +1,18 @@
 """The dataset card: a README for people, whose front matter lists the rungs for Hugging Face `datasets`."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
 from curate.config.units import format_bytes, format_count
+from curate.mixture.manifest import Plan, ShardsBody
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 LARGER = ((10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"), (10**11, "10B<n<100B"))
 LISTED = 0.01  # minimum share of documents of a language that the card lists
 
 
-def dataset_card(name: str, plan: Mapping[str, Any], body: Mapping[str, Any], languages: Mapping[str, int]) -> str:
+def dataset_card(name: str, plan: Plan, body: ShardsBody, languages: Mapping[str, int]) -> str:
     """Return the card as Markdown with YAML front matter.
 
     Parameters
@@ -64,7 +64,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
 
 
-def _rung_section(plan: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+def _rung_section(plan: Plan, body: ShardsBody) -> str:
     rows = [
         (
             rung["name"],
@@ -98,7 +98,7 @@ data = load_dataset("path/to/this/folder", "{plan["rungs"][0]["name"]}")
 """
 
 
-def _source_section(plan: Mapping[str, Any]) -> str:
+def _source_section(plan: Plan) -> str:
     rows = [
         (
             source,
@@ -117,6 +117,6 @@ def _source_section(plan: Mapping[str, Any]) -> str:
     return f"## Sources\n\n{_table(header, rows)}\n"
 
 
-def _column_section(body: Mapping[str, Any]) -> str:
+def _column_section(body: ShardsBody) -> str:
     rows = [(f"`{column['name']}`", column["type"]) for column in body["schema"]]
     return f"## Columns\n\n{_table(('column', 'type'), rows)}\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from curate import storage
 from curate.artifact import RECEIPTS, Artifact, Receipt, read_receipt
@@ -44,7 +44,7 @@ class StageRecord:
     @property
     def manifest(self) -> dict[str, Any]:
         """What the stage says of its output; raises ``FileNotFoundError`` before it has finished."""
-        return self.artifact.manifest
+        return cast(dict[str, Any], self.artifact.manifest)
 
     @property
     def makes_table(self) -> bool:

@@ -14,6 +14,7 @@ from curate.artifact import Artifact, Shard, all_kept
 from curate.errors import Problem
 from curate.rules.sql import columns_of, complaint, holds
 from curate.stage import Known, Stage
+from curate.stats.manifest import BucketsBody
 from curate.stats.quantiles import add, counted, exact_quantiles, rows_by_group
 from curate.table import ParquetWriter, Table
 
@@ -106,7 +107,7 @@ class Buckets(Stage):
         if wrong:
             yield Problem(("where",), f"{self.where!r}: {wrong}")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> BucketsBody:
         """Find the cuts in two passes over the column, then name buckets."""
         cuts = self._cuts(ctx)
         results = ctx.map_shards(partial(_write, self, ctx.table, ctx.artifact, cuts))

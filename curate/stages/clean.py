@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from curate.artifact import Artifact, Shard, Totals, by_source
+from curate.cleaning.manifest import CleanBody
 from curate.errors import Problem
 from curate.extras import missing
 from curate.rewrite import new_table
@@ -189,7 +190,7 @@ class Clean(Stage):
         if self.stripped_entities and self.entities == "off":
             yield Problem(("stripped_entities",), "has no effect while entities are off")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> CleanBody:
         """Clean each shard."""
         return _account(ctx.table.shards, ctx.map_shards(partial(_clean_shard, self, ctx.table, ctx.artifact)))
 
@@ -456,7 +457,7 @@ def _flow(dropped: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:
     return {reason: int(flags.sum()) for reason, flags in dropped.items()}
 
 
-def _account(shards: tuple[Shard, ...], results: list[dict[str, Any]]) -> dict[str, Any]:
+def _account(shards: tuple[Shard, ...], results: list[dict[str, Any]]) -> CleanBody:
     """The manifest: shards, ``flow``, and what was done per source and kind."""
     changes = (
         {"documents_in": shard.rows, "bytes_in": shard.text_bytes, "bytes_out": result["text_bytes"]}
@@ -464,4 +465,4 @@ def _account(shards: tuple[Shard, ...], results: list[dict[str, Any]]) -> dict[s
         for shard, result in zip(shards, results, strict=True)
     )
     dropped = [{why: n for why, n in result["dropped"].items() if n or why == EMPTIED} for result in results]
-    return new_table(shards, results, dropped) | {"changes": by_source(shards, changes)}
+    return {**new_table(shards, results, dropped), "changes": by_source(shards, changes)}

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate.artifact import Artifact, Shard
-from curate.rewrite import Spans, account, write_without
+from curate.rewrite import RewriteBody, Spans, account, write_without
 from curate.stage import Stage
 from curate.table import DOCUMENT, Table
 
@@ -42,7 +42,7 @@ class CutContamination(Stage):
         """The documents, and where the runs are."""
         return (*DOCUMENT.names, SPANS)
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> RewriteBody:
         """Cut every shard."""
         written = ctx.map_shards(partial(_cut, self, ctx.table, ctx.artifact))
         return account(ctx.table.shards, written)

@@ -5,7 +5,6 @@ The definitions, and how they differ from those of GPT-3, Llama 2, datatrove and
 `cut_contamination` cuts spans out.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import islice
@@ -20,6 +19,7 @@ from pydantic import Field
 from curate.artifact import Artifact, Shard, Totals
 from curate.contamination.benchmarks import Benchmark, FieldNames, file_problems, identity, items_of
 from curate.contamination.index import Lengths, open_index, words_of, write_index
+from curate.contamination.manifest import BenchmarkFacts, DecontaminateBody, ItemCounts, MadeIndex
 from curate.errors import Problem, RunError, nearest
 from curate.io.files import FileListing
 from curate.stage import Annotate, Annotator, Known
@@ -179,14 +179,14 @@ class Decontaminate(Annotator):
 
         return annotate
 
-    def conclude(self, ctx: "Context") -> dict[str, Any]:
+    def conclude(self, ctx: "Context") -> DecontaminateBody:
         """Write ``matches``, and count documents and items by benchmark."""
         shards = ctx.table.shards
         counted = ctx.map_shards(partial(_write_matches, ctx.artifact, ctx.table.documents), phase=MATCHES)
         (found,) = ctx.map(
             partial(_count_items, ctx.path, [shard.name for shard in shards]), ["items"], phase="items", keys=["items"]
         )
-        (made,) = (receipt.result for receipt in ctx.artifact.receipts(INDEX))
+        (made,) = ctx.artifact.results(INDEX, MadeIndex)
         documents = Totals()
         for shard, counts in zip(shards, counted, strict=True):
             documents.add({shard.source: {"in": shard.rows, **counts["documents"]}})
@@ -194,7 +194,7 @@ class Decontaminate(Annotator):
         return {"index": made["index"], "documents": documents.counts, "benchmarks": benchmarks}
 
 
-def _write_index(stage: Decontaminate, path: str, _: str) -> dict[str, Any]:
+def _write_index(stage: Decontaminate, path: str, _: str) -> MadeIndex:
     """Read all benchmarks and write their index."""
     items = {
         name: items_of(found, stage.listings[name], FieldNames(found.fields))
@@ -301,21 +301,28 @@ def _count_items(path: str, shards: Sequence[str], _: str) -> dict[str, Any]:
 
 
 def _summary(
-    made: Mapping[str, Mapping[str, int]],
+    made: Mapping[str, ItemCounts],
     shards: Sequence[Shard],
     counted: Sequence[Mapping[str, Any]],
     found: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> dict[str, BenchmarkFacts]:
     """Per benchmark what it has, what of it was found, and in how many documents of each source."""
-    summary: dict[str, Any] = {}
+    summary: dict[str, BenchmarkFacts] = {}
     for name, items in made.items():
-        sources: dict[str, Counter[str]] = {}
+        sources = Totals()
         for shard, counts in zip(shards, counted, strict=True):
-            into = sources.setdefault(shard.source, Counter(documents=0, mostly=0, ngrams=0))
-            into.update(counts["benchmarks"].get(name, {}))
+            sources.add({shard.source: {"documents": 0, "mostly": 0, "ngrams": 0}})
+            sources.add({shard.source: counts["benchmarks"].get(name, {})})
         hit = found["benchmarks"].get(name, {"hit": 0, "mostly": 0})
-        tops = [
-            {key: top[key] for key in ("item", "documents", "best")} for top in found["top"] if top["benchmark"] == name
-        ]
-        summary[name] = {**items, **hit, "sources": {s: dict(c) for s, c in sources.items()}, "top": tops}
+        summary[name] = {
+            **items,
+            "hit": hit["hit"],
+            "mostly": hit["mostly"],
+            "sources": sources.counts,
+            "top": [
+                {"item": top["item"], "documents": top["documents"], "best": top["best"]}
+                for top in found["top"]
+                if top["benchmark"] == name
+            ],
+        }
     return summary

@@ -13,6 +13,7 @@ from pydantic import Field
 from curate.artifact import Shard, all_kept
 from curate.errors import Problem
 from curate.stage import Known, Stage
+from curate.stats.manifest import Axis, CellCounts, DensityBody, MeasuredPair
 from curate.stats.quantiles import add, coarse, coarse_quantile
 from curate.table import Table
 
@@ -62,7 +63,7 @@ class Density(Stage):
                 if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
                     yield Problem(("of", position), f"{column!r} holds {kind}, not numbers")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> DensityBody:
         """Find the ends of the axes in one pass over the columns, count in a second one."""
         ranges: dict[str, dict[str, int]] = {column: {} for column in self.of}
         for found in ctx.map_shards(partial(_range, self, ctx.table), phase="range"):
@@ -76,14 +77,14 @@ class Density(Stage):
             for total, pair in zip(own, found["pairs"], strict=True):
                 total[pair["cells"]] += np.array(pair["counts"], np.int64)
         flow = all_kept(ctx.table.shards)
-        pairs = [
+        pairs: list[MeasuredPair] = [
             {"x": x, "y": y, "sources": {source: _sparse(sums[source][pair], flow[source]["in"]) for source in sums}}
             for pair, (x, y) in enumerate(combinations(self.of, 2))
         ]
         return {"flow": flow, "bins": self.bins, "axes": axes, "pairs": pairs}
 
 
-def axis(counts: Mapping[str, int], bins: int) -> dict[str, Any]:
+def axis(counts: Mapping[str, int], bins: int) -> Axis:
     """Scale and edges of an axis, from the upper 16 bits of its values; the outer bins are open.
 
     Examples
@@ -115,7 +116,7 @@ def _range(stage: Density, table: Table, shard: Shard) -> dict[str, Any]:
     return {name: coarse(values[~np.isnan(values)]) for name, values in measured.items()}
 
 
-def _count(stage: Density, table: Table, axes: Mapping[str, Mapping[str, Any]], shard: Shard) -> dict[str, Any]:
+def _count(stage: Density, table: Table, axes: Mapping[str, Axis], shard: Shard) -> dict[str, Any]:
     """Counts of each pair's cells, row by row of y, without the empty ones."""
     measured = _measured(table, shard, stage.of)
     places = {name: _bins(values, axes[name], stage.bins) for name, values in measured.items()}
@@ -127,7 +128,7 @@ def _count(stage: Density, table: Table, axes: Mapping[str, Mapping[str, Any]], 
     return {"pairs": pairs}
 
 
-def _bins(values: NDArray[np.float32], scale: Mapping[str, Any], bins: int) -> NDArray[np.int64]:
+def _bins(values: NDArray[np.float32], scale: Axis, bins: int) -> NDArray[np.int64]:
     """Bin of each value, -1 for null."""
     low, high = scale["low"], scale["high"]
     known = ~np.isnan(values)
@@ -139,7 +140,7 @@ def _bins(values: NDArray[np.float32], scale: Mapping[str, Any], bins: int) -> N
     return places
 
 
-def _sparse(counts: NDArray[np.int64], documents: int) -> dict[str, Any]:
+def _sparse(counts: NDArray[np.int64], documents: int) -> CellCounts:
     """Cells that have documents, with how many; a cell's number is y times the bins plus x."""
     cells = np.flatnonzero(counts)
     both = int(counts.sum())

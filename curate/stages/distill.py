@@ -12,6 +12,7 @@ from pydantic import Field
 
 from curate.artifact import Shard, Totals, all_kept
 from curate.classifiers.groups import Group
+from curate.classifiers.manifest import StudentBody, Targets
 from curate.classifiers.training import Training
 from curate.errors import Problem, RunError
 from curate.stage import Known, Stage
@@ -83,7 +84,7 @@ class Distill(Training, Stage):
             yield from self.documents.problems("documents", known.sources, known.columns)
         yield from self.problems()
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> StudentBody:
         """Look at the targets, draw a sample, train on it."""
         from curate.classifiers.fidelity import fidelity
         from curate.classifiers.training import train
@@ -107,7 +108,14 @@ class Distill(Training, Stage):
         rate = min(1.0, (self.max_documents + 6 * self.max_documents**0.5) / targets)
         sample = partial(_sample_shard, self, ctx.table, ctx.seed, rate)
         made = train(ctx, self, sample, partial(fidelity, keep_rate=self.keep_rate), each_class=False)
-        teacher = {"column": self.target, "keep_rate": self.keep_rate, **total.counts, "mean": mean / targets}
+        teacher: Targets = {
+            "column": self.target,
+            "keep_rate": self.keep_rate,
+            "learned_from": targets,
+            "null": total.counts["null"],
+            "not_chosen": total.counts["not_chosen"],
+            "mean": mean / targets,
+        }
         return {"flow": all_kept(ctx.table.shards), "targets": teacher, "student": made}
 
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from curate import storage
-from curate.artifact import Artifact, Shard
+from curate.artifact import Artifact, Shard, all_kept, by_source
 from curate.dedup import scope, survivors
+from curate.dedup.manifest import DuplicatesBody
 from curate.dedup.scope import Within
 from curate.dedup.survivors import KEY, Keep, Policy, Priority
 from curate.engine.context import EXCHANGE
@@ -98,13 +99,17 @@ class Exact(Stage):
         yield from self.policy.clashes(known)
         yield from scope.problems(self.within, known)
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> DuplicatesBody:
         """Bring equal hashes together, choose, and write what became of each document."""
         groups = partial(_by_hash, self.hash_column, self.within)
         election = survivors.elect(ctx, self.policy, groups, ctx.table.rows)
         tallies = ctx.map_shards(partial(_write, ctx.table, ctx.artifact, self.columns(), groups, election.paths))
         storage.remove_tree(f"{ctx.path}/{EXCHANGE}")
-        return survivors.account(ctx.table.shards, tallies) | {"cluster_sizes": election.sizes}
+        return {
+            "flow": all_kept(ctx.table.shards),
+            "duplicates": by_source(ctx.table.shards, tallies),
+            "cluster_sizes": election.sizes,
+        }
 
 
 def _by_hash(column: str, within: str, table: Table, shard: Shard) -> pa.Table:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from curate.artifact import Artifact, Shard, by_source
 from curate.cleaning.html import EXTRACTORS, is_html
+from curate.cleaning.manifest import ExtractBody
 from curate.config.units import Bytes
 from curate.engine.guarded import CallError, Guarded, TimedOutError
 from curate.errors import Problem
@@ -92,7 +93,7 @@ class Extract(Stage):
         if self.extractor == "resiliparse" and self.favor != "balanced":
             yield Problem(("favor",), "resiliparse favors neither precision nor recall", "use trafilatura")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> ExtractBody:
         """Each shard on its own."""
         return _account(ctx.table.shards, ctx.map_shards(partial(_extract, self, ctx.table, ctx.artifact)))
 
@@ -219,7 +220,7 @@ def _groups(table: pa.Table) -> Iterator[pa.Table]:
     yield from (table.slice(start, ROW_GROUP) for start in range(0, table.num_rows, ROW_GROUP))
 
 
-def _account(shards: Sequence[Shard], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _account(shards: Sequence[Shard], results: Sequence[Mapping[str, Any]]) -> ExtractBody:
     """The manifest: shards, ``flow``, and what was done per source."""
     made = new_table(shards, results, [result["dropped"] for result in results])
-    return made | {"extracted": by_source(shards, (result["counts"] for result in results))}
+    return {**made, "extracted": by_source(shards, (result["counts"] for result in results))}

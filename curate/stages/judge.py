@@ -28,6 +28,7 @@ from curate.stage import Known, Stage
 from curate.storage import InputPath
 from curate.table import ParquetWriter, Table, read_part
 from curate.weak.judge.prompts import VOTES, Prompt, Shipped, chosen
+from curate.weak.manifest import AskResult, JudgeBody, JudgeFacts, RequestCounts
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -206,25 +207,22 @@ class Judge(Stage):
     def _key(self) -> str:
         return os.environ.get(self.api_key_env or "", "").strip()
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> JudgeBody:
         """Draw the sample, ask, write the columns."""
-        from curate.engine.context import finished
-
-        receipts = receipts_folder(ctx.path, ASK)
-        done = dict(finished(receipts, [ASK]))
+        done = next(ctx.artifact.results(ASK, AskResult), None)
         if done:
-            body = done[ASK].result["judge"]
+            facts = done["judge"]
         else:
             self._cache_path(ctx.path)  # complains before any text is read
             rate = _rate(self.documents, ctx.table.rows)
             ctx.map_shards(partial(_sample_shard, self, ctx.table, ctx.artifact, ctx.seed, rate), phase="sample")
-            body = self._ask(ctx)
+            facts = self._ask(ctx)
         ctx.map_shards(partial(_write_shard, self, ctx.artifact))
         for folder in (SAMPLE, ANSWERS):
             storage.remove_tree(f"{ctx.path}/{folder}")
-        return {"flow": all_kept(ctx.table.shards), "judge": body}
+        return {"flow": all_kept(ctx.table.shards), "judge": facts}
 
-    def _ask(self, ctx: "Context") -> dict[str, Any]:
+    def _ask(self, ctx: "Context") -> JudgeFacts:
         """Put all questions, write the answers per shard, and what came of it into a receipt."""
         from curate.engine.context import Clock
         from curate.weak.judge.tally import Tally
@@ -233,14 +231,18 @@ class Judge(Stage):
         limit, documents = _limit(ctx, self.documents)
         tally = Tally(list(self.asked()))
         spent = self._put_questions(ctx, limit, documents, tally)
-        body = {"model": self.model, "documents": {"all": ctx.table.rows, "asked": documents}, **tally.summary()}
-        for warning in body["warnings"]:
+        facts: JudgeFacts = {
+            "model": self.model,
+            "documents": {"all": ctx.table.rows, "asked": documents},
+            **tally.summary(),
+        }
+        for warning in facts["warnings"]:
             log.warning("%s: %s", self.name, warning)
-        result = {"judge": body, "spent": spent | {"prompts": tally.spent()}}
+        result: AskResult = {"judge": facts, "spent": {**spent, "prompts": tally.spent()}}
         write_receipt(receipts_folder(ctx.path, ASK), clock.receipt(ASK, result))
-        return body
+        return facts
 
-    def _put_questions(self, ctx: "Context", limit: int | None, documents: int, tally: "Tally") -> dict[str, Any]:
+    def _put_questions(self, ctx: "Context", limit: int | None, documents: int, tally: "Tally") -> RequestCounts:
         """Ask and write; returns how many requests were sent, and which of them failed."""
         from curate.progress import track
         from curate.weak.judge.asking import Asker, StoppedError, in_order

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from curate.artifact import Artifact, Shard
+from curate.artifact import Artifact, Flow, Shard
 from curate.errors import Problem
+from curate.io.manifest import KeptBody, KeptFile
 from curate.io.plain import plain_columns, plain_type
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ParquetWriter, Table
@@ -56,17 +57,19 @@ class Kept(Stage):
             if column in DOCUMENT.names or column in self.carry[:position]:
                 yield Problem(("columns", position), f"the files have a column {column!r} already")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> KeptBody:
         """Write shard by shard, a row group at a time."""
         results = ctx.map_shards(partial(_write, ctx.table, ctx.artifact, self.where, (*DOCUMENT.names, *self.carry)))
-        flow: dict[str, Any] = {}
-        files = []
+        flow: Flow = {}
+        files: list[KeptFile] = []
         for shard, result in zip(ctx.table.shards, results, strict=True):
             entry = flow.setdefault(shard.source, {"in": 0, "kept": 0, "dropped": {self.reason: 0}, "quarantined": {}})
             entry["in"] += shard.rows
             entry["kept"] += result["rows"]
             entry["dropped"][self.reason] += shard.rows - result["rows"]
-            files.append({"path": f"part-{shard.name}.parquet", **result})
+            files.append(
+                {"path": f"part-{shard.name}.parquet", "rows": result["rows"], "text_bytes": result["text_bytes"]}
+            )
         return {"flow": flow, "files": files}
 
 

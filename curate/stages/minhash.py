@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate import storage
-from curate.artifact import Artifact
+from curate.artifact import Artifact, all_kept, by_source
 from curate.dedup import scope, survivors
 from curate.dedup.candidates import BandLayout, Part, connect, parts_of
 from curate.dedup.clusters import (
@@ -30,6 +30,7 @@ from curate.dedup.clusters import (
     verdicts,
 )
 from curate.dedup.index import Index, open_index
+from curate.dedup.manifest import MinHashBody
 from curate.dedup.quality import DroppedPair, measure, sample
 from curate.dedup.scope import Within
 from curate.dedup.survivors import Keep, Policy, Priority
@@ -200,7 +201,7 @@ class MinHash(Stage):
         """The configuration, with the fingerprints of the indexes in the place of their paths."""
         return super().identity() | {"index": [index.fingerprint for index in self.indexes]}
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> MinHashBody:
         """Candidates by groups of bands, clusters, what became of each document, and how well that went."""
         parts = parts_of(ctx.table, [(index.table, index.settled) for index in self.indexes])
         found = connect(ctx, parts, self.clustering.banding, COMPONENT_LIMIT)
@@ -212,7 +213,8 @@ class MinHash(Stage):
         storage.remove_tree(f"{ctx.path}/{EXCHANGE}")
         counted = [{key: tally[key] for key in ("documents", "bytes", "jaccard")} for tally in tallies]
         return {
-            **survivors.account(ctx.table.shards, counted),
+            "flow": all_kept(ctx.table.shards),
+            "duplicates": by_source(ctx.table.shards, counted),
             **found.counts,
             **clusters.counts,
             "verify": self.verify,

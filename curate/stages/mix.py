@@ -6,7 +6,7 @@ read, never text.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
@@ -14,7 +14,18 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.config.units import BYTE_FORMS, COUNT_FORMS, format_bytes, format_count, parse_bytes, parse_count
+from curate.engine.context import Result
 from curate.errors import ConfigError, Problem, nearest
+from curate.mixture.manifest import (
+    CopySizes,
+    MixBody,
+    MixedCounts,
+    MixtureRung,
+    Plan,
+    PlannedShare,
+    PlannedSource,
+    Sizes,
+)
 from curate.stage import Known, Stage
 from curate.table import ParquetWriter
 
@@ -55,14 +66,6 @@ Amount = Annotated[
     ),
 ]
 """A rung's size: `Tokens` or `Bytes` as the stage's `unit` has it, or all there is."""
-
-
-class Counts(TypedDict):
-    """How many documents, and their sizes."""
-
-    documents: int
-    tokens: int
-    bytes: int
 
 
 class Mix(Stage):
@@ -192,7 +195,7 @@ class Mix(Stage):
 
     # -- at run time ---------------------------------------------------------------------------------------------------
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> MixBody:
         """Measure, hold out, plan, cut, and write who is where."""
         from curate.mixture.prefixes import Pool
 
@@ -207,7 +210,7 @@ class Mix(Stage):
         results = ctx.map_shards(partial(_mix_shard, pool, ctx.artifact, reaches))
         storage.remove_tree(f"{ctx.path}/_cuts")
         totals = _by_source(ctx.table.shards, results)
-        flow = {source: counts.pop("flow") for source, counts in totals.items()}
+        flow = {source: counts["flow"] for source, counts in totals.items()}
         plan = self._account(budgets, shares, targets, available, totals, reaches)
         for position, rung in enumerate(plan["rungs"]):
             if not rung["documents"]:
@@ -215,13 +218,13 @@ class Mix(Stage):
                 raise ConfigError([Problem(("stages", ctx.artifact.name, "budgets", position), message)])
         return {"flow": flow, "plan": plan}
 
-    def _totals(self, ctx: "Context", phase: str, pool: "Pool") -> dict[str, Counts]:
+    def _totals(self, ctx: "Context", phase: str, pool: "Pool") -> dict[str, Sizes]:
         """What is in `pool`, by source; sources that have a weight but no documents are there too."""
         totals = _by_source(ctx.table.shards, ctx.map_shards(partial(_total_shard, pool), phase=phase))
         named = self.weights if isinstance(self.weights, Mapping) else ()
-        return {source: Counts(documents=0, tokens=0, bytes=0) for source in named} | totals
+        return {source: Sizes(documents=0, tokens=0, bytes=0) for source in named} | totals
 
-    def _held_out(self, ctx: "Context", pool: "Pool", kept: Mapping[str, Counts]) -> dict[str, int]:
+    def _held_out(self, ctx: "Context", pool: "Pool", kept: Mapping[str, Sizes]) -> dict[str, int]:
         """The validation cut by source: the share asked for, but at least one document and never all of them."""
         from curate.mixture.prefixes import VALIDATION, Prefix, find_cuts
 
@@ -240,7 +243,7 @@ class Mix(Stage):
         return {s: min(max(cuts[s, prefixes[s]], min(ends[s]) + 1), max(ends[s])) for s in sources}
 
     def _plan(
-        self, ctx: "Context", available: Mapping[str, Counts]
+        self, ctx: "Context", available: Mapping[str, Sizes]
     ) -> tuple[list[int], dict[str, float], dict[str, list[int]]]:
         """Budgets as numbers, shares, and what each source is to give to each rung.
 
@@ -283,7 +286,7 @@ class Mix(Stage):
         self,
         ctx: "Context",
         pool: "Pool",
-        available: Mapping[str, Counts],
+        available: Mapping[str, Sizes],
         targets: Mapping[str, Sequence[int]],
     ) -> dict[str, list["Reach"]]:
         """How far each source goes in each rung."""
@@ -312,24 +315,24 @@ class Mix(Stage):
         budgets: Sequence[int],
         shares: Mapping[str, float],
         targets: Mapping[str, Sequence[int]],
-        available: Mapping[str, Counts],
-        totals: Mapping[str, Mapping[str, Any]],
+        available: Mapping[str, Sizes],
+        totals: Mapping[str, MixedCounts],
         reaches: Mapping[str, Sequence["Reach"]],
-    ) -> dict[str, Any]:
+    ) -> Plan:
         """The plan and what came of it, for the manifest."""
         from curate.mixture.budget import rung_name
 
         names = [rung_name(rung) for rung in range(len(budgets))]
         sums = Totals()
         for counts in totals.values():
-            sums.add(counts)
-        rungs = [
-            {"name": name, "budget": budget, **sums.counts["rungs"][name]}
-            for name, budget in zip(names, budgets, strict=True)
+            sums.add({"rungs": counts["rungs"], "validation": counts["validation"]})
+        sizes: Mapping[str, CopySizes] = sums.counts["rungs"]
+        rungs: list[MixtureRung] = [
+            {"name": name, "budget": budget, **sizes[name]} for name, budget in zip(names, budgets, strict=True)
         ]
-        sources = {}
+        sources: dict[str, PlannedSource] = {}
         for source, counts in totals.items():
-            realised = [
+            realised: list[PlannedShare] = [
                 {
                     "target": targets[source][rung],
                     **counts["rungs"][name],
@@ -349,17 +352,17 @@ class Mix(Stage):
         return {"unit": self.unit, "rungs": rungs, "validation": sums.counts["validation"], "sources": sources}
 
 
-def _by_source(shards: Sequence[Shard], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _by_source(shards: Sequence[Shard], results: Sequence[Result]) -> dict[str, Result]:
     """Sums of the shards' counts, by source."""
     totals: dict[str, Totals] = {}
     for shard, result in zip(shards, results, strict=True):
         totals.setdefault(shard.source, Totals()).add(result)
-    return {source: totals[source].counts for source in sorted(totals)}
+    return {source: cast(Result, totals[source].counts) for source in sorted(totals)}
 
 
-def _total_shard(pool: "Pool", shard: Shard) -> dict[str, Any]:
+def _total_shard(pool: "Pool", shard: Shard) -> Sizes:
     ids, sizes = pool.read(shard)
-    return {"documents": len(ids), **{unit: int(size.sum()) for unit, size in sizes.items()}}
+    return {"documents": len(ids), "tokens": int(sizes["tokens"].sum()), "bytes": int(sizes["bytes"].sum())}
 
 
 def _extremes_shard(pool: "Pool", shard: Shard) -> dict[str, Any]:
@@ -370,9 +373,7 @@ def _extremes_shard(pool: "Pool", shard: Shard) -> dict[str, Any]:
     return {"extremes": [f"{key:x}" for key in extremes(pool.keys(VALIDATION, pool.read(shard)[0]))]}
 
 
-def _mix_shard(
-    pool: "Pool", artifact: Artifact, reaches: Mapping[str, Sequence["Reach"]], shard: Shard
-) -> dict[str, Any]:
+def _mix_shard(pool: "Pool", artifact: Artifact, reaches: Mapping[str, Sequence["Reach"]], shard: Shard) -> MixedCounts:
     import numpy as np
 
     from curate.mixture.budget import below, copies, rung_name
@@ -402,13 +403,14 @@ def _mix_shard(
         },
         "validation": {
             "documents": int(held_out.sum()),
-            **{unit: int(size[held_out].sum()) for unit, size in sizes.items()},
+            "tokens": int(sizes["tokens"][held_out].sum()),
+            "bytes": int(sizes["bytes"][held_out].sum()),
         },
         "rungs": {rung_name(rung): _counted(held[:, rung], sizes) for rung in range(held.shape[1])},
     }
 
 
-def _counted(held: "NDArray[np.int32]", sizes: Mapping[str, "NDArray[np.int64]"]) -> dict[str, int]:
+def _counted(held: "NDArray[np.int32]", sizes: Mapping[str, "NDArray[np.int64]"]) -> CopySizes:
     """Documents, their copies, and the copies' sizes, in one rung."""
-    totals = {unit: int((size * held).sum()) for unit, size in sizes.items()}
-    return {"documents": int((held > 0).sum()), "copies": int(held.sum()), **totals}
+    tokens, size = (int((sizes[unit] * held).sum()) for unit in ("tokens", "bytes"))
+    return {"documents": int((held > 0).sum()), "copies": int(held.sum()), "tokens": tokens, "bytes": size}

@@ -16,6 +16,7 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
+from curate.dedup.manifest import ParagraphsBody
 from curate.dedup.repeats import RepeatCutting
 from curate.dedup.survivors import KEY, Policy, ranking
 from curate.engine.context import EXCHANGE
@@ -61,7 +62,7 @@ class Paragraphs(RepeatCutting, Stage):
         default="first", description="whether the first copy stays, in the order of `priority`, `prefer` and the ids"
     )
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> ParagraphsBody:
         """Count and rank what stands where, then cut."""
         text_bytes = sum(shard.text_bytes for shard in ctx.table.shards)
         partitions = partition_count(text_bytes // BYTES_PER_UNIT)
@@ -74,8 +75,8 @@ class Paragraphs(RepeatCutting, Stage):
         )
         written = ctx.map_shards(partial(_cut, self, ctx.table, ctx.artifact, paths))
         storage.remove_tree(f"{ctx.path}/{EXCHANGE}")
-        repeats = {name: sum(result[name] for result in results) for name in ("distinct", "repeated")}
-        return account(ctx.table.shards, written) | {"units": repeats}
+        distinct, repeated = (sum(result[name] for result in results) for name in ("distinct", "repeated"))
+        return {**account(ctx.table.shards, written), "units": {"distinct": distinct, "repeated": repeated}}
 
 
 def _units(stage: Paragraphs, table: Table, shard: Shard) -> "tuple[pl.DataFrame, NDArray[np.int64]]":

@@ -15,6 +15,7 @@ from curate import storage
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, RunError
 from curate.extras import missing
+from curate.language_models.manifest import PerplexityBody, SourceScores, TrainLmBody
 from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
 from curate.storage import InputPath
@@ -211,7 +212,7 @@ class Perplexity(Annotator):
 
         return annotate
 
-    def conclude(self, ctx: "Context") -> dict[str, Any]:
+    def conclude(self, ctx: "Context") -> PerplexityBody:
         """Per source: documents, those that are scored, their bits per byte, and the share of unknown tokens."""
         found = ctx.map_shards(partial(_summarize, self.prefix, ctx.artifact), phase="summary")
         totals: dict[str, Totals] = {}
@@ -227,9 +228,9 @@ class Perplexity(Annotator):
             converted = f"{path}/{CONVERTED}"
             given = converted if storage.exists(converted) else self.path or ""
             return {None: open_scorer(given, self.text.model_dump_json(), self.tokenizer)}
-        single = trained.manifest["by"] is None
-        models = {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in trained.manifest["models"]}
-        return {None: models[ALL]} if single else dict(models)
+        body = trained.body(TrainLmBody)
+        models = {group: open_scorer(f"{trained.path}/{file_name(group)}.lm") for group in body["models"]}
+        return {None: models[ALL]} if body["by"] is None else {**models}
 
 
 def _score(
@@ -286,7 +287,7 @@ def _summarize(prefix: str, artifact: Artifact, shard: Shard) -> dict[str, Any]:
     }
 
 
-def _summary(counts: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(counts: Mapping[str, Any]) -> SourceScores:
     """What the manifest says of a source; quantiles to 0.4 %, and documents by bars of `HISTOGRAM`."""
     from curate.stats.quantiles import coarse_quantile
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from curate import storage
-from curate.artifact import Shard
+from curate.artifact import Shard, SourceFlow
 from curate.config.units import Bytes
 from curate.engine.context import Context
 from curate.errors import Problem, RunError, nearest
@@ -23,6 +23,7 @@ from curate.extras import missing
 from curate.io.files import FORMATS, FileListing, InputFile, list_files
 from curate.io.formats import html, jsonl, parquet, text, warc
 from curate.io.identifiers import unique_ids
+from curate.io.manifest import FileCounts, ReadBody
 from curate.io.pieces import Unit, plan_units, shard_size
 from curate.io.records import QUARANTINE, Batch, BatchBuilder, Fields, Reject
 from curate.io.streams import BrokenFileError
@@ -169,7 +170,7 @@ class Read(Stage):
         ]
         return config
 
-    def run(self, ctx: Context) -> dict[str, Any]:
+    def run(self, ctx: Context) -> ReadBody:
         """Read all units, stop if too much of a source is bad, and make the identifiers unique."""
         units = [
             unit
@@ -300,17 +301,22 @@ class _Tally:
         self.counts.update(result["counts"])
         self.bad_files.update(result["bad_files"])
 
-    def flow(self) -> dict[str, Any]:
+    def flow(self) -> SourceFlow:
         """Records in, documents kept, records skipped and rows quarantined, counted in different places."""
         dropped, quarantined = (dict(sorted(counts.items())) for counts in (self.skipped, self.rejected))
         return {"in": self.records, "kept": self.counts["documents"], "dropped": dropped, "quarantined": quarantined}
 
-    def files(self) -> dict[str, Any]:
+    def files(self) -> FileCounts:
         """The same for files; one that breaks half-way is both read and quarantined, and counts as quarantined."""
         quarantined = dict(sorted(Counter(self.bad_files.values()).items()))
         kept = self.listed - len(self.bad_files)
-        ignored = {"ignored": len(self.ignored), "ignored_names": list(self.ignored[:_SHOWN])}
-        return {"in": self.listed, "kept": kept, "quarantined": quarantined, **ignored}
+        return {
+            "in": self.listed,
+            "kept": kept,
+            "quarantined": quarantined,
+            "ignored": len(self.ignored),
+            "ignored_names": list(self.ignored[:_SHOWN]),
+        }
 
 
 def _past(bad: int, total: int, limit: float, tolerated: int) -> bool:

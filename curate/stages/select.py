@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curate.artifact import Artifact, Shard, Totals
 from curate.errors import Problem, nearest
 from curate.registry import stage_type
+from curate.rules.manifest import SelectBody
 from curate.rules.presets import PRESETS, Criterion, PresetName, alike, rules_of
 from curate.rules.sql import columns_of, complaint, holds
 from curate.stage import Known, Stage
@@ -187,14 +188,22 @@ class Select(Stage):
                 hint = f"give it another threshold with `thresholds: {{{name}: ...}}`, or choose another name"
                 yield Problem(("drop", name), "a preset has a rule of this name", hint)
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> SelectBody:
         """Evaluate the rules shard by shard."""
         results = ctx.map_shards(partial(_select_shard, ctx.table, ctx.artifact, self.rules(), self.requires()))
-        totals = Totals()
+        totals = Totals({"flow": {}, "bytes": {}, "fired": {}, "alone": {}})
         for shard, result in zip(ctx.table.shards, results, strict=True):
             totals.add({key: {shard.source: value} for key, value in result.items()})
-        rules = [{"name": name} | rule.model_dump(mode="json") for name, rule in self.rules().items()]
-        return {"rules": rules, **totals.counts}
+        counts = totals.counts
+        return {
+            "flow": counts["flow"],
+            "rules": [
+                {"name": name, "when": rule.when, "sources": rule.sources} for name, rule in self.rules().items()
+            ],
+            "bytes": counts["bytes"],
+            "fired": counts["fired"],
+            "alone": counts["alone"],
+        }
 
 
 def evaluate(rules: Mapping[str, Rule], frame: "pl.DataFrame", source: str) -> NDArray[np.bool_]:

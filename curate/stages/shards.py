@@ -20,11 +20,21 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from curate import storage
-from curate.artifact import Shard, Totals, file_hash
+from curate.artifact import Flow, Shard, Totals, file_hash
 from curate.config.units import BYTE_FORMS, COUNT_FORMS, parse_bytes, parse_count
 from curate.engine.exchange import MAX_PARTITIONS, partition_of
 from curate.errors import Problem, RunError
 from curate.io.plain import plain_columns, plain_type
+from curate.mixture.manifest import (
+    CopySizes,
+    MixBody,
+    OutputFile,
+    Plan,
+    PlannedSource,
+    ShardsBody,
+    WrittenFile,
+    WrittenRung,
+)
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, ParquetWriter, Table, as_batch
 
@@ -164,12 +174,12 @@ class Shards(Stage):
             if column in ROW.names or column in self.carry[:position]:
                 yield Problem(("columns", position), f"the files have a column {column!r} already")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> ShardsBody:
         """Shuffle the text to its output files, check them against the plan, and describe them."""
         from curate.mixture.budget import Reach
         from curate.mixture.dataset_card import dataset_card
 
-        plan = ctx.inputs[self.mix].manifest["plan"]
+        plan = ctx.inputs[self.mix].body(MixBody)["plan"]
         reaches = {
             source: [Reach.from_json(rung["reach"]) for rung in entry["rungs"]]
             for source, entry in plan["sources"].items()
@@ -184,13 +194,11 @@ class Shards(Stage):
             results += ctx.exchange(f"text-{first:05d}", scatter, write, len(files))
         _verify(plan, layout, results)
         tokenizer = storage.read_bytes(f"{ctx.inputs[self.tokens].path}/{TOKENIZER}")
-        body = {
+        body: ShardsBody = {
             "flow": _flow(ctx.table.shards, results),
             "rungs": _rungs(plan, layout, results),
             "validation": plan["validation"],
-            "files": [
-                {key: result[key] for key in ("path", "rows", "tokens", "bytes", "sha256")} for result in results
-            ],
+            "files": [_listed(result) for result in results],
             "schema": [{"name": field.name, "type": str(field.type)} for field in schema],
             "tokenizer": {"path": TOKENIZER, "sha256": hashlib.sha256(tokenizer).hexdigest()},
         }
@@ -212,7 +220,7 @@ class Shards(Stage):
 # -- layout ------------------------------------------------------------------------------------------------------------
 
 
-def _groups(plan: Mapping[str, Any], shard_size: int, unit: str) -> tuple[FileGroup, ...]:
+def _groups(plan: Plan, shard_size: int, unit: str) -> tuple[FileGroup, ...]:
     """The output files that a plan comes to; an increment has at least one file, empty or not."""
     totals = [0, *(rung[unit] for rung in plan["rungs"])]
     wanted = {
@@ -227,14 +235,21 @@ def _groups(plan: Mapping[str, Any], shard_size: int, unit: str) -> tuple[FileGr
     return tuple(FileGroup(folder, first, count) for folder, first, count in zip(wanted, firsts, files, strict=False))
 
 
+def _listed(file: WrittenFile) -> OutputFile:
+    """A file as the manifest lists it."""
+    path, rows, tokens, size, sha256 = file["path"], file["rows"], file["tokens"], file["bytes"], file["sha256"]
+    return {"path": path, "rows": rows, "tokens": tokens, "bytes": size, "sha256": sha256}
+
+
 def _validation(source: str) -> str:
     """Folder of the held-out documents of a source, whatever characters are in its name."""
     return f"validation/{quote(source, safe='')}"
 
 
-def _rungs(plan: Mapping[str, Any], layout: FileLayout, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _rungs(plan: Plan, layout: FileLayout, results: Sequence[WrittenFile]) -> list[WrittenRung]:
     """Rungs with the number of files that make them up, counted from the first, and the hash chain over these."""
-    rungs, chain = [], ""
+    chain = ""
+    rungs: list[WrittenRung] = []
     for rung, group in zip(plan["rungs"], layout.groups, strict=False):
         digests = [result["sha256"] for result in results[group.first : group.first + group.files]]
         chain = hashlib.sha256("".join([chain, *digests]).encode()).hexdigest()
@@ -308,7 +323,7 @@ def _rows_of(split: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
 
 def _write(
     layout: FileLayout, schema: pa.Schema, folder: str, files: range, number: int, rows: pa.Table
-) -> dict[str, Any]:
+) -> WrittenFile:
     """Write one output file, ordered by hash, then id and epoch; row groups of 1024 rows or 32 MB."""
     path = layout.path(files[number])
     keys = [(ORDER, "ascending"), ("id", "ascending"), ("epoch", "ascending")]
@@ -335,7 +350,7 @@ def _row_groups(sizes: NDArray[np.int64]) -> list[int]:
     return [0, *(np.flatnonzero(starts) + 1).tolist(), len(sizes)]
 
 
-def _counts(rows: pa.Table, sizes: NDArray[np.int64]) -> dict[str, dict[str, int]]:
+def _counts(rows: pa.Table, sizes: NDArray[np.int64]) -> dict[str, CopySizes]:
     """Rows, first copies, tokens and bytes by source."""
     table = pa.table(
         {
@@ -348,7 +363,8 @@ def _counts(rows: pa.Table, sizes: NDArray[np.int64]) -> dict[str, dict[str, int
     )
     names = [name for name in table.column_names if name != "source"]
     totals = table.group_by("source", use_threads=False).aggregate([(name, "sum") for name in names])
-    return {row["source"]: {name: row[f"{name}_sum"] for name in names} for row in totals.to_pylist()}
+    counts: list[CopySizes] = totals.select([f"{name}_sum" for name in names]).rename_columns(names).to_pylist()
+    return dict(zip(totals["source"].to_pylist(), counts, strict=True))
 
 
 def _languages(rows: pa.Table) -> dict[str, int]:
@@ -363,7 +379,7 @@ def _languages(rows: pa.Table) -> dict[str, int]:
 # -- accounts ----------------------------------------------------------------------------------------------------------
 
 
-def _verify(plan: Mapping[str, Any], layout: FileLayout, results: Sequence[Mapping[str, Any]]) -> None:
+def _verify(plan: Plan, layout: FileLayout, results: Sequence[WrittenFile]) -> None:
     """Raise ``RunError`` unless what was written is what was planned: copies, tokens and bytes by source and group."""
     for position, group in enumerate(layout.groups):
         written = Totals()
@@ -376,7 +392,7 @@ def _verify(plan: Mapping[str, Any], layout: FileLayout, results: Sequence[Mappi
                 raise RunError(f"{group.folder} should hold {planned} of {source}, but holds {found}")
 
 
-def _planned(entry: Mapping[str, Any], position: int, validation: bool) -> dict[str, int]:  # noqa: FBT001
+def _planned(entry: PlannedSource, position: int, validation: bool) -> dict[str, int]:  # noqa: FBT001
     """What a source gives to the group at `position`, or to its validation files."""
     if validation:
         return {key: entry["validation"][key] for key in ("documents", "tokens", "bytes")}
@@ -385,14 +401,14 @@ def _planned(entry: Mapping[str, Any], position: int, validation: bool) -> dict[
     return {key: after[key] - before[key] for key in rungs[0]}
 
 
-def _flow(shards: Sequence[Shard], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _flow(shards: Sequence[Shard], results: Sequence[WrittenFile]) -> Flow:
     """Documents written at least once, by source; the others are not in the mixture."""
     rows, written = Totals(), Totals()
     for shard in shards:
         rows.add({shard.source: shard.rows})
     for result in results:
         written.add({source: counts["documents"] for source, counts in result["sources"].items()})
-    flow = {}
+    flow: Flow = {}
     for source, count in rows.counts.items():
         kept = written.counts.get(source, 0)
         flow[source] = {"in": count, "kept": kept, "dropped": {"not_in_mix": count - kept}, "quarantined": {}}

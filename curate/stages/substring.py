@@ -17,6 +17,7 @@ from pydantic import Field
 from curate import storage
 from curate.artifact import Artifact, Shard
 from curate.dedup import scope
+from curate.dedup.manifest import SubstringBody
 from curate.dedup.repeats import RepeatCutting
 from curate.dedup.survivors import ranking
 from curate.engine.context import EXCHANGE
@@ -66,7 +67,7 @@ class Substring(RepeatCutting, Stage):
 
     min_bytes: int = Field(default=500, ge=8, le=100_000, description="length from which on a repeated span is cut")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> SubstringBody:
         """Anchors that repeat, windows around them, and the cut."""
         from curate.dedup.substrings import reach
 
@@ -84,7 +85,7 @@ class Substring(RepeatCutting, Stage):
         ctx.exchange("windows", send, partial(_windows, self, ranges, shards), partitions)
         written = ctx.map_shards(partial(_cut, self, ctx.table, ctx.artifact, folder, ranges))
         storage.remove_tree(folder)
-        return account(ctx.table.shards, written) | {"repeated_anchors": anchors}
+        return {**account(ctx.table.shards, written), "repeated_anchors": anchors}
 
 
 def _whole(table: Table, shard: Shard) -> "TextBatch":

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate import storage
-from curate.artifact import Artifact, Shard, Totals, file_hash
+from curate.artifact import Artifact, Shard, Totals, all_kept, file_hash
 from curate.config.units import Bytes
 from curate.errors import Problem
+from curate.mixture.manifest import Sizes, TokensBody
 from curate.stage import Known, Stage
 from curate.storage import InputPath
 from curate.table import ParquetWriter, Table, read_part
@@ -74,7 +75,7 @@ class Tokens(Stage):
             except ValueError as error:
                 yield Problem(("tokenizer",), f"{self.tokenizer}: {error}")
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> TokensBody:
         """Train or copy the tokenizer, then count shard by shard."""
         path = f"{ctx.path}/{TOKENIZER}"
         if self.tokenizer:
@@ -83,14 +84,13 @@ class Tokens(Stage):
         else:
             self._train(ctx, path)
         results = ctx.map_shards(partial(_count_shard, ctx.table, ctx.artifact))
-        sources: dict[str, Totals] = {}
+        sources = Totals()
         for shard, result in zip(ctx.table.shards, results, strict=True):
-            sources.setdefault(shard.source, Totals()).add({"rows": shard.rows, **result})
-        rows = {source: totals.counts.pop("rows") for source, totals in sources.items()}
+            sources.add({shard.source: result})
         counter = _counter(storage.read_bytes(path))
         return {
-            "flow": {s: {"in": n, "kept": n, "dropped": {}, "quarantined": {}} for s, n in rows.items()},
-            "sources": {source: totals.counts for source, totals in sources.items()},
+            "flow": all_kept(ctx.table.shards),
+            "sources": sources.counts,
             "tokenizer": {
                 "sha256": file_hash(path),
                 "vocab_size": counter.vocab_size,
@@ -170,7 +170,7 @@ def _train_tokenizer(path: str, rate: float, vocab_size: int, parts: Sequence[st
     return {"documents": len(texts), "bytes": sum(len(text.encode()) for text in texts)}
 
 
-def _count_shard(table: Table, artifact: Artifact, shard: Shard) -> dict[str, Any]:
+def _count_shard(table: Table, artifact: Artifact, shard: Shard) -> Sizes:
     counter = _counter(storage.read_bytes(f"{artifact.path}/{TOKENIZER}"))
     totals = np.zeros(3, np.int64)
     with ParquetWriter(artifact.part(shard.name), COLUMNS) as writer:

@@ -11,9 +11,11 @@ from pydantic import Field
 
 from curate.artifact import Shard, Totals, all_kept
 from curate.classifiers.groups import Group
+from curate.classifiers.manifest import ClassifierBody
 from curate.classifiers.training import Training
 from curate.errors import Problem, RunError
 from curate.stage import Known, Stage
+from curate.stats.manifest import Measures
 from curate.table import Table
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class TrainClassifier(Training, Stage):
             yield Problem(("negative",), "is the same group as `positive`")
         yield from self.problems()
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> ClassifierBody:
         """Count the classes, draw a sample, train on it."""
         from curate.classifiers.training import train
 
@@ -109,7 +111,7 @@ def _sample_shard(
     return {"documents": write_sample(path, batches, seed, stage.held_out, stage.reading, choose)}
 
 
-def _measures(scores: NDArray[np.float64], target: NDArray[np.float64]) -> dict[str, Any]:
+def _measures(scores: NDArray[np.float64], target: NDArray[np.float64]) -> Measures:
     from curate.stats import calibration
 
     return calibration.measures(scores, target == 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from curate.artifact import Shard, all_kept, file_hash
 from curate.classifiers.groups import Group
 from curate.config.units import Bytes
 from curate.errors import Problem, RunError
+from curate.language_models.manifest import EstimatedModel, ModelCard, TrainLmBody
 from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.registry import stage_type
 from curate.stage import Known, Stage
@@ -119,7 +120,7 @@ class TrainLm(Stage):
         if "binary" in self.files_too and find_tool("build_binary") is None:
             yield Problem(("files_too",), "there is no build_binary", missing_tool("build_binary"))
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> TrainLmBody:
         """Choose documents, number their tokens shard by shard, then train each model in one task."""
         shards = [s for s in ctx.table.shards if self.sources is None or s.source in self.sources]
         sizes: dict[str, int] = {}
@@ -144,19 +145,19 @@ class TrainLm(Stage):
             used[shard.source] = used.get(shard.source, 0) + sum(result["documents"].values())
             for group, documents in result["documents"].items():
                 seen[group] = seen.get(group, 0) + documents
-        facts = {
-            group: result
-            | {
+        cards: dict[str, ModelCard] = {
+            group: {
+                **estimated,
                 "documents": seen.get(group, 0),
                 "bytes": sizes[group],
                 "rate": rates[group],
                 "sha256": file_hash(f"{ctx.path}/{file_name(group)}.lm"),
             }
-            for group, result in zip(groups, models, strict=True)
+            for group, estimated in zip(groups, models, strict=True)
         }
         left = {group: size for group, size in sizes.items() if group not in groups}
         flow = all_kept(ctx.table.shards)
-        return {"flow": flow, "by": self.by, "models": facts, "documents": used, "too_little_text": left}
+        return {"flow": flow, "by": self.by, "models": cards, "documents": used, "too_little_text": left}
 
     def _tokenizers(
         self, ctx: "Context", shards: Sequence[Shard], sizes: dict[str, int], groups: Sequence[str]
@@ -239,7 +240,7 @@ def _collect(
     return {"documents": documents}
 
 
-def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str) -> dict[str, Any]:
+def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str) -> EstimatedModel:
     from curate.language_models import training
 
     text = training.merge_collected(paths, group)
@@ -258,7 +259,7 @@ def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[s
     model.save(f"{folder}/{file_name(group)}.lm")
     if "binary" in stage.files_too:
         training.to_binary(arpa, f"{folder}/{file_name(group)}.bin")
-    return {key: value for key, value in model.meta.items() if key not in ("text", "tokenizer")}
+    return cast(EstimatedModel, {key: model.meta[key] for key in model.meta if key not in ("text", "tokenizer")})
 
 
 def _sample(stage: TrainLm, table: Table, folder: str, rates: dict[str, float], shard: Shard) -> dict[str, Any]:

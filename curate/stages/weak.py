@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from curate import storage
-from curate.artifact import Artifact, Shard, Totals
+from curate.artifact import Artifact, Shard, Totals, all_kept
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.registry import stage_type
 from curate.stage import Known, Stage
@@ -32,6 +32,7 @@ from curate.weak.functions.states import load_model, load_state, merged, save_mo
 from curate.weak.functions.text import found_columns, searched
 from curate.weak.functions.votes import Ballot, evaluate
 from curate.weak.gold.file import Gold, read_gold
+from curate.weak.manifest import FittedSummary, FunctionFacts, QualityCounts, WeakBody, WeakFacts
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -190,7 +191,7 @@ class Weak(Stage):
                 for problem in error.problems:
                     yield Problem(("gold",), str(problem), self.where_to_get("gold"))
 
-    def run(self, ctx: "Context") -> dict[str, Any]:
+    def run(self, ctx: "Context") -> WeakBody:
         """Vote shard by shard, fit the model on the sum of the states, and score shard by shard."""
         if not ctx.table.rows:
             raise RunError(f"{self.name}: there are no documents to learn from")
@@ -229,7 +230,7 @@ class Weak(Stage):
         names = sorted(counts, key=lambda name: (-counts[name], name))
         return tuple(names if len(names) <= SLICES else [*names[: SLICES - 1], OTHERS])
 
-    def _cut(self, ctx: "Context", fitted: Mapping[str, Any]) -> float | None:
+    def _cut(self, ctx: "Context", fitted: FittedSummary) -> float | None:
         """The quality from which a document is kept; None where nothing says how many are."""
         if fitted["keep_rate"] is None:
             return None
@@ -253,17 +254,16 @@ class Weak(Stage):
         cuts: Mapping[str, Any],
         cut: float | None,
         gold: Gold | None,
-        fitted: dict[str, Any],
+        fitted: FittedSummary,
         voted: Sequence[dict[str, Any]],
-        written: Sequence[dict[str, Any]],
-    ) -> dict[str, Any]:
+        written: Sequence[QualityCounts],
+    ) -> WeakBody:
         """The manifest's body."""
-        flow, faults, qualities = Totals(), Totals(), Totals()
+        faults, qualities = Totals(), Totals()
         for shard, votes, scores in zip(table.shards, voted, written, strict=True):
-            flow.add({shard.source: {"in": shard.rows, "kept": shard.rows}})
             faults.add(votes)
             qualities.add({shard.source: scores})
-        functions = [
+        functions: list[FunctionFacts] = [
             {
                 "name": voter.name,
                 "key": voter.key,
@@ -275,18 +275,16 @@ class Weak(Stage):
             }
             for voter in self.voters
         ]
-        answers = {"answers": len(gold.labels)} if gold is not None else None
-        weak = {
+        weak: WeakFacts = {
             "functions": functions,
             "judged": self.sources,
             "decide": {"by": self.decide, "from": cut, "keep_rate": fitted["keep_rate"]},
-            "gold": answers and answers | {"found": faults.counts.get("gold", 0)},
+            "gold": None if gold is None else {"answers": len(gold.labels), "found": faults.counts.get("gold", 0)},
             "sources": qualities.counts,
             "slices": self.slices,
             "model": fitted["summary"],
         }
-        flow = {source: counts | {"dropped": {}, "quarantined": {}} for source, counts in flow.counts.items()}
-        return {"flow": flow, "weak": weak}
+        return {"flow": all_kept(table.shards), "weak": weak}
 
 
 def most_frequent(faults: Mapping[str, int]) -> dict[str, int]:
@@ -378,7 +376,7 @@ def _masks(stage: Weak, columns: pa.Table, shard: Shard, slices: Sequence[str]) 
     }
 
 
-def _fit(stage: Weak, path: str, state_path: str) -> dict[str, Any]:
+def _fit(stage: Weak, path: str, state_path: str) -> FittedSummary:
     """Fit the model on the sum of all states, and write both."""
     from curate.weak.model.model import LabelModel
 
@@ -414,7 +412,7 @@ def _count_quality(path: str, bins: Sequence[int] | None, shard: Shard) -> dict[
     return {"counts": counted(_quality(load_model(f"{path}/{MODEL}"), _votes_of(path, shard)), bins)}
 
 
-def _write(stage: Weak, artifact: Artifact, cut: float | None, shard: Shard) -> dict[str, Any]:
+def _write(stage: Weak, artifact: Artifact, cut: float | None, shard: Shard) -> QualityCounts:
     """Write the columns of a shard; count its documents by quality and those that are kept."""
     votes = _votes_of(artifact.path, shard)
     model = load_model(f"{artifact.path}/{MODEL}")

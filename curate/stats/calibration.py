@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.stats.manifest import Measures, ReliabilityBin
 from curate.stats.separation import separation
 
 Values = NDArray[np.float64]
@@ -130,7 +131,7 @@ def _logistic(z: Values) -> Values:
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
-def measures(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
+def measures(scores: Values, positive: NDArray[np.bool_]) -> Measures:
     """Return measures of the quality of probabilities, on documents used neither for training nor for calibration.
 
     Parameters
@@ -174,7 +175,7 @@ def measures(scores: Values, positive: NDArray[np.bool_]) -> dict[str, Any]:
 
 def reliability(
     scores: Values, target: Values | NDArray[np.bool_], weights: Values | None = None
-) -> tuple[float | None, list[dict[str, Any]]]:
+) -> tuple[float | None, list[ReliabilityBin]]:
     """Return the calibration error and the bins of the reliability diagram; see `measures`.
 
     Parameters

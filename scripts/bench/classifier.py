@@ -30,6 +30,7 @@ from curate import Pipeline
 from curate.classifiers.classifier import Classifier, Reading
 from curate.classifiers.linear import scores
 from curate.classifiers.lines import line_of_words
+from curate.classifiers.manifest import ClassifierBody
 from curate.io import pretrained
 from curate.report.build import build
 from curate.stats.separation import separation
@@ -107,7 +108,8 @@ def auc(data: Path) -> None:
         rows = []
         for stage, what in zip(list(stages)[:4], ("defaults", "max_chars: 1024", "quantized", "isotonic"), strict=True):
             artifact = pipeline.nodes[stage].artifact
-            told = artifact.manifest["classifier"]
+            told = artifact.body(ClassifierBody)["classifier"]
+            assert "calibrated" in told
             file = next(Path(artifact.path).glob("model.*"))
             raw, mended = told["raw"], told["calibrated"]
             rows.append(
@@ -137,7 +139,8 @@ def auc(data: Path) -> None:
             "calibrated",
         ]
         table([*head, "size", "training"], rows)
-        bins = pipeline.nodes["train_classifier"].artifact.manifest["classifier"]
+        bins = pipeline.nodes["train_classifier"].artifact.body(ClassifierBody)["classifier"]
+        assert "calibrated" in bins
         table(
             ["from", "documents, raw", "mean score", "positive", "documents, calibrated", "mean score", "positive"],
             [
@@ -216,7 +219,8 @@ def tuned(data: Path, trials: int) -> None:
             pipeline, _ = run(folder / good, sources, stages)
             for stage in stages:
                 artifact = pipeline.nodes[stage].artifact
-                told = artifact.manifest["classifier"]
+                told = artifact.body(ClassifierBody)["classifier"]
+                assert "calibrated" in told
                 search = sum(receipt.seconds for place in range(3) for receipt in artifact.receipts(f"tune-{place}"))
                 work = told.get("tuning", {}).get("predicted_trainings", {"search": 0, "final": 1})
                 documents = [sum(told["documents"][part].values()) for part in ("train", "test")]

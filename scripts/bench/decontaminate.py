@@ -26,6 +26,7 @@ import zstandard
 
 from curate import Pipeline
 from curate.contamination.index import open_index
+from curate.contamination.manifest import DecontaminateBody
 from curate.contamination.ngrams import find
 from curate.contamination.overlap import overlap
 from curate.text.batch import TextBatch
@@ -218,7 +219,7 @@ def text_of(pipeline: Pipeline, source: str, source_id: str, start: int, end: in
 def cost(pipeline: Pipeline, texts: list[str]) -> None:
     """Size of the index, and processor time of the kernel, of the pass and of the run."""
     artifact = pipeline.nodes["decontaminate"].artifact
-    made = artifact.manifest["index"]
+    made = artifact.body(DecontaminateBody)["index"]
     print(
         f"index: {made['ngrams']:,} n-grams, {made['bytes']:,} bytes, {made['bytes'] / made['ngrams']:.1f} per n-gram"
     )
@@ -346,7 +347,7 @@ def main() -> None:
     pipeline, scores = run(
         work / "run", arguments.data, sources, ngram=arguments.ngram, short_words=arguments.short_words
     )
-    found = pipeline.nodes["decontaminate"].artifact.manifest["benchmarks"]["bbh"]
+    found = pipeline.nodes["decontaminate"].artifact.body(DecontaminateBody)["benchmarks"]["bbh"]
     print({key: found[key] for key in ("items", "checkable", "short", "shared", "copy", "ngrams")}, "\n")
     recall(scores, words, originals(items), arguments.short_words)
     clean(scores)

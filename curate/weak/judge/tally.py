@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 from curate.weak.judge.answers import KINDS
 from curate.weak.judge.asking import Outcome
+from curate.weak.manifest import PromptAgreement, PromptCounts, PromptSpending, Verdicts
 
 MOST_UNMAPPED = 0.05  # share of a prompt's answers that may say nothing before it is warned of
 
@@ -55,13 +55,13 @@ class Tally:
                 self._pairs[one, other, self._ballot[one], self._ballot[other]] += 1
         self._ballot = {}
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Verdicts:
         """Per prompt and per pair of prompts, and warnings: equal whether answers came from the cache or not."""
         self._close_document()
         prompts = {name: self._prompt(name) for name in self._votes}
         return {"prompts": prompts, "pairs": self._agreements(), "warnings": list(_warnings(prompts))}
 
-    def spent(self) -> dict[str, dict[str, float]]:
+    def spent(self) -> dict[str, PromptSpending]:
         """Per prompt: requests that this run got answered, those that were in the cache, and seconds of waiting."""
         return {
             name: {
@@ -72,19 +72,22 @@ class Tally:
             for name in self._votes
         }
 
-    def _prompt(self, name: str) -> dict[str, Any]:
+    def _prompt(self, name: str) -> PromptCounts:
         votes = self._votes[name]
         return {
             "asked": votes.total(),
-            **{vote: votes[vote] for vote in ("keep", "drop", "abstain", "unanswered")},
+            "keep": votes["keep"],
+            "drop": votes["drop"],
+            "abstain": votes["abstain"],
+            "unanswered": votes["unanswered"],
             "kinds": {kind: self._kinds[name][kind] for kind in KINDS},
             "requests": len(self._requests[name]),
-            "tokens": {side: self._tokens[name][side] for side in ("prompt", "completion")},
+            "tokens": {"prompt": self._tokens[name]["prompt"], "completion": self._tokens[name]["completion"]},
         }
 
-    def _agreements(self) -> list[dict[str, Any]]:
+    def _agreements(self) -> list[PromptAgreement]:
         """Of each pair, documents on which both voted, on how many alike, and Cohen's kappa (1960)."""
-        found = []
+        found: list[PromptAgreement] = []
         for one, other in combinations(self._votes, 2):
             counts = {(a, b): self._pairs[one, other, a, b] for a in ("keep", "drop") for b in ("keep", "drop")}
             both, alike = sum(counts.values()), counts["keep", "keep"] + counts["drop", "drop"]
@@ -109,7 +112,7 @@ def _kappa(counts: dict[tuple[str, str], int]) -> float | None:
     return round((both * (counts["keep", "keep"] + counts["drop", "drop"]) - chance) / (both * both - chance), 6)
 
 
-def _warnings(prompts: dict[str, dict[str, Any]]) -> list[str]:
+def _warnings(prompts: dict[str, PromptCounts]) -> list[str]:
     said = []
     for name, counts in prompts.items():
         answered, unmapped = counts["asked"] - counts["unanswered"], sum(counts["kinds"].values())

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.stats import calibration
+from curate.weak.manifest import GoldMeasures
 from curate.weak.model.posterior import Posterior, softmax
 from curate.weak.model.rows import GoldRows
 from curate.weak.model.statistics import Layout
@@ -221,7 +222,7 @@ def _curved_left_out(q: Floats, labels: Labels, weights: Floats, folds: NDArray[
     return np.stack([1 - out, out], axis=1)
 
 
-def measured(q: Floats, labels: Labels, weights: Floats) -> dict[str, Any]:
+def measured(q: Floats, labels: Labels, weights: Floats) -> GoldMeasures:
     """Weighted accuracy and log loss in nats; both None without documents.
 
     A document whose highest probability is tied counts in equal parts for each tied class.

@@ -9,12 +9,12 @@ import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from curate.stats import calibration
+from curate.weak.manifest import ModelSummary
 from curate.weak.model import fitting, gold_correction, outcome_tables
 from curate.weak.model.fitting import Fit, Fitted
 from curate.weak.model.posterior import Posterior
@@ -56,7 +56,7 @@ class LabelModel:
         self._state: VoteState | None = None
         self._fit: Fit | None = None
         self._correction: gold_correction.Correction | None = None
-        self._summary: dict[str, Any] | None = None
+        self._summary: ModelSummary | None = None
 
     def fit(
         self,
@@ -152,7 +152,7 @@ class LabelModel:
         """Smoothed share of the votes, all functions with equal weight, shape (documents, classes)."""
         return self._require_fitted().majority.probabilities(self._checked_votes(votes))
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ModelSummary:
         """The fitted model's facts as JSON values; docs/label_model.md describes each of them."""
         fitted = self._require_fitted()
         if self._summary is None:

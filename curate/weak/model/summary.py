@@ -8,6 +8,16 @@ from numpy.typing import NDArray
 
 from curate.stats.calibration import reliability
 from curate.stats.intervals import wilson_interval
+from curate.weak.manifest import (
+    DependentPair,
+    EmpiricalAccuracy,
+    FunctionRow,
+    GoldFacts,
+    Marginal,
+    ModelSummary,
+    SliceFacts,
+    SliceRow,
+)
 from curate.weak.model import fitting, gold_correction
 from curate.weak.model.posterior import Posterior
 from curate.weak.model.statistics import SliceCounts, VoteState
@@ -23,7 +33,7 @@ def summarize(
     fit: fitting.Fit,
     correction: gold_correction.Correction | None,
     fitted: fitting.Fitted,
-) -> dict[str, Any]:
+) -> ModelSummary:
     """Compute the result of `LabelModel.summary`."""
     names = state.layout.names
     marginal = marginal_values(state, fit)
@@ -52,7 +62,7 @@ def _share(part: int | float, whole: int | float) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _row(j: int, state: VoteState, fit: fitting.Fit, odds: Floats | None, marginal: dict[str, Any]) -> dict[str, Any]:
+def _row(j: int, state: VoteState, fit: fitting.Fit, odds: Floats | None, marginal: Marginal) -> FunctionRow:
     layout = state.layout
     start, end = int(layout.offsets[j]), int(layout.offsets[j + 1])
     counts, cast, asked = state.counts[start:end], int(state.cast[j]), int(state.asked[j])
@@ -83,7 +93,7 @@ def _accuracy(likelihood: Floats, balance: Floats) -> float | None:
     return _share(float(np.trace(joint)), float(joint.sum()))
 
 
-def _empirical(j: int, state: VoteState) -> dict[str, Any] | None:
+def _empirical(j: int, state: VoteState) -> EmpiricalAccuracy | None:
     gold = state.gold
     cast = gold.votes[:, j] >= 0
     if not state.layout.voting[j] or not cast.any():
@@ -111,9 +121,9 @@ def _mean_log_odds(state: VoteState, posterior: Posterior) -> Floats:
     return out
 
 
-def _pairs(state: VoteState, fit: fitting.Fit) -> list[dict[str, Any]]:
+def _pairs(state: VoteState, fit: fitting.Fit) -> list[DependentPair]:
     names, layout = state.layout.names, state.layout
-    out = []
+    out: list[DependentPair] = []
     for pair in sorted(fit.dependencies.pairs, key=lambda p: (-abs(p.residual), p.first, p.second)):
         both, agree = _together(state, pair.first, pair.second)
         out.append(
@@ -138,8 +148,8 @@ def _together(state: VoteState, i: int, j: int) -> tuple[int, int]:
     return int(block.sum()), int(np.trace(block))
 
 
-def _slice(state: VoteState, part: SliceCounts) -> dict[str, Any]:
-    rows = []
+def _slice(state: VoteState, part: SliceCounts) -> SliceFacts:
+    rows: list[SliceRow] = []
     for j, (start, end) in enumerate(zip(state.layout.offsets[:-1], state.layout.offsets[1:], strict=True)):
         counts = part.outcomes[start:end]
         asked = int(counts.sum())
@@ -156,7 +166,7 @@ def _slice(state: VoteState, part: SliceCounts) -> dict[str, Any]:
     return {"documents": part.documents, "functions": rows}
 
 
-def marginal_values(state: VoteState, fit: fitting.Fit) -> list[dict[str, Any]]:
+def marginal_values(state: VoteState, fit: fitting.Fit) -> list[Marginal]:
     """Measure the value of each function by comparing the model with a model fitted without that function.
 
     ``divergence`` is the mean Kullback-Leibler divergence of the posteriors in nats, over the sample's first rows.
@@ -167,14 +177,15 @@ def marginal_values(state: VoteState, fit: fitting.Fit) -> list[dict[str, Any]]:
     """
     functions = len(state.layout.names)
     if not 2 <= functions <= MARGINAL_FUNCTIONS:
-        return [{"divergence": None, "flipped": None, "gold_log_loss": None}] * functions
+        unknown: Marginal = {"divergence": None, "flipped": None, "gold_log_loss": None}
+        return [unknown] * functions
     rows = min(MARGINAL_ROWS, len(state.sample.keys))
     votes = state.sample.votes[:rows]
     stated = None if fit.balance_from in ("none", "EM") else fit.balance
     whole = fit.posterior.probabilities(votes)
     gold = state.gold
     before = gold_correction.measured(fit.posterior.probabilities(gold.votes), gold.labels, gold.weights)["log_loss"]
-    out = []
+    out: list[Marginal] = []
     for j in range(functions):
         part = state.without(j, rows)
         posterior = fitting.fit(part, stated).posterior
@@ -186,7 +197,7 @@ def marginal_values(state: VoteState, fit: fitting.Fit) -> list[dict[str, Any]]:
             {
                 "divergence": _divergence(whole, q),
                 "flipped": float((_sides(whole, fit.balance) != _sides(q, fit.balance)).mean()) if rows else None,
-                "gold_log_loss": None if before is None else after - before,
+                "gold_log_loss": None if before is None or after is None else after - before,
             }
         )
     return out
@@ -207,14 +218,14 @@ def _sides(q: Floats, balance: Floats) -> NDArray[Any]:
 
 def _gold(
     state: VoteState, fit: fitting.Fit, correction: gold_correction.Correction | None, fitted: fitting.Fitted
-) -> dict[str, Any] | None:
+) -> GoldFacts | None:
     """Performance on gold labels of the uncorrected model, the held-out correction and the majority."""
     gold = state.gold
     if not len(gold.labels):
         return None
     two = state.layout.n_classes == 2
     before = fit.posterior.probabilities(gold.votes)
-    performance: dict[str, Any] = {
+    performance: GoldFacts = {
         "documents": len(gold.labels),
         "labels": np.bincount(gold.labels, minlength=state.layout.n_classes).tolist(),
         "majority": gold_correction.measured(fitted.majority.probabilities(gold.votes), gold.labels, gold.weights),
@@ -260,10 +271,10 @@ def _concerns(
             for c, (low, high) in enumerate(_gold_balance(state))
             if not low <= fit.balance[c] <= high
         ]
-    model_accuracy = gold_correction.measured(fit.posterior.probabilities(gold.votes), gold.labels, gold.weights)[
-        "accuracy"
-    ]
-    share = gold_correction.measured(fitted.majority.probabilities(gold.votes), gold.labels, gold.weights)["accuracy"]
+    model_accuracy, share = (
+        gold_correction.measured(posterior.probabilities(gold.votes), gold.labels, gold.weights)["accuracy"] or 0.0
+        for posterior in (fit.posterior, fitted.majority)
+    )
     if labels >= gold_correction.ENOUGH and model_accuracy < share - 1 / math.sqrt(labels):
         out.append(
             f"on gold labels the uncorrected model has accuracy {model_accuracy:.3g}, "
