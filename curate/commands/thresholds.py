@@ -22,9 +22,8 @@ from curate.config.yaml import dump
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.pipeline import Pipeline
 from curate.registry import stage_type
-from curate.report.build import compose
 from curate.report.histograms import Compared, section
-from curate.report.page import Tile
+from curate.report.page import Tile, compose
 from curate.report.record import RunRecord, StageRecord
 from curate.stage import Annotator
 from curate.stats.separation import ALPHA, Chosen, ScoreCut, Signal, Values, choose

@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 from curate.artifact import Body
 
 
-class EstimatedModel(TypedDict):
+class EstimationFacts(TypedDict):
     """Text that a model was estimated from, and its n-grams and discounts by length.
 
     A model estimated by lmplz does not say its discounts, nor the lengths whose discounts had to be replaced.
@@ -22,7 +22,7 @@ class EstimatedModel(TypedDict):
     fallback_discounts: NotRequired[list[int]]
 
 
-class ModelCard(EstimatedModel):
+class ModelCard(EstimationFacts):
     """A model with the documents and bytes that were chosen for it; below a rate of 1 a sample was trained on."""
 
     documents: int

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from curate.config.units import percent
+from curate.config.units import format_count, percent
 from curate.report.page import Chart
 
 if TYPE_CHECKING:
@@ -228,6 +228,11 @@ def against_diagonal(panels: Mapping[str, Sequence[Curve]], axes: tuple[str, str
         axis.set_visible(False)
     legend(figure, grid[0], width)
     return figure
+
+
+def whole(value: float) -> str:
+    """A count on an axis."""
+    return format_count(round(value))
 
 
 def shorten(label: str, limit: int) -> str:

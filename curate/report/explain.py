@@ -18,22 +18,25 @@ from curate import storage
 from curate.artifact import Shard
 from curate.config.units import number
 from curate.errors import RunError, nearest
+from curate.mixture.manifest import MixBody, ShardsBody
 from curate.report.difference import difference
 from curate.report.explanation import (
     Cleaned,
     Cluster,
     Contribution,
-    Cut,
     Destination,
     Explanation,
     FiredRule,
     FoundItem,
     Landing,
     QuarantinedRow,
+    RemovedSpans,
     Weighed,
 )
 from curate.report.record import RunRecord, StageRecord
+from curate.rules.manifest import SelectBody
 from curate.table import read_part, read_row
+from curate.weak.manifest import WeakBody
 
 MEMBERS = 20  # of a cluster that are named
 CANDIDATES = 10  # documents that are named when the beginning of an id fits several
@@ -228,7 +231,7 @@ def _weighed(run: RunRecord, annotations: dict[str, dict[str, Any]]) -> Iterator
         values = annotations.get(stage.name)
         if values is None:
             continue
-        weak = stage.manifest["weak"]
+        weak = stage.body(WeakBody)["weak"]
         top = []
         for entry in values[f"{stage.name}_top"]:
             function = weak["functions"][entry["function"]]
@@ -273,7 +276,7 @@ def _cleaned(run: RunRecord, own: bytes, shard: str) -> Iterator[Cleaned]:
                 yield Cleaned(stage.name, tuple((row["kind"], row["places"], row["bytes"]) for row in found))
 
 
-def _cuts(run: RunRecord, own: bytes, shard: str) -> Iterator[Cut]:
+def _cuts(run: RunRecord, own: bytes, shard: str) -> Iterator[RemovedSpans]:
     """What the stages that make tables of tables cut out of the document; these keep the names of the shards."""
     tables = [stage for stage in run.stages if stage.makes_table]
     for before, stage in pairwise(tables):
@@ -287,7 +290,9 @@ def _cuts(run: RunRecord, own: bytes, shard: str) -> Iterator[Cut]:
             (place,) = _rows_equal(read_part(part, ["id"]).column("id"), own)
             text = read_row(part, place, ["text"])["text"].encode()
             spans = removed.select(["start", "end"]).take(rows).to_pylist()
-            yield Cut(stage.name, tuple((span["start"], text[span["start"] : span["end"]].decode()) for span in spans))
+            yield RemovedSpans(
+                stage.name, tuple((span["start"], text[span["start"] : span["end"]].decode()) for span in spans)
+            )
 
 
 def _relative(run: RunRecord, path: str) -> str:
@@ -300,7 +305,7 @@ def _decision(run: RunRecord, annotations: dict[str, dict[str, Any]]) -> tuple[b
     if not stages:
         return None, ()
     values = annotations[stages[-1].name]
-    rules = enumerate(stages[-1].manifest["rules"])
+    rules = enumerate(stages[-1].body(SelectBody)["rules"])
     fired = (rule for position, rule in rules if values["drop_mask"] >> position & 1)
     return values["keep"], tuple(FiredRule(stages[-1].name, rule["name"], rule["when"]) for rule in fired)
 
@@ -360,7 +365,7 @@ def _destination(
         return None
     values = annotations[stages[-1].name]
     rung = values["mix_rung"]
-    name = None if rung is None else stages[-1].manifest["plan"]["rungs"][rung]["name"]
+    name = None if rung is None else stages[-1].body(MixBody)["plan"]["rungs"][rung]["name"]
     split, epochs = values["mix_split"], values["mix_epochs"]
     copies = epochs if split == "train" else 1 if split else 0
     return Destination(split, name, epochs, tuple(_landings(run, document["id"].hex(), split, copies)))
@@ -369,7 +374,7 @@ def _destination(
 def _landings(run: RunRecord, own: str, split: str | None, copies: int) -> Iterator[Landing]:
     """The copies in the output files, which are read until all of them are found."""
     for stage in run.of("shards")[-1:]:
-        for file in stage.manifest["files"]:
+        for file in stage.body(ShardsBody)["files"]:
             if copies and file["path"].startswith(f"{split}/"):
                 path = f"{stage.artifact.path}/{file['path']}"
                 rows = _rows_equal(read_part(path, ["id"]).column("id"), own)

@@ -63,7 +63,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Cut:
+class RemovedSpans:
     """Spans that a stage cut out of the document: the byte where each began in the text before, and what it said."""
 
     stage: str
@@ -246,7 +246,7 @@ class Explanation(Rendered):
     difference: tuple[str, ...]
     emptied_by: str | None = None
     emptied_for: tuple[str, str] | None = None
-    cuts: tuple[Cut, ...] = ()
+    cuts: tuple[RemovedSpans, ...] = ()
     items: tuple[FoundItem, ...] = ()
     cleaned: tuple[Cleaned, ...] = ()
     meta: tuple[tuple[str, str], ...] = ()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curate.config.units import percent
 from curate.report.charts import BLUE, ORANGE, Panel, Series, draw, overlaid
-from curate.report.page import Section
+from curate.report.page import PageSection
 
 BINS = 16
 TAIL = 1.0  # per cent of a corpus beyond the bins on each side, which the outer bins take in
@@ -38,7 +38,7 @@ class Compared:
     removed: float
 
 
-def section(signal: Compared) -> Section:
+def section(signal: Compared) -> PageSection:
     """The histogram of one signal, under what its rule does."""
     finding = f"{signal.rule} drops {percent(signal.removed)} of BAD and {percent(signal.lost)} of GOOD"
     edges = _edges(signal.good, signal.bad)
@@ -51,7 +51,7 @@ def section(signal: Compared) -> Section:
     panel = Panel("", "share of documents", rows, series)
     plot = partial(overlaid, [panel], format_value=percent)
     chart = draw(f"values-{signal.name}", f"Values of {signal.name}, of documents that have one.", finding, plot)
-    return Section(signal.name, signal.name, finding, charts=[chart])
+    return PageSection(signal.name, signal.name, finding, charts=[chart])
 
 
 def _edges(good: NDArray[np.float64], bad: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal, TypeVar
 
 from markupsafe import Markup
+
+TEMPLATE = "template.html"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Cells are strings, or booleans in a column of kind ``status``.
 
     A folded table stands behind its caption until it is opened; `total` sets the first row apart.
@@ -49,7 +52,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Verbatim:
     """Text that is shown as it stands."""
 
     caption: str
@@ -57,7 +60,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page, under the sentence that states its finding."""
 
     id: str
@@ -66,23 +69,23 @@ class Section:
     lead: str = ""
     alarms: Sequence[str] = ()
     charts: Sequence[Chart] = ()
-    tables: Sequence[Table] = ()
-    listings: Sequence[Listing] = ()
+    tables: Sequence[PageTable] = ()
+    listings: Sequence[Verbatim] = ()
 
 
-Cell = Callable[[Any], str]
+Item = TypeVar("Item")
 
 
 def table(
     caption: str,
-    items: Iterable[Any],
-    text: Mapping[str, Cell],
-    numbers: Mapping[str, Cell],
-    status: Mapping[str, Callable[[Any], bool]] | None = None,
+    items: Iterable[Item],
+    text: Mapping[str, Callable[[Item], str]],
+    numbers: Mapping[str, Callable[[Item], str]],
+    status: Mapping[str, Callable[[Item], bool]] | None = None,
     *,
     folded: bool = True,
     total: bool = False,
-) -> Table:
+) -> PageTable:
     """A table with one row per item; each column is given as what makes its cell of an item.
 
     Examples
@@ -97,4 +100,18 @@ def table(
         *(Column(name, "number") for name in numbers),
         *(Column(name, "status") for name in status or ()),
     ]
-    return Table(caption, columns, [[cell(item) for cell in cells] for item in items], folded, total)
+    return PageTable(caption, columns, [[cell(item) for cell in cells] for item in items], folded, total)
+
+
+def compose(
+    title: str, about: str, verdict: str, tiles: Sequence[Tile], sections: Sequence[PageSection], colophon: str
+) -> str:
+    """A page of the given parts, as HTML that needs nothing else."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(TEMPLATE).render(
+        title=title, about=about, verdict=verdict, tiles=tiles, sections=sections, colophon=colophon
+    )

@@ -3,14 +3,14 @@
 The report and `explain` read a run through this alone. A stage that has not finished has no manifest; it is named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from curate import storage
-from curate.artifact import RECEIPTS, Artifact, Receipt, read_receipt
+from curate.artifact import RECEIPTS, Artifact, Manifest, Receipt, Shape, read_receipt
 from curate.errors import RunError, nearest
 from curate.table import DOCUMENT
 
@@ -42,9 +42,18 @@ class StageRecord:
         return self.artifact.finished
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """What the stage says of its output; raises ``FileNotFoundError`` before it has finished."""
-        return cast(dict[str, Any], self.artifact.manifest)
+        return self.artifact.manifest
+
+    def body(self, shape: type[Shape]) -> Shape:
+        """The manifest as the type of the stage's body; see `curate.artifact.Artifact.body`."""
+        return self.artifact.body(shape)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Fields of the stage as the fingerprint has them: files by their content, mappings as lists of pairs."""
+        return self.manifest["payload"]["config"]
 
     @property
     def makes_table(self) -> bool:

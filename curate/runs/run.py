@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from curate import storage
 from curate.config.units import parse_bytes, parse_count
 from curate.errors import RunError
+from curate.mixture.manifest import ShardsBody
 from curate.report.record import RunRecord, StageRecord
 from curate.runs.display import Link, Overview, labelled, short_path
 from curate.table import DOCUMENT
@@ -169,7 +170,7 @@ class Run(Overview):
         import polars as pl
 
         names = ("name", "budget", "documents", "copies", "tokens", "bytes")
-        return pl.DataFrame(self._record.last("shards").manifest["rungs"]).select(names)
+        return pl.DataFrame(self._record.last("shards").body(ShardsBody)["rungs"]).select(names)
 
     # -- documents -----------------------------------------------------------------------------------------------------
 
@@ -268,12 +269,12 @@ class Run(Overview):
         True
         """
         shards = self._record.last("shards", stage)
-        rungs = shards.manifest["rungs"]
+        rungs = shards.body(ShardsBody)["rungs"]
         position = _position(rung, rungs, largest_is_max=self._ends_with_max(shards))
         if position is None:
             valid = ", ".join(f"{each['name']} ({each['budget']:,})" for each in rungs)
             raise RunError(f"{shards.name!r} wrote no rung {rung!r}; rungs and their budgets: {valid}")
-        return _scan_files(shards, shards.manifest["files"][: rungs[position]["files"]])
+        return _scan_files(shards, shards.body(ShardsBody)["files"][: rungs[position]["files"]])
 
     def validation(self, *, stage: str | None = None) -> "pl.LazyFrame":
         """The documents that `mix` held out, of all sources; they are in no rung.
@@ -290,7 +291,7 @@ class Run(Overview):
         ['books', 'web']
         """
         shards = self._record.last("shards", stage)
-        files = shards.manifest["files"]
+        files = shards.body(ShardsBody)["files"]
         held_out = [file for file in files if file["path"].startswith("validation/")]
         return _scan_files(shards, held_out) if held_out else _scan_files(shards, files[:1]).clear()
 
@@ -463,7 +464,7 @@ def _scan_files(shards: StageRecord, files: Sequence[Mapping[str, Any]]) -> "pl.
     """A lazy frame of files that a `shards` stage wrote."""
     from curate.runs.scan import scan
 
-    names = [field["name"] for field in shards.manifest["schema"]]
+    names = [field["name"] for field in shards.body(ShardsBody)["schema"]]
     return scan([[f"{shards.artifact.path}/{file['path']}"] for file in files], {name: (0, name) for name in names})
 
 

@@ -14,7 +14,7 @@ from curate.artifact import Shard, all_kept, file_hash
 from curate.classifiers.groups import Group
 from curate.config.units import Bytes
 from curate.errors import Problem, RunError
-from curate.language_models.manifest import EstimatedModel, ModelCard, TrainLmBody
+from curate.language_models.manifest import EstimationFacts, ModelCard, TrainLmBody
 from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.registry import stage_type
 from curate.stage import Known, Stage
@@ -240,7 +240,9 @@ def _collect(
     return {"documents": documents}
 
 
-def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str) -> EstimatedModel:
+def _train(
+    stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[str, str], group: str
+) -> EstimationFacts:
     from curate.language_models import training
 
     text = training.merge_collected(paths, group)
@@ -259,7 +261,7 @@ def _train(stage: TrainLm, folder: str, paths: Sequence[str], tokenizers: dict[s
     model.save(f"{folder}/{file_name(group)}.lm")
     if "binary" in stage.files_too:
         training.to_binary(arpa, f"{folder}/{file_name(group)}.bin")
-    return cast(EstimatedModel, {key: model.meta[key] for key in model.meta if key not in ("text", "tokenizer")})
+    return cast(EstimationFacts, {key: model.meta[key] for key in model.meta if key not in ("text", "tokenizer")})
 
 
 def _sample(stage: TrainLm, table: Table, folder: str, rates: dict[str, float], shard: Shard) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import pytest
 from curate import storage
 from curate.errors import RunError
 from curate.report.build import build
-from curate.report.losses import duplicates
 from tests.report.conftest import made_up_run, report_of
 
 GOLDEN = Path(__file__).parent / "golden.json"
@@ -267,24 +266,3 @@ def test_run_on_object_storage(tmp_path: Path) -> None:
     assert report_of(root) == json.loads(memory.cat_file("/stored/report.json"))
     assert memory.exists("/stored/report.html")
     memory.rm("/stored", recursive=True)
-
-
-def test_stages_of_one_kind_are_told_apart_by_name() -> None:
-    sources = {"web": {"of": 10, "documents": 4, "bytes": 40, "share": 0.4}}
-    part = [
-        {
-            "stage": stage,
-            "kind": kind,
-            "documents": 10,
-            "copies": 4,
-            "sources": sources,
-            "cluster_sizes": {"1": 2},
-            "hot_buckets": None,
-        }
-        for stage, kind in (("exact", "exact"), ("address", "exact"), ("minhash", "minhash"))
-    ]
-    finding = duplicates(part, {}).finding
-    assert "40 % are exact copies by exact" in finding
-    assert "40 % are exact copies by address" in finding
-    assert "40 % are near copies of" in finding
-    assert " by " not in duplicates(part[1:], {}).finding

@@ -3,7 +3,6 @@
 import math
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -15,7 +14,6 @@ from curate.config.load import load
 from curate.errors import ConfigError
 from curate.pipeline import Pipeline
 from curate.registry import stage_type
-from curate.report import facts, losses
 from curate.rules.presets import PRESETS, Criterion, PresetName, rules_of
 from curate.stages.select import MAX_RULES, Select, evaluate
 from tests.corpus import run_stage
@@ -300,14 +298,3 @@ def test_too_many_rules_are_counted_by_preset(tmp_path: Path) -> None:
     assert len(found) == 1
     assert f"65 rules (gopher 10, drop 55), but at most {MAX_RULES} fit into drop_mask" in found[0]
     assert "thresholds" in found[0]
-
-
-def test_the_report_names_rules_that_drop_nearly_all_of_a_source(tmp_path: Path) -> None:
-    words = pa.array([1] * 9 + [99] + [1] * 10, pa.int32())
-    table = table_with(tmp_path, {"words": words}, {"web": 10, "books": 10})
-    artifact = run_stage(Select(name="select", drop={"short": "words < 50"}), table, tmp_path)
-    run: Any = SimpleNamespace(of=lambda kind: (SimpleNamespace(name=kind, manifest=artifact.manifest),))
-    found = facts.drops(run)
-    assert found is not None
-    assert found[0]["large"] == [{"rule": "short", "source": "books", "documents": 10, "of": 10}]
-    assert losses.drops(found, {}).alarms == ["short drops 100 % of books: is it meant for it?"]

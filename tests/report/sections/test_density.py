@@ -1,9 +1,6 @@
-"""What the report says of language models: scores by source, buckets, cards, and joint densities with their cuts."""
+"""Joint densities: which pairs there are, where cells and cuts are drawn, overlaps and correlations."""
 
-import json
-import random
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,68 +10,24 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from curate import Pipeline
-from curate.report import density
-from curate.report.build import build
-from tests.runs import document, write_config
-
-STAGES = {
-    "lm": {"stage": "train_lm", "sources": ["plain"], "order": 2},
-    "other_lm": {"stage": "train_lm", "sources": ["mixed"], "order": 2},
-    "one": {"stage": "perplexity", "model": "lm", "prefix": "one"},
-    "two": {"stage": "perplexity", "model": "other_lm", "prefix": "two"},
-    "buckets": {"column": "one_bits_per_byte", "into": "one_bucket"},
-    "halves": {"stage": "buckets", "column": "one_tokens", "names": ["low", "high"], "cuts": [60], "into": "half"},
-}
+from curate.report.sections import density
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, Pipeline]:
-    folder = tmp_path_factory.mktemp("told")
-    rng = random.Random(8)
-    plain = [document(rng, rng.randint(3, 12)) for _ in range(50)]
-    mixed = [" ".join(rng.sample(text.split(), len(text.split()))) for text in plain]
-    for name, texts in {"plain": [*plain, "too short"], "mixed": mixed}.items():
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    sources = {name: {"path": f"{folder}/{name}.jsonl"} for name in ("plain", "mixed")}
-    config = {
-        "run": {"root": f"{folder}/run"},
-        "engine": {"workers": 0},
-        "stages": {"read": {"sources": sources}} | STAGES,
-    }
-    pipeline = Pipeline.from_yaml(str(write_config(folder / "config.json", config)))
-    pipeline.run()
-    build(f"{folder}/run")
-    page = (folder / "run" / "report.html").read_text()
-    return json.loads((folder / "run" / "report.json").read_text()), page, pipeline
-
-
-def test_facts_are_those_of_the_manifests(told: tuple[dict[str, Any], str, Pipeline]) -> None:
-    facts, _, pipeline = told
-    manifests = {name: node.artifact.manifest for name, node in pipeline.nodes.items()}
-    said = facts["perplexity"]
-    assert [(stage["stage"], stage["model"]) for stage in said["scores"]] == [("one", "lm"), ("two", "other_lm")]
-    assert said["scores"][0]["sources"] == manifests["one"]["scores"]
-    card = said["models"][0]
-    assert (card["stage"], card["group"], card["documents"], card["order"]) == ("lm", "", 51, 2)
-    assert card["ngrams"] == manifests["lm"]["models"]["model"]["ngrams"]
-    assert [stage["stage"] for stage in said["buckets"]] == ["buckets", "halves"]
+def test_facts_are_those_of_the_manifest(two_models: tuple[dict[str, Any], str, Pipeline]) -> None:
+    facts, _, pipeline = two_models
     (pair,) = facts["densities"]
     assert (pair["x"]["column"], pair["y"]["column"]) == ("one_tokens", "two_bits_per_byte")
     assert pair["y"]["measure"] == "bits per byte"
     assert pair["y"]["of"] == "other_lm"
-    assert pair["sources"] == manifests["density"]["pairs"][0]["sources"]
+    assert pair["sources"] == pipeline.nodes["density"].artifact.manifest["pairs"][0]["sources"]
     (cut,) = pair["x"]["cuts"]
     assert (cut["stage"], cut["group"], cut["names"], cut["values"]) == ("halves", "", ["low", "high"], [60.0])
     assert pair["y"]["cuts"] == []
 
 
-def test_the_page_shows_them(told: tuple[dict[str, Any], str, Pipeline]) -> None:
-    facts, page, _ = told
-    medians = {name: counts["quantiles"]["0.5"] for name, counts in facts["perplexity"]["scores"][0]["sources"].items()}
-    assert medians["plain"] < medians["mixed"]
-    assert f"To lm, plain is the likeliest source, at {medians['plain']:.2f} bits per byte" in page
-    assert "one: 1 % of documents are too short or have no model." in page
-    for chart in ("bits-wide", "buckets-0-wide", "buckets-1-wide", "density-0-wide", "density-0-narrow"):
+def test_the_page_draws_them(two_models: tuple[dict[str, Any], str, Pipeline]) -> None:
+    _, page, _ = two_models
+    for chart in ("density-0-wide", "density-0-narrow"):
         assert page.count(f'id="{chart}-t"') == 1
     section = page[page.index('<section id="density"') :]
     assert re.search(r">low</text>", section)
@@ -111,7 +64,7 @@ def test_cuts_and_cells_are_drawn_where_they_are() -> None:
     assert {text.get_text() for text in axis.texts} == {"head", "middle", "tail"}
     boxes = {patch.get_path().get_extents().bounds: patch.get_alpha() for patch in axis.patches}
     one, two = ({**cut, "group": group} for group in ("en", "de"))
-    assert "cuts of buckets of en." in density.density([pair_of({"web": counts}, cuts=[one])], {}).charts[0].caption
+    assert "cuts of buckets of en." in density.page([pair_of({"web": counts}, cuts=[one])], None).charts[0].caption
     several = density._cuts_shown([one, two])
     assert several == " Lines across are the cuts of buckets, solid those of en, dotted those of de."
     light, dark = boxes[2.0, 1.0, 2.0, 1.0], boxes[0.0, 3.0, 1.0, 1.0]
@@ -122,7 +75,7 @@ def test_outlines_hold_their_shares_and_many_sources_have_a_limit() -> None:
     rng = np.random.default_rng(3)
     cloud = np.histogram2d(*rng.normal(10, 3, (2, 20_000)), bins=20, range=[[0, 20], [0, 20]])[0]
     sources = {f"s{i}": cloud * (9 - i) for i in range(8)}
-    section = density.density([pair_of(sources)], {})
+    section = density.page([pair_of(sources)], None)
     assert "The 5 largest of 8 sources." in section.charts[0].caption
     assert "s4, " in section.charts[0].svg
     assert "s5" not in section.charts[0].svg
@@ -132,13 +85,13 @@ def test_outlines_hold_their_shares_and_many_sources_have_a_limit() -> None:
 
 def test_no_documents_and_one_source_have_a_section_too() -> None:
     none, one = np.zeros((4, 4), int), np.eye(4, dtype=int)
-    assert density.density([pair_of({"web": none})], {}).finding == "No document has both measurements"
-    assert density.density([pair_of({"web": none})], {}).charts == []
-    alone = density.density([pair_of({"web": one, "empty": none})], {})
+    assert density.page([pair_of({"web": none})], None).finding == "No document has both measurements"
+    assert density.page([pair_of({"web": none})], None).charts == []
+    alone = density.page([pair_of({"web": one, "empty": none})], None)
     assert alone.finding == "x_bits and y_bits put the documents of web in orders that correlate by 1.00"
-    flipped = density.density([pair_of({"web": one[::-1]})], {})
+    flipped = density.page([pair_of({"web": one[::-1]})], None)
     assert "by -1.00" in flipped.finding
-    flat = density.density([pair_of({"web": np.eye(1, 16, dtype=int).reshape(4, 4)})], {})
+    flat = density.page([pair_of({"web": np.eye(1, 16, dtype=int).reshape(4, 4)})], None)
     assert flat.finding == "x_bits or y_bits is about the same for all documents of web"
     assert flat.tables[0].rows[0][-1] == "none"
 
@@ -167,16 +120,3 @@ def test_rank_correlation_is_that_of_the_documents(counts: np.ndarray) -> None:
         assert found == pytest.approx(np.corrcoef(x, y)[0, 1])
     else:
         assert np.isnan(found)
-
-
-def test_a_run_without_language_models_has_no_such_section(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"text": "One line."}\n')
-    config = {
-        "run": {"root": f"{tmp_path}/run"},
-        "engine": {"workers": 0},
-        "stages": {"read": {"sources": {"a": {"path": f"{tmp_path}/a.jsonl"}}}},
-    }
-    Pipeline.from_yaml(str(write_config(tmp_path / "config.json", config))).run()
-    build(f"{tmp_path}/run")
-    facts = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert not {"perplexity", "densities"} & set(facts)

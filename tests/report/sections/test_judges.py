@@ -8,7 +8,7 @@ import pytest
 from curate import Pipeline
 from curate.report.build import build
 from curate.report.explain import explain
-from curate.report.judges import judges
+from curate.report.sections import judges
 from tests.stages.test_judge import recipe
 from tests.weak.judge.server import Faults, JudgeServer
 
@@ -47,7 +47,7 @@ def test_the_page(told: tuple[Path, dict, dict]) -> None:
 
 def test_two_judges_have_two_charts(told: tuple[Path, dict, dict]) -> None:
     first = {"stage": "judge", **told[1], "spent": told[2]}
-    section = judges([first, first | {"stage": "other", "model": "larger"}], {})
+    section = judges.page([first, first | {"stage": "other", "model": "larger"}], None)
     assert [chart.svg.count(f'id="judges-{place}-wide-t"') for place, chart in enumerate(section.charts)] == [1, 1]
     assert [row[0] for row in section.tables[0].rows] == ["judge", "judge", "other", "other"]
     assert section.alarms == [f"{stage}: {told[1]['warnings'][i]}." for stage in ("judge", "other") for i in (0, 1)]

@@ -13,7 +13,7 @@ from curate.pipeline import Pipeline
 from curate.report.build import build
 from curate.report.explain import explain
 from curate.report.explanation import Explanation
-from curate.report.labeling import labeling
+from curate.report.sections import labeling
 from tests.weak.functions.corpus import functions, recipe, write_files
 
 
@@ -74,7 +74,7 @@ def test_facts_are_those_of_the_manifest(run: tuple[Path, dict[str, Any], str]) 
 
 def test_the_section_has_a_row_for_every_function(run: tuple[Path, dict[str, Any], str]) -> None:
     root, report, _ = run
-    section = labeling(report["labeling"], report)
+    section = labeling.page(report["labeling"], None)
     first, outcomes, *rest = section.tables
     assert not first.folded
     rows = {row[0]: row for row in first.rows}
@@ -101,7 +101,7 @@ def test_the_section_has_a_row_for_every_function(run: tuple[Path, dict[str, Any
 
 def test_alarms_name_faults_silence_and_lost_gold(run: tuple[Path, dict[str, Any], str]) -> None:
     _, report, page = run
-    alarms = "\n".join(labeling(report["labeling"], report).alarms)
+    alarms = "\n".join(labeling.page(report["labeling"], None).alarms)
     assert "weak: broken failed on" in alarms
     assert "KeyError: 'nothing here'" in alarms
     assert "weak: no votes from broken, c4_curly_brackets_max, c4_lorem_ipsum." in alarms
@@ -121,7 +121,7 @@ def test_a_model_that_only_ranks_says_so(run: tuple[Path, dict[str, Any], str]) 
     stage = run[1]["labeling"][0]
     model = stage["model"] | {"class_balance_from": "none", "gold": None, "ranks_only": True, "pairs": [], "slices": {}}
     ranks = stage | {"model": model, "gold": None, "decide": {"by": "threshold", "from": None, "keep_rate": None}}
-    section = labeling([ranks], {})
+    section = labeling.page([ranks], None)
     assert "neither a keep rate nor gold" in section.finding
     assert len(section.charts) == 1
     assert [made.caption for made in section.tables] == ["Functions", "What each outcome says", "Model"]
@@ -131,8 +131,8 @@ def test_documents_without_quality_alarm_where_there_should_be_one(run: tuple[Pa
     stage = run[1]["labeling"][0]
     silent = {"documents": 0, "not_asked": 7, "keep": 0, "histogram": {}}
     with_silent = stage | {"sources": stage["sources"] | {"books": silent}}
-    assert "weak: 7 documents have no quality" in "".join(labeling([with_silent], {}).alarms)
-    assert "no quality" not in "".join(labeling([with_silent | {"judged": ["web"]}], {}).alarms)
+    assert "weak: 7 documents have no quality" in "".join(labeling.page([with_silent], None).alarms)
+    assert "no quality" not in "".join(labeling.page([with_silent | {"judged": ["web"]}], None).alarms)
 
 
 def test_an_unknown_document_is_still_an_error(run: tuple[Path, dict[str, Any], str]) -> None:

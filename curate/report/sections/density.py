@@ -1,23 +1,26 @@
-"""A section that draws documents by two measurements at a time: where sources lie apart that either one confuses."""
+"""Documents by two measurements at a time: where sources lie apart that either measurement confuses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.config.units import number, percent, plural
 from curate.report.charts import DASHES, GREY, INK, LINE, SOURCES, WIDE, draw, legend, shorten
-from curate.report.page import Chart, Section, table
+from curate.report.page import Chart, PageSection, PageTable, table
+from curate.report.record import RunRecord
+from curate.report.section import Report, Section
+from curate.report.sections.perplexity import model_of
+from curate.stats.manifest import Axis, BucketsBody, CellCounts, DensityBody
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Facts = Mapping[str, Any]
 Counts = NDArray[np.float64]
 PAIRS = 2  # pairs of measurements that are drawn, of up to 330 kB each; the tables have all
 PANELS = 5  # sources that have a panel of their own
@@ -39,13 +42,87 @@ MARGIN = 0.16  # of an axis: where the histogram over one measurement alone stan
 SIDE = 330  # pixels of a panel
 SMALL = 10  # pixels of the letters of buckets' names
 LETTER = 0.024  # of an axis: what one of them takes
+MEASURES = {"bits_per_byte": "bits per byte", "perplexity": "perplexity", "score": "probability"}
+"""What columns measure, by the end of their names, as an axis says it."""
+GROUPS = 2  # values of `by` whose cuts are shown, those with the most documents
 
 
-def density(part: Sequence[Facts], _: Facts) -> Section:
+class CutFacts(TypedDict):
+    """Cuts that a `buckets` stage has on a measurement, for one group of documents."""
+
+    stage: str
+    group: str
+    names: list[str]
+    values: list[float]
+
+
+class AxisFacts(Axis):
+    """A measurement: what it is, which model it asks, its scale and its cuts."""
+
+    column: str
+    measure: str
+    of: str
+    cuts: list[CutFacts]
+
+
+class PairFacts(TypedDict):
+    """Documents by two measurements."""
+
+    stage: str
+    bins: int
+    x: AxisFacts
+    y: AxisFacts
+    sources: dict[str, CellCounts]
+
+
+Side = Literal["x", "y"]
+
+
+def facts(run: RunRecord) -> list[PairFacts] | None:
+    """Joint densities of two measurements each, with the cuts that buckets have on either."""
+    pairs: list[PairFacts] = []
+    for stage in run.of("density"):
+        body = stage.body(DensityBody)
+        for pair in body["pairs"]:
+            x, y = (_axis(run, column, body["axes"][column]) for column in (pair["x"], pair["y"]))
+            pairs.append({"stage": stage.name, "bins": body["bins"], "x": x, "y": y, "sources": pair["sources"]})
+    return pairs or None
+
+
+def _axis(run: RunRecord, column: str, axis: Axis) -> AxisFacts:
+    measure, asked = _described(run, column)
+    return {**axis, "column": column, "measure": measure, "of": asked, "cuts": list(_cuts(run, column))}
+
+
+def _described(run: RunRecord, column: str) -> tuple[str, str]:
+    """What a column measures, and which model it asks, as far as the stage that wrote it tells."""
+    for stage in run.of("perplexity", "quality"):
+        if column in stage.manifest["columns"]:
+            measure = next((name for end, name in MEASURES.items() if column.endswith(f"_{end}")), column)
+            return measure, model_of(stage) if stage.kind == "perplexity" else stage.name
+    return column, ""
+
+
+def _cuts(run: RunRecord, column: str) -> Iterator[CutFacts]:
+    """Cuts on a column, of the groups with the most documents."""
+    for stage in run.of("buckets"):
+        config, body = stage.config, stage.body(BucketsBody)
+        if config["column"] == column:
+            sizes = body["groups"]
+            for group in sorted(body["cuts"], key=lambda g: (-sizes.get(g, 0), g))[:GROUPS]:
+                named = group if config["by"] else ""
+                values = body["cuts"][group]
+                yield {"stage": stage.name, "group": named, "names": config["names"], "values": values}
+
+
+# -- page --------------------------------------------------------------------------------------------------------------
+
+
+def page(facts: Sequence[PairFacts], _: Report) -> PageSection:
     """Joint densities of pairs of measurements, with the cuts of buckets."""
-    drawn = [pair for pair in part if _sources(pair)][:PAIRS]
+    drawn = [pair for pair in facts if _sources(pair)][:PAIRS]
     charts = [_chart(f"density-{position}", pair) for position, pair in enumerate(drawn)]
-    tables = [_agreement(part), _overlaps(part)]
+    tables = [_agreement(facts), _overlaps(facts)]
     finding = _finding(drawn[0]) if drawn else "No document has both measurements"
     lead = (
         "Each source has a panel, stronger in colour where it has more documents, with the histograms of either "
@@ -53,14 +130,14 @@ def density(part: Sequence[Facts], _: Facts) -> Section:
         f"{' and '.join(percent(share) for share in INSIDE)} of each source. Documents beyond the ends of an axis "
         "(0.2 % on either side) count at its ends."
     )
-    left = len([pair for pair in part if _sources(pair)]) - len(drawn)
+    left = len([pair for pair in facts if _sources(pair)]) - len(drawn)
     lead += f" The tables have {plural(left, 'more pair')} of measurements." if left else ""
-    return Section("density", "Joint density", finding, lead, charts=charts, tables=tables)
+    return PageSection("density", "Joint density", finding, lead, charts=charts, tables=tables)
 
 
-def _sources(pair: Facts) -> dict[str, Counts]:
+def _sources(pair: PairFacts) -> dict[str, Counts]:
     """Counts of sources with documents, shape (bins of y, bins of x) each; those with the most documents first."""
-    found = {}
+    found: dict[str, Counts] = {}
     for name, counted in sorted(pair["sources"].items(), key=lambda item: -item[1]["documents"]):
         if counted["documents"]:
             cells = np.zeros(pair["bins"] ** 2)
@@ -69,7 +146,7 @@ def _sources(pair: Facts) -> dict[str, Counts]:
     return found
 
 
-def _finding(pair: Facts) -> str:
+def _finding(pair: PairFacts) -> str:
     """How far two sources overlap by both measurements and by either, or how the measurements of one agree.
 
     Of the largest sources, those two are named that both measurements together tell apart best beyond either alone.
@@ -132,7 +209,7 @@ def _rank_correlation(counts: Counts) -> float:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def _chart(name: str, pair: Facts) -> Chart:
+def _chart(name: str, pair: PairFacts) -> Chart:
     x, y = (pair[side]["column"] for side in ("x", "y"))
     found = _sources(pair)
     caption = f"Documents by {x} and {y}."
@@ -143,7 +220,7 @@ def _chart(name: str, pair: Facts) -> Chart:
     return draw(name, caption, _finding(pair), partial(_panels, pair, dict(list(found.items())[:PANELS])))
 
 
-def _cuts_shown(cuts: Sequence[Facts]) -> str:
+def _cuts_shown(cuts: Sequence[CutFacts]) -> str:
     """Sentence on the lines at cuts, with the groups that they are of."""
     groups = list(dict.fromkeys(cut["group"] for cut in cuts if cut["group"]))
     of = f" of {groups[0]}" if len(groups) == 1 else ""
@@ -151,7 +228,7 @@ def _cuts_shown(cuts: Sequence[Facts]) -> str:
     return f" Lines across are the cuts of buckets{of}." if cuts else ""
 
 
-def _panels(pair: Facts, sources: Mapping[str, Counts], width: int) -> "Figure":
+def _panels(pair: PairFacts, sources: Mapping[str, Counts], width: int) -> "Figure":
     from matplotlib.figure import Figure
 
     several = len(sources) > 1
@@ -208,7 +285,7 @@ def _alpha(level: int, levels: int) -> float:
     return 0.15 + 0.85 * (level + 1) / levels if levels > 1 else 1.0
 
 
-def _frame(axis: "Axes", pair: Facts, title: str, width: int) -> None:
+def _frame(axis: "Axes", pair: PairFacts, title: str, width: int) -> None:
     """Scales, labels, the diagonal where both axes have the same unit, and the cuts."""
     bins = pair["bins"]
     room = bins * (1 + MARGIN)
@@ -232,13 +309,13 @@ def _frame(axis: "Axes", pair: Facts, title: str, width: int) -> None:
         _draw_cuts(axis, pair[side], bins, side)
 
 
-def _label(scale: Facts) -> str:
+def _label(scale: AxisFacts) -> str:
     """What an axis measures, with its unit."""
     of = f" by {scale['of']}" if scale["of"] and scale["measure"] != scale["column"] else ""
     return shorten(f"{scale['measure']}{of}", 34) + (", log scale" if scale["scale"] == "log" else "")
 
 
-def _place(scale: Facts, bins: int, value: float) -> float:
+def _place(scale: AxisFacts, bins: int, value: float) -> float:
     """Where a value lies, counted in bins."""
     low, high = scale["low"], scale["high"]
     if scale["scale"] == "log":
@@ -246,7 +323,7 @@ def _place(scale: Facts, bins: int, value: float) -> float:
     return float(np.clip((value - low) / (high - low), 0, 1) * bins)
 
 
-def _ticks(scale: Facts) -> list[float]:
+def _ticks(scale: AxisFacts) -> list[float]:
     """Round values inside an axis, about five.
 
     Examples
@@ -265,7 +342,7 @@ def _ticks(scale: Facts) -> list[float]:
     return [round(float(tick), 9) for tick in found if low <= tick <= high]
 
 
-def _draw_cuts(axis: "Axes", scale: Facts, bins: int, side: str) -> None:
+def _draw_cuts(axis: "Axes", scale: AxisFacts, bins: int, side: Side) -> None:
     """Lines at the cuts of buckets, with the buckets' names between those of the largest group."""
     room = bins * (1 + MARGIN)
     for position, cut in enumerate(scale["cuts"]):
@@ -337,8 +414,8 @@ def _outline(axis: "Axes", counts: Counts, color: str, dash: Any) -> None:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _agreement(part: Sequence[Facts]) -> Any:
-    rows = [(pair, name, pair["sources"][name], _sources(pair).get(name)) for pair in part for name in pair["sources"]]
+def _agreement(facts: Sequence[PairFacts]) -> PageTable:
+    rows = [(pair, name, pair["sources"][name], _sources(pair).get(name)) for pair in facts for name in pair["sources"]]
     text = {"measurements": lambda row: _both(row[0]), "source": itemgetter(1)}
     figures = {
         "documents": lambda row: number(row[2]["documents"]),
@@ -353,9 +430,9 @@ def _said(counts: Counts | None) -> str:
     return "none" if np.isnan(correlation) else f"{correlation:.2f}"
 
 
-def _overlaps(part: Sequence[Facts]) -> Any:
+def _overlaps(facts: Sequence[PairFacts]) -> PageTable:
     rows = []
-    for pair in part:
+    for pair in facts:
         found = list(_sources(pair).items())[:PANELS]
         rows += [
             (pair, one, other, overlaps(first, second)) for (one, first), (other, second) in combinations(found, 2)
@@ -369,5 +446,8 @@ def _overlaps(part: Sequence[Facts]) -> Any:
     return table("How far sources overlap", rows, text, figures)
 
 
-def _both(pair: Facts) -> str:
+def _both(pair: PairFacts) -> str:
     return f"{pair['x']['column']}, {pair['y']['column']}"
+
+
+SECTION = Section("densities", 80, facts, page, needs=("density",))
