@@ -19,15 +19,13 @@ from curate.engine.context import Context
 from curate.engine.fused import annotate
 from curate.errors import ConfigError, Problem, RunError, nearest
 from curate.extras import missing
-from curate.registry import stage_type, stage_types
+from curate.registry import stage_types
 from curate.runs.directory import append_event, describe, locked
 from curate.runs.display import Overview, labelled, short_path
 from curate.runs.run import Run
-from curate.stage import Annotator, Estimate, Known, Stage, compared
+from curate.stage import Annotator, Estimate, Known, Stage
 from curate.table import DOCUMENT, Table
 from curate.user_code import UserCode
-
-DENSITY = "density"
 
 log = logging.getLogger("curate")
 
@@ -179,18 +177,20 @@ class Pipeline(Overview):
             self._add(stage, visible)
             self.problems = list(dict.fromkeys(self.problems))
             seen[stage.name] = visible | {stage.name}
-        self._compare()
+        self._add_companions()
 
-    def _compare(self) -> None:
-        """Where several stages measure the same documents, have these counted by two measurements for the report."""
+    def _add_companions(self) -> None:
+        """Add the stages that others ask for once all stages that read the same table are known."""
         tables = [name for name, node in self.nodes.items() if node.stage.makes_table]
         for position, table in enumerate(tables if not self.problems else ()):
             beside = [node.stage for node in self.nodes.values() if node.table == table]
-            columns = compared(beside)
-            if len(columns) > 1 and all(stage.stage != DENSITY for stage in beside):
-                name = DENSITY if DENSITY not in self.nodes else f"{table}_{DENSITY}"
-                stage = stage_type(DENSITY).model_validate({"name": name, "of": columns})
-                self._add(stage, {*self.nodes}.difference(tables[position + 1 :]))
+            companions: list[Stage] = []
+            for stage in beside:
+                companions += [each for each in stage.companions(beside) if each not in companions]
+            for companion in companions:
+                name = companion.stage if companion.stage not in self.nodes else f"{table}_{companion.stage}"
+                named = companion.model_copy(update={"name": name})
+                self._add(named, {*self.nodes}.difference(tables[position + 1 :]))
 
     def _same(self, stage: Stage, visible: set[str], table: str | None) -> str | None:
         """Name of a visible node with the same configuration that annotates the same documents."""

@@ -104,15 +104,20 @@ class Stage(BaseModel):
         """Sidecar columns that this stage promises, in order; empty for a stage that writes no sidecar."""
         return pa.schema([])
 
-    def measures(self) -> tuple[str, ...]:
-        """Columns whose joint densities the report is to show: of each stage, the last that is named for it.
-
-        A stage may name its own columns or others', as one that cuts the documents by a column does.
-        """
-        return ()
-
     def upstream(self) -> tuple["Stage", ...]:
         """Stages that the pipeline inserts right before this one, such as the signatures that MinHash compares."""
+        return ()
+
+    def companions(self, beside: Sequence["Stage"]) -> tuple["Stage", ...]:
+        """Stages that the pipeline adds at the end, such as one that compares measurements of several stages.
+
+        The pipeline adds a companion once, even if several stages ask for an equal one, and names it by its kind.
+
+        Parameters
+        ----------
+        beside
+            All stages that read the same table as this one, itself included.
+        """
         return ()
 
     def files(self) -> dict[str, str]:
@@ -188,20 +193,6 @@ class Stage(BaseModel):
 def kind_of(model: type[Stage]) -> str:
     """The kind of a stage class, which is the default of its ``stage`` field; empty for a base class."""
     return model.model_fields["stage"].default
-
-
-def compared(stages: Sequence[Stage], most: int = 4) -> tuple[str, ...]:
-    """Columns that are to be set against one another, at most `most`: of each stage that owns any, the last one named.
-
-    Columns that several of the stages promise are left out, since nobody could tell which is meant.
-    """
-    owners: dict[str, list[int]] = {}
-    for position, stage in enumerate(stages):
-        for column in stage.columns().names:
-            owners.setdefault(column, []).append(position)
-    named = [column for stage in stages for column in stage.measures()]
-    chosen = {owners[column][0]: column for column in named if len(owners.get(column, ())) == 1}
-    return tuple(chosen.values())[:most]
 
 
 class Annotator(Stage):

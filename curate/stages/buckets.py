@@ -14,6 +14,7 @@ from curate.artifact import Artifact, Shard, all_kept
 from curate.errors import Problem
 from curate.rules.sql import columns_of, complaint, holds
 from curate.stage import Known, Stage
+from curate.stats.joint import Measuring
 from curate.stats.manifest import BucketsBody
 from curate.stats.quantiles import add, counted, exact_quantiles, rows_by_group
 from curate.table import ParquetWriter, Table
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 ALL = "all"
 
 
-class Buckets(Stage):
+class Buckets(Measuring, Stage):
     """Name the bucket of each document: that of the cuts which its value reaches.
 
     Cuts are quantiles of the corpus (Wenzek et al. 2020, section 3.3, take the 30th and 60th of each language), or

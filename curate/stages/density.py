@@ -27,11 +27,11 @@ LOG = 50.0  # times that the upper end is the lower one, from which on an axis i
 class Density(Stage):
     """Two-dimensional histograms of every pair of some measurements, by source.
 
-    Pipelines bring it along where two stages measure the same documents (`Stage.measures`); a stanza of its own
-    chooses other columns. Bins are equal between the quantiles `TAIL` and 1 - `TAIL` of all documents, or have equal
-    ratios where the lower end is 1 or more, so not for probabilities, and the upper one more than `LOG` times that.
-    Counts are exact, so that any sharding gives the same; a document for which either measurement is null is counted
-    apart.
+    The pipeline adds one where two stages measure the same documents (`curate.stats.joint.Measuring`); a stanza of its
+    own chooses other columns. Bins are equal between the quantiles `TAIL` and 1 - `TAIL` of all documents, or have
+    equal ratios where the lower end is 1 or more, so not for probabilities, and the upper one more than `LOG` times
+    that. Counts are exact, so that any sharding gives the same; a document for which either measurement is null is
+    counted apart.
 
     Examples
     --------

@@ -18,6 +18,7 @@ from curate.extras import missing
 from curate.language_models.manifest import PerplexityBody, SourceScores, TrainLmBody
 from curate.language_models.segmentation import ALL, TextForm, file_name
 from curate.stage import Annotate, Annotator, Known
+from curate.stats.joint import Measuring
 from curate.storage import InputPath
 from curate.table import read_part
 
@@ -32,7 +33,7 @@ CONVERTED = "_given.lm"
 CCNET = "https://dl.fbaipublicfiles.com/cc_net/lm"
 
 
-class Perplexity(Annotator):
+class Perplexity(Measuring, Annotator):
     """Score documents with a model of a `train_lm` stage, or with one given by path.
 
     Null where a document has fewer than `min_tokens` tokens, or no model for its value of `by`.

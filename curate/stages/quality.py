@@ -19,6 +19,7 @@ from curate.classifiers.training import SETTINGS, Training
 from curate.errors import Problem, RunError, nearest
 from curate.registry import stage_types
 from curate.stage import Annotate, Annotator, Known
+from curate.stats.joint import Measuring
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
@@ -31,7 +32,7 @@ SHOWN = {"normalize", "max_chars", "windows"}  # fields that say what a model is
 _FILE = re.compile(r"[/\\]|\.(bin|ftz|npz)$")
 
 
-class Quality(Annotator):
+class Quality(Measuring, Annotator):
     """Score documents by a classifier.
 
     Examples
