@@ -13,8 +13,8 @@ Two URLs have the same canonical form if they differ only in
   (``;jsessionid=...``, ``/(S(...))``).
 
 All other differences distinguish pages: case, semicolons and double slashes of the path, ``index.html``, ``www2.``,
-other ports, and the number and values of parameters. Only ``http`` and ``https`` URLs with a valid host have a canonical
-form.
+other ports, and the number and values of parameters. Only ``http`` and ``https`` URLs with a valid host have a
+canonical form.
 
 w3lib handles the first group. Of w3lib, courlan, url-normalize, yarl and ada-url, only w3lib handles all of the group
 and sorts parameters, and it needs no other package.
