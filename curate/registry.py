@@ -116,7 +116,7 @@ def plugin_problems(plugins: Sequence[UserCode]) -> Iterator[Problem]:
         try:
             kinds_here = [kind for kind, _ in _stages_in(plugin.module())]
         except UserCodeError as error:
-            yield Problem((position,), f"{plugin.path!r} {error}", _uses_hint(str(error)))
+            yield Problem((position,), f"{plugin.path!r} {error}", error.hint)
             continue
         if not kinds_here:
             yield Problem((position,), f"{plugin.path!r} defines no stage", _expected("my_stage"))
@@ -125,11 +125,6 @@ def plugin_problems(plugins: Sequence[UserCode]) -> Iterator[Problem]:
                 message = f"{plugin.path!r} defines the stage {kind!r}, which {owners[kind]} already"
                 yield Problem((position,), message, "choose another name for it")
             owners[kind] = f"{plugin.path!r} defines"
-
-
-def _uses_hint(complaint: str) -> str:
-    missing = "ModuleNotFoundError" in complaint
-    return "name the files that it imports under `uses: [...]`" if missing else ""
 
 
 def _stages_in(module: ModuleType) -> list[tuple[str, type[Stage]]]:

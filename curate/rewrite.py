@@ -21,6 +21,17 @@ REMOVED = pa.schema(
 """Spans of bytes of the old text that the new one lacks."""
 
 
+LOST = pa.schema(
+    [
+        pa.field("id", pa.binary(16), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+"""Documents that a new table lacks, and why: those of the folders ``dropped`` and ``quarantine`` beside its parts."""
+DROPPED_FOLDER, QUARANTINE_FOLDER = "dropped", "quarantine"
+
+
 class RemovedCounts(TypedDict):
     """Documents and bytes of a source before; spans and bytes cut out, documents touched, and those left empty."""
 
@@ -57,7 +68,10 @@ class Spans:
 
 
 def new_table(
-    shards: Sequence[Shard], entries: Sequence[Mapping[str, Any]], dropped: Sequence[Mapping[str, int]]
+    shards: Sequence[Shard],
+    entries: Sequence[Mapping[str, Any]],
+    dropped: Sequence[Mapping[str, int]],
+    quarantined: Sequence[Mapping[str, int]] | None = None,
 ) -> TableBody:
     """``shards`` and ``flow`` of a table whose shards are rewritten ones of another table.
 
@@ -69,6 +83,8 @@ def new_table(
         Of each, what `curate.table.DocumentWriter.entry` says of the new one, other counts aside.
     dropped
         Of each, how many documents were left out, by reason.
+    quarantined
+        Of each, how many documents were set aside because of an error, by reason; none unless given.
 
     Examples
     --------
@@ -83,8 +99,8 @@ def new_table(
         fresh.append(asdict(shard) | new | {"first_row": row})
         row += new["rows"]
     flow = (
-        {"in": shard.rows, "kept": entry["rows"], "dropped": lost, "quarantined": {}}
-        for shard, entry, lost in zip(shards, entries, dropped, strict=True)
+        {"in": shard.rows, "kept": entry["rows"], "dropped": lost, "quarantined": failed}
+        for shard, entry, lost, failed in zip(shards, entries, dropped, quarantined or [{}] * len(shards), strict=True)
     )
     return {"shards": fresh, "flow": by_source(shards, flow)}
 

@@ -10,7 +10,7 @@ from curate.stage import DEFINED
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -21,8 +21,10 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
     namespace: dict[str, object] = {"__name__": "docs"}
     before = dict(DEFINED)
     try:
-        for language, code in BLOCK.findall(page.read_text()):
-            if language == "python":
+        for language, file, code in BLOCK.findall(page.read_text()):
+            if file:  # a block that is headed by the name of a file is its content
+                (tmp_path / file).write_text(code)
+            elif language == "python":
                 exec(compile(code, page.name, "exec"), namespace)
     finally:
         DEFINED.clear()
@@ -41,7 +43,9 @@ def test_commands_of_the_readme_exist() -> None:
     from curate.cli import app
 
     verbs = set(get_command(app).commands)  # type: ignore[attr-defined]
-    shell = "\n".join(code for language, code in BLOCK.findall((ROOT / "README.md").read_text()) if language == "bash")
+    shell = "\n".join(
+        code for language, _, code in BLOCK.findall((ROOT / "README.md").read_text()) if language == "bash"
+    )
     named = set(re.findall(r"^curate (\w+)", shell, re.MULTILINE))
     assert named, "the README shows no command"
     assert named <= verbs

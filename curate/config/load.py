@@ -323,6 +323,9 @@ def _plugins(tree: Node, found: list[Problem]) -> tuple[UserCode, ...]:
         return ()
     positions: dict[UserCode, int] = {}
     for position, node in enumerate(section.value):
+        if not isinstance(node.value, dict):
+            found.append(Problem(("plugins", position), "must be a Python file, or a mapping with its `path`"))
+            continue
         plugin = _valid(UserCode, node, ("plugins", position), found)
         if plugin is not None:
             positions.setdefault(plugin, position)

@@ -45,7 +45,7 @@ def from_stages(stages: Sequence[Stage], run: Mapping[str, Any], engine: Mapping
         if name in named:
             first = "have this name" if stage.name else f"are of the kind {name!r} and have no name of their own"
             problems.append(Problem(("stages", name), f"two stages {first}", "give one of them another: name='...'"))
-        named[name] = stage.model_copy(update={"name": name})
+        named[name] = stage
     run_settings = _settings(RunSettings, "run", run, problems)
     engine_settings = _settings(EngineSettings, "engine", engine, problems)
     if problems or run_settings is None or engine_settings is None:

@@ -34,6 +34,7 @@ from curate.report.explanation import (
     Weighed,
 )
 from curate.report.record import RunRecord, StageRecord
+from curate.rewrite import DROPPED_FOLDER, QUARANTINE_FOLDER
 from curate.rules.manifest import SelectBody
 from curate.table import read_part, read_row
 from curate.weak.manifest import WeakBody
@@ -243,14 +244,16 @@ def _weighed(run: RunRecord, annotations: dict[str, dict[str, Any]]) -> Iterator
         yield Weighed(stage.name, quality, keep, weak["decide"]["from"], majority, tuple(top))
 
 
-def _reason(later: StageRecord | None, own: bytes, shard: str) -> tuple[str, str] | None:
-    """Why the next table has not got the document, and the detail, where that stage lists what it dropped."""
-    path = later and f"{later.artifact.path}/dropped/part-{shard}.parquet"
-    if not path or not storage.exists(path):
-        return None
-    listed = read_part(path)
-    found = listed.take(_rows_equal(listed.column("id"), own)).to_pylist()
-    return (found[0]["reason"], found[0]["detail"]) if found else None
+def _reason(later: StageRecord | None, own: bytes, shard: str) -> tuple[str, str, str] | None:
+    """Whether the next table dropped or quarantined the document, why, and the detail, where that stage lists them."""
+    for folder, fate in ((DROPPED_FOLDER, "dropped"), (QUARANTINE_FOLDER, "quarantined")):
+        path = later and f"{later.artifact.path}/{folder}/part-{shard}.parquet"
+        if path and storage.exists(path):
+            listed = read_part(path)
+            for row in _rows_equal(listed.column("id"), own):
+                entry = listed.slice(row, 1).to_pylist()[0]
+                return fate, entry["reason"], entry["detail"]
+    return None
 
 
 def _items(run: RunRecord, text: bytes, annotations: dict[str, dict[str, Any]]) -> Iterator[FoundItem]:

@@ -217,7 +217,7 @@ class Explanation(Rendered):
     emptied_by
         The stage that dropped it, so that it is in no later table; None otherwise.
     emptied_for
-        The reason and its detail, where that stage (`extract`) lists them.
+        Whether it was ``dropped`` or ``quarantined``, the reason and its detail, where that stage lists them.
     cuts
         What was cut out of it, by stage.
     items
@@ -245,7 +245,7 @@ class Explanation(Rendered):
     destination: Destination | None
     difference: tuple[str, ...]
     emptied_by: str | None = None
-    emptied_for: tuple[str, str] | None = None
+    emptied_for: tuple[str, str, str] | None = None
     cuts: tuple[RemovedSpans, ...] = ()
     items: tuple[FoundItem, ...] = ()
     cleaned: tuple[Cleaned, ...] = ()
@@ -278,8 +278,8 @@ class Explanation(Rendered):
 
     def _decision(self) -> list[str]:
         if self.emptied_for is not None:
-            reason, detail = self.emptied_for
-            return [f"dropped by {self.emptied_by!r}: {reason} ({detail})"]
+            fate, reason, detail = self.emptied_for
+            return [f"{fate} by {self.emptied_by!r}: {reason} ({detail})"]
         if self.emptied_by is not None:
             changed = {kind for entry in self.cleaned if entry.stage == self.emptied_by for kind, _, _ in entry.kinds}
             why = "too many of its words were cut out" if TOO_MUCH in changed else "nothing of its text was left"

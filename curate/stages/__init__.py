@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
     from curate.stages.kept import Kept as Kept
     from curate.stages.labels import Labels as Labels
     from curate.stages.langid import LangId as LangId
+    from curate.stages.map import Map as Map
     from curate.stages.minhash import MinHash as MinHash
     from curate.stages.mix import Mix as Mix
     from curate.stages.paragraphs import Paragraphs as Paragraphs
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
     from curate.stages.quality import Quality as Quality
     from curate.stages.read import Read as Read
     from curate.stages.read import Source as Source
+    from curate.stages.rewrite import Rewrite as Rewrite
     from curate.stages.select import Preset as Preset
     from curate.stages.select import Rule as Rule
     from curate.stages.select import Select as Select

@@ -16,22 +16,12 @@ from curate.config.units import Bytes
 from curate.engine.guarded import CallError, Guarded, TimedOutError
 from curate.errors import Problem
 from curate.extras import missing
-from curate.rewrite import new_table
+from curate.rewrite import DROPPED_FOLDER, LOST, new_table
 from curate.stage import Known, Stage
 from curate.table import DOCUMENT, ROW_GROUP, ROW_GROUP_BYTES, DocumentWriter, ParquetWriter, Table
 
 if TYPE_CHECKING:
     from curate.engine.context import Context
-
-DROPPED_FOLDER = "dropped"
-DROPPED = pa.schema(
-    [
-        pa.field("id", pa.binary(16), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("detail", pa.string(), nullable=False),
-    ]
-)
-"""Pages of which there is no text, and why."""
 
 _PAGES = ("text/html", "application/xhtml+xml")
 _WARM_UP = (
@@ -122,7 +112,7 @@ def _extract(stage: Extract, table: Table, artifact: Artifact, shard: Shard) -> 
     counts: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     lost = f"{artifact.path}/{DROPPED_FOLDER}/part-{shard.name}.parquet"
-    with _RowGroups(artifact.part(shard.name)) as writer, ParquetWriter(lost, DROPPED) as record:
+    with _RowGroups(artifact.part(shard.name)) as writer, ParquetWriter(lost, LOST) as record:
         for batch in table.batches(shard, DOCUMENT.names):
             kept, texts, metas, reasons = [], [], [], []
             for row, (text, meta) in enumerate(zip(batch["text"], batch["meta"], strict=True)):
@@ -135,7 +125,7 @@ def _extract(stage: Extract, table: Table, artifact: Artifact, shard: Shard) -> 
                 texts.append(text)
                 metas.append(meta)
             dropped.update(reason["reason"] for reason in reasons)
-            record.write(pa.RecordBatch.from_pylist(reasons, DROPPED))
+            record.write(pa.RecordBatch.from_pylist(reasons, LOST))
             writer.write(_replaced(batch.take(pa.array(kept, pa.int64())), texts, metas))
     return writer.entry() | {"dropped": dict(sorted(dropped.items())), "counts": dict(sorted(counts.items()))}
 

@@ -23,6 +23,7 @@ from curate.stats.quantiles import add, counted, exact_quantiles
 from curate.storage import InputPath
 from curate.table import ParquetWriter, Table, read_part
 from curate.text.hashing import hash64, id_bytes
+from curate.user_function import most_frequent
 from curate.weak.functions.checks import column_problems, file_problems, is_text
 from curate.weak.functions.config import Function, Named, Voter, voters
 from curate.weak.functions.contributions import CONTRIBUTION, top_contributions
@@ -44,7 +45,6 @@ SLICES = 64
 OTHERS, NONE = "others", "none"  # slices of rare values, and of documents without a value
 SOURCE = "source"
 BINS = 20  # of the histogram of the quality
-FAULTS = 10  # of a function that the manifest tells apart
 QUALITY = "quality"
 ANSWERS = {"abstain": ABSTAIN, "not_asked": NOT_ASKED}
 VOTES, STATES, MODEL, STATE = "_votes", "_states", "model", "state.npz"
@@ -285,19 +285,6 @@ class Weak(Stage):
             "model": fitted["summary"],
         }
         return {"flow": all_kept(table.shards), "weak": weak}
-
-
-def most_frequent(faults: Mapping[str, int]) -> dict[str, int]:
-    """The most frequent faults, and how many others there are: messages may be as many as batches.
-
-    Examples
-    --------
-    >>> most_frequent({"common": 3} | {f"rare {n:02d}": 1 for n in range(12)})["other faults"]
-    3
-    """
-    ordered = sorted(faults.items(), key=lambda item: (-item[1], item[0]))
-    rest = sum(count for _, count in ordered[FAULTS:])
-    return dict(ordered[:FAULTS]) | ({"other faults": rest} if rest else {})
 
 
 def _count_slices(table: Table, column: str, shard: Shard) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Labeling functions in Python: how one is declared, loaded from its file by path, and asked, faults included."""
 
-import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,14 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import storage
-from curate.errors import first_line
-from curate.user_code import UserCode
+from curate.user_code import UserCode, call_problem, fault_text
 
 NOT_ASKED, ABSTAIN, DROP, KEEP = -2, -1, 0, 1
 """Votes: missing by design, abstained, and the two classes; an ordered function gives its bucket, 0 to B - 1."""
-
-FAULT = 200  # characters of what went wrong that are kept
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")  # of objects in memory: another one in every process
 
 
 @dataclass(frozen=True)
@@ -111,9 +105,9 @@ def ask(
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:  # a function that calls sys.exit is no reason to stop
-        votes, fault = None, first_line(error)
+        votes, fault = None, fault_text(error)
     if votes is None:
-        return np.full(batch.num_rows, ABSTAIN, np.int8), _ADDRESS.sub("0x...", fault)[:FAULT]
+        return np.full(batch.num_rows, ABSTAIN, np.int8), fault
     return votes, ""
 
 
@@ -171,8 +165,4 @@ def accepts(function: LabelingFunction, parameters: Mapping[str, Any]) -> str:
     both = sorted(set(parameters) & set(function.resources))
     if both:
         return f"the parameter {both[0]!r} is a resource already"
-    try:
-        inspect.signature(function.function).bind(None, **dict.fromkeys(function.resources), **parameters)
-    except TypeError as error:
-        return str(error)
-    return ""
+    return call_problem(function.function, [*function.resources, *parameters])

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from curate.rules.sql import expression
 from curate.stats.quantiles import rows_by_group
 from curate.table import as_batch
+from curate.user_code import fault_text
 from curate.weak.functions.config import CODES, Voter
-from curate.weak.functions.python import ABSTAIN, FAULT, NOT_ASKED, ask
+from curate.weak.functions.python import ABSTAIN, NOT_ASKED, ask
 from curate.weak.functions.text import found_names, python_arguments
 
 if TYPE_CHECKING:
@@ -94,10 +95,6 @@ def evaluate(
     return Ballot(np.ascontiguousarray(votes), faults)
 
 
-def _fault(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:FAULT]
-
-
 def _counted(wrong: pa.Array) -> dict[str, int]:
     """Documents by what went wrong."""
     counts = wrong.drop_null().value_counts().to_pylist()
@@ -124,7 +121,7 @@ def members(voter: Voter, frame: "pl.DataFrame", source: str) -> tuple[NDArray[n
         for sql in voter.where if inside.any() else ():
             inside &= _true(sql, frame)[0]
     except pl.exceptions.PolarsError as error:
-        return np.zeros(frame.height, bool), _fault(error)
+        return np.zeros(frame.height, bool), fault_text(error)
     return inside, ""
 
 
@@ -180,7 +177,7 @@ def _ruled(voter: Voter, frame: "pl.DataFrame") -> Codes:
     try:
         return _either(voter, *_true(voter.when, frame)), None
     except pl.exceptions.PolarsError as error:  # a cast that fails, say: that is seen only where the values are
-        why = _fault(error)
+        why = fault_text(error)
         return np.full(frame.height, ABSTAIN, np.int8), pa.array([why] * frame.height, pa.string())
 
 

@@ -8,10 +8,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from curate.user_code import FAULT
 from curate.weak.functions import ABSTAIN, DROP, KEEP, LabelingFunction, labeling_function
 from curate.weak.functions.checks import file_problems
 from curate.weak.functions.config import Function, voters
-from curate.weak.functions.python import FAULT, ask, load_functions
+from curate.weak.functions.python import ask, load_functions
 from curate.weak.functions.votes import BATCH, evaluate
 
 BATCH_OF_FOUR = pa.record_batch({"words": [1, 2, 3, 4]})
