@@ -27,7 +27,7 @@ from pyarrow import parquet
 
 from curate.config.units import format_bytes
 
-_BESIDE, _ABOVE = (folder / "configs" / "demo.yaml" for folder in Path(__file__).parents[:2])
+_BESIDE, _ABOVE = (folder / "configs" / "demo.yaml" for folder in Path(__file__).parents[1:3])
 CONFIG = _BESIDE if _BESIDE.is_file() else _ABOVE
 """The demo's recipe: in an installed package beside this file, in a checkout beside the package."""
 

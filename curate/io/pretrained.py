@@ -78,7 +78,7 @@ def missing(model: str) -> str:
     """Return how to get a model whose file does not exist."""
     if model in PRETRAINED:
         return f"fetch it with: curate models fetch {model}"
-    return f"give the path of a model, or the name of a published one: {', '.join(PRETRAINED)}"
+    return f"give the path of a model, or a name that `curate models fetch` knows: {', '.join(PRETRAINED)}"
 
 
 def fetch(name: str) -> Path:
